@@ -1,0 +1,67 @@
+"""States are values: nested named tuples of tensors, and nothing else.
+
+Storages and memories hand their state back to the caller instead of keeping it. A few pure functions are
+all that such a state needs; they walk nested tuples and treat every tensor alike.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+
+State: TypeAlias = tuple[Any, ...]
+"""A (named) tuple whose items are tensors with the batch axes first, or further such tuples."""
+
+S = TypeVar("S", bound=State)
+C = TypeVar("C", bound=type)
+
+
+def register_state(cls: C) -> C:
+    """Class decorator: let ``torch.load(weights_only=True)`` read this state class.
+
+    Example:
+        >>> from typing import NamedTuple
+        >>> @register_state
+        ... class CounterState(NamedTuple):
+        ...     count: torch.Tensor
+    """
+    torch.serialization.add_safe_globals([cls])
+    return cls
+
+
+def map_state(function: Callable[..., Tensor], state: S, *others: S) -> S:
+    """Apply ``function`` to every tensor of ``state`` (and to the ones at the same place in ``others``).
+
+    Example:
+        >>> map_state(lambda a, b: a + b, (torch.ones(1), (torch.zeros(1),)), (torch.ones(1), (torch.ones(1),)))
+        (tensor([2.]), (tensor([1.]),))
+    """
+    items = [
+        function(item, *rest) if isinstance(item, Tensor) else map_state(function, item, *rest)
+        for item, *rest in zip(state, *others, strict=True)
+    ]
+    return type(state)(*items) if hasattr(state, "_fields") else type(state)(items)
+
+
+def select_items(state: S, index: Tensor) -> S:
+    """Pick items ``index`` (shape ``(B',)``, integer or bool) along the first batch axis of every tensor."""
+    if index.dtype == torch.bool:
+        return map_state(lambda tensor: tensor[index], state)
+    return map_state(lambda tensor: tensor.index_select(0, index.to(tensor.device)), state)
+
+
+def where_items(where: Tensor, chosen: S, other: S) -> S:
+    """Take ``chosen`` for the batch items where ``where`` (shape of the batch axes, bool) is true, else ``other``."""
+
+    def pick(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(
+            where.to(b.device).reshape(*where.shape, *[1] * (b.dim() - where.dim())), a.to(b.dtype), b
+        )
+
+    return map_state(pick, chosen, other)
+
+
+def detach_state(state: S) -> S:
+    """The same state without its history: what truncated back-propagation through time carries on."""
+    return map_state(Tensor.detach, state)

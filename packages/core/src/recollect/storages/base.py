@@ -1,0 +1,296 @@
+"""The contract of every storage: read, write, erase, by content, by place and over time."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Generic, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from recollect.state import S, select_items, where_items
+
+
+class Read(NamedTuple):
+    """What a read gave, and how.
+
+    Attributes:
+        value: ``(…, Q, V)`` what was read; zero where nothing was found.
+        weights: ``(…, Q, k)`` attention over the k entries looked at; ``None`` where a storage has no entries.
+        slots: ``(…, Q, k)`` which entries those were (int64); ``None`` means all of them, in order. An index of
+            an entry that got no weight carries no meaning.
+    """
+
+    value: Tensor
+    weights: Tensor | None
+    slots: Tensor | None
+
+
+class Entries(NamedTuple):
+    """The entries as they stand.
+
+    Attributes:
+        keys: ``(…, N, K)``.
+        values: ``(…, N, V)``.
+        filled: ``(…, N)`` presence of each entry in [0, 1]; zero is a free place.
+    """
+
+    keys: Tensor
+    values: Tensor
+    filled: Tensor
+
+
+class Storage(nn.Module, ABC, Generic[S]):
+    """A data structure that can be read, written and erased by content, with gradients.
+
+    Its state is a value: a named tuple of tensors, batch axes first. No method changes the state it is given, and
+    none keeps a hidden one. Each entry has a presence in [0, 1]; a read weighs it by presence · exp(similarity),
+    ``write`` sets presence to its strength, ``erase`` multiplies it by 1 − strength · match.
+
+    The public verbs check shapes, blank out what is masked (so that not even a NaN in the padding gets through) and
+    fill in defaults; a subclass implements the verbs with a leading underscore and may rely on all of that.
+
+    Args:
+        key_size: Width K of keys and queries.
+        value_size: Width V of values.
+
+    Raises:
+        ValueError: If a size is not positive.
+    """
+
+    integer_keys = False
+    """Whether keys are integers (identities) rather than real vectors."""
+
+    def __init__(self, key_size: int, value_size: int) -> None:
+        super().__init__()
+        for name, size in (("key_size", key_size), ("value_size", value_size)):
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, got {size}")
+        self.key_size = key_size
+        self.value_size = value_size
+        # Follows .to(…): where a state lives and what it is made of when nobody says otherwise.
+        self.register_buffer("_like", torch.empty(0), persistent=False)
+
+    # --- what a subclass implements -------------------------------------------------------------------------
+
+    @abstractmethod
+    def initial_state(
+        self, *batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> S:
+        """An empty state for batch axes ``batch`` (none for a single, unbatched store).
+
+        Args:
+            *batch: Sizes of the batch axes.
+            device: Where; the module's own device by default.
+            dtype: Of keys and values; the module's own dtype by default.
+        """
+
+    @abstractmethod
+    def _read(self, state: S, query: Tensor) -> Read:
+        """Read by content; the base class zeroes what is masked."""
+
+    @abstractmethod
+    def _write(
+        self, state: S, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
+    ) -> S:
+        """Write W entries in order, as if one by one."""
+
+    @abstractmethod
+    def _erase(self, state: S, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool) -> S:
+        """Erase by content; masked keys have strength zero."""
+
+    def _update(self, state: S, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool) -> S:
+        raise NotImplementedError(f"{type(self).__name__} has no entries to update; use write instead")
+
+    def entries(self, state: S) -> Entries:
+        """The entries as they stand."""
+        raise NotImplementedError(f"{type(self).__name__} keeps no entries apart; use read instead")
+
+    def inspect(self, state: S) -> dict[str, Tensor]:
+        """Figures a person would want to see, by name: ``occupancy`` (…,) in [0, 1], ``age`` (…, N) in writes, …"""
+        return {}
+
+    # --- by content -----------------------------------------------------------------------------------------
+
+    def read(self, state: S, query: Tensor, mask: Tensor | None = None) -> Read:
+        """Read by content.
+
+        Args:
+            state: What to read.
+            query: ``(…, Q, K)``.
+            mask: ``(…, Q)`` bool; a query where it is false reads zero.
+
+        Raises:
+            ValueError: If a shape does not fit.
+        """
+        mask = self._check(query, "query", self.key_size, mask)
+        read = self._read(state, blank(query, mask))
+        weights = None if read.weights is None else blank(read.weights, mask)
+        return Read(blank(read.value, mask), weights, read.slots)
+
+    def write(
+        self,
+        state: S,
+        key: Tensor,
+        value: Tensor,
+        strength: Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        inplace: bool = False,
+    ) -> S:
+        """Write W entries in order; the result is that of W single writes.
+
+        Args:
+            state: What to write to; unchanged, unless ``inplace``.
+            key: ``(…, W, K)``.
+            value: ``(…, W, V)``.
+            strength: ``(…, W)`` in [0, 1], the presence that each entry gets; 1 by default.
+            mask: ``(…, W)`` bool; an entry where it is false is not written at all.
+            inplace: Reuse the memory of ``state``, which must not be used afterwards. Outside autograd only.
+
+        Raises:
+            ValueError: If a shape does not fit.
+            RuntimeError: If ``inplace`` is asked for while gradients are recorded.
+        """
+        _refuse_inplace_in_autograd(inplace)
+        mask = self._check(key, "key", self.key_size, mask)
+        self._check(value, "value", self.value_size, mask)
+        strength = self._strength(strength, mask, value)
+        return self._write(state, blank(key, mask), blank(value, mask), strength, mask, inplace)
+
+    def erase(
+        self,
+        state: S,
+        key: Tensor,
+        strength: Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        inplace: bool = False,
+    ) -> S:
+        """Erase by content: presence is multiplied by 1 − strength · match for every entry that matches a key.
+
+        Args:
+            state: What to erase from; unchanged, unless ``inplace``.
+            key: ``(…, E, K)``.
+            strength: ``(…, E)`` in [0, 1]; 1 by default.
+            mask: ``(…, E)`` bool; a key where it is false erases nothing.
+            inplace: As in ``write``.
+
+        Raises:
+            ValueError: If a shape does not fit.
+            RuntimeError: If ``inplace`` is asked for while gradients are recorded.
+        """
+        _refuse_inplace_in_autograd(inplace)
+        mask = self._check(key, "key", self.key_size, mask)
+        return self._erase(state, blank(key, mask), self._strength(strength, mask, key), mask, inplace)
+
+    # --- by place -------------------------------------------------------------------------------------------
+
+    def update(
+        self, state: S, slots: Tensor, value: Tensor, mask: Tensor | None = None, *, inplace: bool = False
+    ) -> S:
+        """New values for named entries; keys and presence stay, and so does an empty place.
+
+        Args:
+            state: What to update; unchanged, unless ``inplace``.
+            slots: ``(…, U)`` int64; where one slot is named twice, the last wins.
+            value: ``(…, U, V)``.
+            mask: ``(…, U)`` bool; an update where it is false does nothing.
+            inplace: As in ``write``.
+        """
+        _refuse_inplace_in_autograd(inplace)
+        mask = self._check(value, "value", self.value_size, mask)
+        if slots.shape != mask.shape:
+            raise ValueError(f"slots must have shape {tuple(mask.shape)}, got {tuple(slots.shape)}")
+        return self._update(state, slots.masked_fill(~mask, 0), blank(value, mask), mask, inplace)
+
+    # --- over time ------------------------------------------------------------------------------------------
+
+    def scan(
+        self,
+        state: S,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        write_strength: Tensor | None = None,
+        erase_strength: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, S]:
+        """T steps of erase → write → read, each seeing only what came before.
+
+        This is the stepwise reference; a storage whose algebra permits overrides it with a parallel algorithm.
+
+        Args:
+            state: Where to begin.
+            query: ``(…, T, K)``, one query a step.
+            key: ``(…, T, K)``, what is erased and then written at each step.
+            value: ``(…, T, V)``.
+            write_strength: ``(…, T)`` in [0, 1]; 1 by default.
+            erase_strength: ``(…, T)`` in [0, 1]; ``None`` erases nothing.
+            mask: ``(…, T)`` bool; a step where it is false changes nothing and reads zero.
+
+        Returns:
+            What was read, ``(…, T, V)``, and the state after the last step.
+        """
+        reads = []
+        for t in range(query.shape[-2]):
+            now = slice(t, t + 1)
+            mask_t = None if mask is None else mask[..., now]
+            key_t = key[..., now, :]
+            if erase_strength is not None:
+                state = self.erase(state, key_t, erase_strength[..., now], mask_t)
+            strength_t = None if write_strength is None else write_strength[..., now]
+            state = self.write(state, key_t, value[..., now, :], strength_t, mask_t)
+            reads.append(self.read(state, query[..., now, :], mask_t).value)
+        if not reads:
+            return value[..., :0, :], state
+        return torch.cat(reads, -2), state
+
+    # --- over the batch -------------------------------------------------------------------------------------
+
+    def reset(self, state: S, where: Tensor) -> S:
+        """Batch items where ``where`` (shape of the batch axes, bool) is true start afresh."""
+        return where_items(where, self.initial_state(*where.shape, device=where.device), state)
+
+    def select(self, state: S, index: Tensor) -> S:
+        """Pick items ``index`` ``(B',)`` along the first batch axis: beam search, shuffling, packing."""
+        return select_items(state, index)
+
+    # --- shared checks --------------------------------------------------------------------------------------
+
+    def _check(self, tensor: Tensor, name: str, size: int, mask: Tensor | None) -> Tensor:
+        if tensor.dim() < 2 or tensor.shape[-1] != size:
+            raise ValueError(f"{name} must have shape (…, n, {size}), got {tuple(tensor.shape)}")
+        if mask is None:
+            return torch.ones(tensor.shape[:-1], dtype=torch.bool, device=tensor.device)
+        if mask.shape != tensor.shape[:-1] or mask.dtype != torch.bool:
+            raise ValueError(
+                f"mask must be bool of shape {tuple(tensor.shape[:-1])} to go with {name}, "
+                f"got {mask.dtype} of shape {tuple(mask.shape)}"
+            )
+        return mask
+
+    def _strength(self, strength: Tensor | None, mask: Tensor, like: Tensor) -> Tensor:
+        if strength is None:
+            dtype = like.dtype if like.is_floating_point() else self._like.dtype
+            return mask.to(dtype)
+        if strength.shape != mask.shape:
+            raise ValueError(f"strength must have shape {tuple(mask.shape)}, got {tuple(strength.shape)}")
+        return blank(strength, mask)
+
+    def _new(self, device: torch.device | str | None, dtype: torch.dtype | None) -> dict[str, Any]:
+        """The keyword arguments that make a floating-point tensor of the state."""
+        return {"device": device or self._like.device, "dtype": dtype or self._like.dtype}
+
+    def extra_repr(self) -> str:
+        return f"key_size={self.key_size}, value_size={self.value_size}"
+
+
+def blank(tensor: Tensor, mask: Tensor) -> Tensor:
+    """Zero where masked, whatever stands there."""
+    return tensor.masked_fill(~mask.reshape(*mask.shape, *[1] * (tensor.dim() - mask.dim())), 0)
+
+
+def _refuse_inplace_in_autograd(inplace: bool) -> None:
+    if inplace and torch.is_grad_enabled():
+        raise RuntimeError(
+            "inplace=True reuses the given state and cannot be differentiated; use torch.no_grad()"
+        )

@@ -1,0 +1,52 @@
+"""Putting rows into numbered places, as a new tensor or in place."""
+
+import torch
+from torch import Tensor
+
+
+def last_writer(slots: Tensor, mask: Tensor, size: int) -> Tensor:
+    """Which of W rows each of ``size`` places gets: the last one sent there, −1 for none.
+
+    Args:
+        slots: ``(…, W)`` int64 in [0, size).
+        mask: ``(…, W)`` bool; a row where it is false goes nowhere.
+        size: Number N of places.
+
+    Returns:
+        ``(…, N)`` int64.
+    """
+    rows = torch.arange(slots.shape[-1], device=slots.device).expand_as(slots)
+    nowhere = slots.new_full((*slots.shape[:-1], size + 1), -1)
+    return nowhere.scatter_reduce(-1, slots.masked_fill(~mask, size), rows, "amax")[..., :size]
+
+
+def take_rows(old: Tensor, new: Tensor, writer: Tensor) -> Tensor:
+    """Row n of ``old`` (…, N, …) replaced by row ``writer[n]`` of ``new`` (…, W, …), kept where that is −1."""
+    if new.shape[writer.dim() - 1] == 0:
+        return old
+    trailing = [1] * (old.dim() - writer.dim())
+    index = writer.clamp_min(0).reshape(*writer.shape, *trailing)
+    taken = torch.take_along_dim(new.to(old.dtype), index, dim=writer.dim() - 1)
+    return torch.where((writer >= 0).reshape(index.shape), taken, old)
+
+
+def put_rows_(old: Tensor, new: Tensor, slots: Tensor, mask: Tensor) -> Tensor:
+    """In place: ``old[…, slots[w]] = new[…, w]`` for each unmasked row w; slots must not repeat.
+
+    Its cost does not depend on N.
+    """
+    *batch, row = mask.nonzero(as_tuple=True)
+    old[(*batch, slots[(*batch, row)])] = new[(*batch, row)].to(old.dtype)
+    return old
+
+
+def without_repeats(slots: Tensor, mask: Tensor) -> Tensor:
+    """``mask`` (…, W) without the rows whose slot a later unmasked row names again."""
+    # Masked rows get slots of their own beyond all others, so that they shadow nobody.
+    own = torch.arange(slots.shape[-1], device=slots.device)
+    shifted = torch.where(mask, slots, own + slots.amax() + 1) if slots.numel() else slots
+    order = shifted.argsort(-1, stable=True)
+    in_order = shifted.gather(-1, order)
+    last = torch.ones_like(mask)
+    last[..., :-1] = in_order[..., 1:] != in_order[..., :-1]
+    return mask & torch.zeros_like(mask).scatter(-1, order, last)

@@ -1,0 +1,302 @@
+"""A fixed number of slots, each a key and a value, read by softmax attention."""
+
+import math
+from typing import Literal, NamedTuple, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recollect.state import register_state
+from recollect.storages.attention import attention_weights, match, similarity
+from recollect.storages.base import Entries, Read, Storage, blank
+from recollect.storages.scanning import presence_attention, ring_presence
+from recollect.storages.slots import last_writer, put_rows_, take_rows, without_repeats
+
+SCAN_BLOCK = 1024
+"""Steps of a scan taken at once; bounds its memory at SCAN_BLOCK · (N + SCAN_BLOCK) weights."""
+
+
+@register_state
+class VectorState(NamedTuple):
+    """State of a ``VectorStorage``.
+
+    Attributes:
+        keys: ``(…, N, K)``.
+        values: ``(…, N, V)``.
+        presence: ``(…, N)`` in [0, 1]; zero is a free place.
+        usage: ``(…, N)`` int64, the clock when the entry was last written, updated or touched.
+        clock: ``(…,)`` int64, how many entries have been written so far.
+    """
+
+    keys: Tensor
+    values: Tensor
+    presence: Tensor
+    usage: Tensor
+    clock: Tensor
+
+
+@final
+class VectorStorage(Storage[VectorState]):
+    """Slots read by softmax attention: weight ∝ presence · exp(sharpness · similarity).
+
+    With ``policy="ring"`` and the dot product this is the memory of attention (Bahdanau et al. 2015,
+    arXiv:1409.0473; Vaswani et al. 2017, arXiv:1706.03762), and ``scan`` is causal attention over the last N
+    entries. Memorizing Transformers (arXiv:2203.08913) add ``top_k``; with cosine similarity and a sharpness it is
+    the content addressing of the Neural Turing Machine (arXiv:1410.5401, eq. 5).
+
+    A read costs O(N). A write goes
+
+    - ``"ring"``: to the next slot in turn, whatever stands there: the oldest entry is evicted;
+    - ``"lru"``: to a free slot, else over the least recently used one (see ``touch``);
+    - ``"content"``: over the entry whose key matches (cosine ≥ 0.999), else as ``"lru"``: an upsert.
+
+    Args:
+        key_size: Width K of keys and queries.
+        value_size: Width V of values.
+        slots: Number N of entries at most.
+        policy: Where a write goes when several places would do.
+        similarity: ``"cosine"`` or ``"dot"``.
+        sharpness: Initial factor on the similarity; 10 for cosine and 1/√K for dot by default.
+        learn_sharpness: Whether the factor is a parameter (kept positive).
+        top_k: Attend to the k best entries only; all by default.
+        match_start: Cosine up to which ``erase`` leaves an entry alone; from there to 0.999 its match rises to 1.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> storage = VectorStorage(key_size=2, value_size=1, slots=4)
+        >>> state = storage.initial_state()
+        >>> key, value = torch.tensor([[1.0, 0.0]]), torch.tensor([[5.0]])
+        >>> state = storage.write(state, key, value)
+        >>> storage.read(state, key).value
+        tensor([[5.]])
+        >>> storage.read(storage.erase(state, key), key).value
+        tensor([[0.]])
+    """
+
+    def __init__(
+        self,
+        key_size: int,
+        value_size: int,
+        slots: int,
+        policy: Literal["ring", "lru", "content"] = "ring",
+        similarity: Literal["cosine", "dot"] = "cosine",
+        sharpness: float | None = None,
+        learn_sharpness: bool = False,
+        top_k: int | None = None,
+        match_start: float = 0.5,
+    ) -> None:
+        super().__init__(key_size, value_size)
+        if slots < 1:
+            raise ValueError(f"slots must be at least 1, got {slots}")
+        if policy not in ("ring", "lru", "content"):
+            raise ValueError(f'policy must be "ring", "lru" or "content", got {policy!r}')
+        if similarity not in ("cosine", "dot"):
+            raise ValueError(f'similarity must be "cosine" or "dot", got {similarity!r}')
+        if sharpness is not None and sharpness <= 0:
+            raise ValueError(f"sharpness must be positive, got {sharpness}")
+        if top_k is not None and not 1 <= top_k <= slots:
+            raise ValueError(f"top_k must be between 1 and slots ({slots}), got {top_k}")
+        if not 0 <= match_start < 0.999:
+            raise ValueError(f"match_start must be in [0, 0.999), got {match_start}")
+        self.slots = slots
+        self.policy = policy
+        self.similarity = similarity
+        self.top_k = top_k
+        self.match_start = match_start
+        if sharpness is None:
+            sharpness = 10.0 if similarity == "cosine" else 1 / math.sqrt(key_size)
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(sharpness)), requires_grad=learn_sharpness)
+
+    def initial_state(
+        self, *batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> VectorState:
+        """No entries; the clock stands at zero."""
+        new = self._new(device, dtype)
+        integer = {"device": new["device"], "dtype": torch.int64}
+        return VectorState(
+            keys=torch.zeros(*batch, self.slots, self.key_size, **new),
+            values=torch.zeros(*batch, self.slots, self.value_size, **new),
+            presence=torch.zeros(*batch, self.slots, **new),
+            usage=torch.zeros(*batch, self.slots, **integer),
+            clock=torch.zeros(batch, **integer),
+        )
+
+    def _read(self, state: VectorState, query: Tensor) -> Read:
+        scores = similarity(query, state.keys.to(query.dtype), self.similarity) * self.log_sharpness.exp()
+        presence = state.presence.unsqueeze(-2)
+        if self.top_k is None:
+            weights = attention_weights(scores, presence)
+            return Read(weights.to(state.values.dtype) @ state.values, weights, None)
+        reach = (scores.float() + presence.float().log()).detach()
+        slots = reach.topk(self.top_k, -1).indices
+        weights = attention_weights(scores.gather(-1, slots), presence.expand_as(scores).gather(-1, slots))
+        rows = slots.flatten(-2).unsqueeze(-1)  # (…, Q·k, 1)
+        values = torch.take_along_dim(state.values, rows, -2).unflatten(-2, slots.shape[-2:])
+        return Read((weights.to(values.dtype).unsqueeze(-2) @ values).squeeze(-2), weights, slots)
+
+    def _write(
+        self, state: VectorState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
+    ) -> VectorState:
+        if self.policy == "ring":
+            number = (
+                state.clock.unsqueeze(-1) + mask.cumsum(-1) - 1
+            )  # (…, W): which write of the store's life
+            return self._put(state, key, value, strength, mask, number % self.slots, number, inplace)
+        for w in range(key.shape[-2]):
+            now = slice(w, w + 1)
+            slot = self._place(state, key[..., now, :])
+            number = state.clock.unsqueeze(-1)
+            state = self._put(
+                state,
+                key[..., now, :],
+                value[..., now, :],
+                strength[..., now],
+                mask[..., now],
+                slot,
+                number,
+                inplace,
+            )
+        return state
+
+    def _place(self, state: VectorState, key: Tensor) -> Tensor:
+        """Where one entry goes under ``lru`` and ``content``: ``(…, 1)``."""
+        taken = state.presence > 0
+        free_first = torch.where(taken, state.usage + 1, 0).argmin(-1, keepdim=True)
+        if self.policy == "lru":
+            return free_first
+        same = match(key.detach(), state.keys.detach(), self.match_start)[..., 0, :].masked_fill(~taken, 0)
+        highest, best = same.max(-1, keepdim=True)
+        return torch.where(highest >= 1, best, free_first)
+
+    def _put(
+        self,
+        state: VectorState,
+        key: Tensor,
+        value: Tensor,
+        strength: Tensor,
+        mask: Tensor,
+        slots: Tensor,
+        number: Tensor,
+        inplace: bool,
+    ) -> VectorState:
+        rows = (key, value, strength, number)
+        kept = (state.keys, state.values, state.presence, state.usage)
+        if inplace:
+            once = without_repeats(slots, mask)
+            for old, new in zip(kept, rows, strict=True):
+                put_rows_(old, new, slots, once)
+            state.clock.add_(mask.sum(-1))
+            return state
+        writer = last_writer(slots, mask, self.slots)
+        keys, values, presence, usage = (
+            take_rows(old, new, writer) for old, new in zip(kept, rows, strict=True)
+        )
+        return VectorState(keys, values, presence, usage, state.clock + mask.sum(-1))
+
+    def _erase(
+        self, state: VectorState, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool
+    ) -> VectorState:
+        matched = match(key, state.keys, self.match_start)
+        kept = (1 - strength.unsqueeze(-1) * matched).prod(-2).to(state.presence.dtype)
+        if inplace:
+            state.presence.mul_(kept)
+            return state
+        return state._replace(presence=state.presence * kept)
+
+    def _update(
+        self, state: VectorState, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool
+    ) -> VectorState:
+        used = state.clock.unsqueeze(-1).expand_as(slots)
+        if inplace:
+            once = without_repeats(slots, mask)
+            put_rows_(state.values, value, slots, once)
+            put_rows_(state.usage, used, slots, once)
+            return state
+        writer = last_writer(slots, mask, self.slots)
+        return state._replace(
+            values=take_rows(state.values, value, writer), usage=take_rows(state.usage, used, writer)
+        )
+
+    def entries(self, state: VectorState) -> Entries:
+        """All N places, free ones with presence zero."""
+        return Entries(state.keys, state.values, state.presence)
+
+    def touch(self, state: VectorState, read: Read) -> VectorState:
+        """Count a read as use: the entry that each query weighed most becomes the most recently used.
+
+        ``read`` itself returns no state, so that a reader who wants ``lru`` to spare what is read says so.
+        """
+        if read.weights is None:
+            raise ValueError("this read has no weights: it did not come from a storage with entries")
+        best = read.weights.argmax(-1, keepdim=True)
+        slots = (best if read.slots is None else read.slots.gather(-1, best)).squeeze(-1)
+        found = read.weights.amax(-1) > 0
+        writer = last_writer(slots, found, self.slots)
+        return state._replace(
+            usage=take_rows(state.usage, state.clock.unsqueeze(-1).expand_as(slots), writer)
+        )
+
+    def scan(
+        self,
+        state: VectorState,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        write_strength: Tensor | None = None,
+        erase_strength: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, VectorState]:
+        """T steps at once for ``policy="ring"`` without ``top_k`` (causal attention), else step by step."""
+        if self.policy != "ring" or self.top_k is not None:
+            return super().scan(state, query, key, value, write_strength, erase_strength, mask)
+        outputs = []
+        for start in range(0, query.shape[-2], SCAN_BLOCK):
+            now = slice(start, start + SCAN_BLOCK)
+            strengths = [None if s is None else s[..., now] for s in (write_strength, erase_strength, mask)]
+            steps = (query[..., now, :], key[..., now, :], value[..., now, :])
+            output, state = self._scan_block(state, *steps, *strengths)
+            outputs.append(output)
+        return (torch.cat(outputs, -2) if outputs else value[..., :0, :]), state
+
+    def _scan_block(
+        self,
+        state: VectorState,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        write_strength: Tensor | None,
+        erase_strength: Tensor | None,
+        mask: Tensor | None,
+    ) -> tuple[Tensor, VectorState]:
+        mask = self._check(query, "query", self.key_size, mask)
+        query, key, value = (blank(item, mask) for item in (query, key, value))
+        written = self._strength(write_strength, mask, value)
+        erased = None if erase_strength is None else self._strength(erase_strength, mask, value)
+        presence = ring_presence(
+            state.presence, state.keys, state.clock, key, written, erased, mask, self.match_start
+        )
+        keys = torch.cat([state.keys.to(key.dtype), key], -2)
+        values = torch.cat([state.values.to(value.dtype), value], -2)
+        scaled = query
+        if self.similarity == "cosine":
+            scaled, keys = F.normalize(query, dim=-1), F.normalize(keys, dim=-1)
+        scaled = scaled * self.log_sharpness.exp().to(query.dtype)
+        output = presence_attention(scaled, keys, values, presence)
+        # What is left of each entry after the last step: the old ones fade, the new ones are written so.
+        last = presence[..., -1, :].to(state.presence.dtype)
+        state = state._replace(presence=last[..., : self.slots])
+        return blank(output, mask), self._write(state, key, value, last[..., self.slots :], mask, False)
+
+    def inspect(self, state: VectorState) -> dict[str, Tensor]:
+        """``occupancy`` (…,), ``presence`` (…, N), and ``age`` (…, N) in writes since the last use."""
+        return {
+            "occupancy": (state.presence > 0).float().mean(-1),
+            "presence": state.presence,
+            "age": (state.clock.unsqueeze(-1) - state.usage).masked_fill(state.presence <= 0, 0),
+        }
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, slots={self.slots}, policy={self.policy!r}, similarity={self.similarity!r}"
