@@ -1,0 +1,1 @@
+"""Callbacks: memory figures and pictures, results, predictions, interruption."""
