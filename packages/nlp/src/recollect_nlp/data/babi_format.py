@@ -1,0 +1,172 @@
+"""Question answering in bAbI's text format, one numbered line after the other.
+
+::
+
+    1 Mary moved to the bathroom.
+    2 John went to the hallway.
+    3 Where is Mary?	bathroom	1
+
+A line is its number within the story and a sentence, or a question with a tab, its answer, a tab and the
+numbers of the lines that support the answer. Number 1 begins the next story; a question looks back on all
+sentences of its story so far (Weston et al. 2015, arXiv:1502.05698).
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from recollect_nlp.data.vocabulary import words
+
+STANDARD_INPUT = "-"
+"""The path that stands for standard input."""
+
+
+class Question(NamedTuple):
+    """A question about a story.
+
+    Attributes:
+        story: The sentences before the question.
+        question: The question.
+        answer: Its answer, a comma-joined list being one answer; empty where a prediction file gives none.
+        supporting: Which sentences of the story support the answer, counted from 0.
+        line: The line of the question in its file, counted from 1.
+        source: The file.
+        task: The task that the question belongs to, if any.
+        number: Which story of its file it is about, counted from 0.
+    """
+
+    story: tuple[str, ...]
+    question: str
+    answer: str
+    supporting: tuple[int, ...]
+    line: int
+    source: str
+    task: str | None = None
+    number: int = 0
+
+
+class MalformedFile(ValueError):
+    """A file that is not in the format it should be in; the message begins with the file and the line."""
+
+    def __init__(self, source: str, line: int | None, problem: str) -> None:
+        super().__init__(f"{source}{'' if line is None else f', line {line}'}: {problem}")
+
+
+class _Line(NamedTuple):
+    place: int
+    number: int
+    text: str
+    answer: str | None
+    supporting: tuple[str, ...]
+
+    @property
+    def is_question(self) -> bool:
+        return self.answer is not None or self.text.endswith("?")
+
+
+def read_stories(path: str | Path, *, task: str | None = None, answered: bool = True) -> list[Question]:
+    r"""The questions of a file in bAbI's text format, in its order.
+
+    Args:
+        path: The file, UTF-8; ``-`` reads standard input.
+        task: The task to name in each question.
+        answered: Whether every question must have an answer, as training and testing need.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        MalformedFile: If the file is empty, is not UTF-8 or breaks the format; it names file and line.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "my.txt")
+        >>> _ = path.write_text("1 Mary moved to the bathroom.\n2 Where is Mary?\tbathroom\t1\n")
+        >>> question, = read_stories(path)
+        >>> question.story, question.question, question.answer, question.supporting
+        (('Mary moved to the bathroom.',), 'Where is Mary?', 'bathroom', (0,))
+    """
+    standard = str(path) == STANDARD_INPUT
+    source = "standard input" if standard else str(path)
+    content = sys.stdin.buffer.read() if standard else Path(path).read_bytes()
+    return parse_stories(content, source, task=task, answered=answered)
+
+
+def parse_stories(
+    content: bytes, source: str, *, task: str | None = None, answered: bool = True
+) -> list[Question]:
+    """The questions in the content of a file; see ``read_stories``. ``source`` names the file in messages."""
+    questions: list[Question] = []
+    story: list[str] = []
+    places: dict[str, int] = {}  # a sentence's number in the file → its place in the story
+    number, begun, previous = -1, 0, 0
+    for line in _lines(_decode(content, source), source):
+        if line.number == 1:
+            _check_asked(questions, number, source, begun)
+            story, places, number, begun = [], {}, number + 1, line.place
+        elif line.number != previous + 1:
+            expected = f"{previous + 1}, or 1 for the next story" if previous else "1"
+            raise MalformedFile(
+                source, line.place, f"the line's number is {line.number}; expected {expected}."
+            )
+        previous = line.number
+        if line.is_question:
+            if not story:
+                raise MalformedFile(source, line.place, "a question before the first sentence of its story.")
+            supporting = _supporting(line, places, source)
+            answer = _answer(line, source, answered)
+            asked = Question(tuple(story), line.text, answer, supporting, line.place, source, task, number)
+            questions.append(asked)
+        else:
+            places[str(line.number)] = len(story)
+            story.append(line.text)
+    if number < 0:
+        raise MalformedFile(source, None, "the file is empty.")
+    _check_asked(questions, number, source, begun)
+    return questions
+
+
+def _decode(content: bytes, source: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        problem = f"byte {content[error.start]:#04x} is not UTF-8 text; save the file as UTF-8."
+        raise MalformedFile(source, line, problem) from error
+
+
+def _lines(text: str, source: str) -> Iterator[_Line]:
+    # Not splitlines(), which would also break a sentence at form feeds and the like; blank lines are allowed.
+    for place, raw in enumerate(text.split("\n"), start=1):
+        if not raw.strip():
+            continue
+        number, _, rest = raw.strip("\r ").partition(" ")
+        if not re.fullmatch("[0-9]{1,9}", number):
+            raise MalformedFile(source, place, f"no line number before {raw.strip()[:40]!r}.")
+        sentence, *fields = (field.strip() for field in rest.split("\t"))
+        if len(fields) > 2:
+            problem = f"{len(fields)} tabs; a question has an answer and supporting lines after it, no more."
+            raise MalformedFile(source, place, problem)
+        if not words(sentence):
+            raise MalformedFile(source, place, "no words after the line's number.")
+        supporting = tuple(fields[1].split()) if len(fields) == 2 else ()
+        yield _Line(place, int(number), sys.intern(sentence), fields[0] if fields else None, supporting)
+
+
+def _answer(line: _Line, source: str, answered: bool) -> str:
+    if answered and not line.answer:
+        raise MalformedFile(source, line.place, f"no answer after the question {line.text!r}.")
+    return line.answer or ""
+
+
+def _supporting(line: _Line, places: dict[str, int], source: str) -> tuple[int, ...]:
+    for number in line.supporting:
+        if number not in places:
+            problem = f"supporting line {number!r} is not an earlier sentence of this story."
+            raise MalformedFile(source, line.place, problem)
+    return tuple(places[number] for number in line.supporting)
+
+
+def _check_asked(questions: list[Question], number: int, source: str, begun: int) -> None:
+    if number >= 0 and (not questions or questions[-1].number != number):
+        raise MalformedFile(source, begun, "the story that begins here has no question.")
