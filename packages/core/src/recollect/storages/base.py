@@ -1,6 +1,7 @@
 """The contract of every storage: read, write, erase, by content, by place and over time."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, Generic, NamedTuple
 
 import torch
@@ -125,6 +126,14 @@ class Storage(nn.Module, ABC, Generic[S]):
         read = self._read(state, blank(query, mask))
         weights = None if read.weights is None else blank(read.weights, mask)
         return Read(blank(read.value, mask), weights, read.slots)
+
+    def reader(self, state: S) -> Callable[[Tensor], Read]:
+        """A ``read(query)`` for many reads of one state: what no query changes may be done once, here.
+
+        It gives the values that ``read`` gives, for queries ``(…, Q, K)`` none of which is masked. Its weights
+        may leave out empty places; ``slots`` then says which entries they belong to.
+        """
+        return lambda query: self.read(state, query)
 
     def write(
         self,

@@ -51,6 +51,24 @@ def ring_presence(
     return torch.where(alive, presence, 0)
 
 
+def presence_bias(presence: Tensor) -> tuple[Tensor, Tensor]:
+    """Logarithm of presence, for a softmax to add to its scores, and whether anything is present at all.
+
+    A row with nothing present would be 0/0: its bias is zero, so that it looks at everything, and what comes
+    of it must be blanked afterwards.
+
+    Args:
+        presence: ``(…, N)`` in [0, 1].
+
+    Returns:
+        ``(…, N)`` and ``(…, 1)`` bool.
+    """
+    present = presence > 0
+    found = present.any(-1, keepdim=True)
+    bias = presence.clamp_min(torch.finfo(presence.dtype).tiny).log()
+    return bias.masked_fill(~present, -torch.inf).masked_fill(~found, 0), found
+
+
 def presence_attention(query: Tensor, keys: Tensor, values: Tensor, presence: Tensor) -> Tensor:
     """Attention with weight ∝ presence · exp(query · key); zero where nothing is present.
 
@@ -63,10 +81,6 @@ def presence_attention(query: Tensor, keys: Tensor, values: Tensor, presence: Te
     Returns:
         ``(…, Q, V)``.
     """
-    present = presence > 0
-    # A row with nothing present would be 0/0: let it look at everything, and blank it afterwards.
-    found = present.any(-1, keepdim=True)
-    bias = presence.clamp_min(torch.finfo(presence.dtype).tiny).log()
-    bias = bias.masked_fill(~present, -torch.inf).masked_fill(~found, 0)
+    bias, found = presence_bias(presence)
     output = F.scaled_dot_product_attention(query, keys, values, attn_mask=bias.to(query.dtype), scale=1.0)
     return output.masked_fill(~found, 0)

@@ -1,6 +1,7 @@
 """A fixed number of slots, each a key and a value, read by softmax attention."""
 
 import math
+from collections.abc import Callable
 from typing import Literal, NamedTuple, final
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from recollect.state import register_state
 from recollect.storages.attention import attention_weights, match, similarity
 from recollect.storages.base import Entries, Read, Storage, blank
+from recollect.storages.reading import entries_reader
 from recollect.storages.scanning import presence_attention, ring_presence
 from recollect.storages.slots import last_writer, put_rows_, take_rows, without_repeats
 
@@ -136,6 +138,12 @@ class VectorStorage(Storage[VectorState]):
         rows = slots.flatten(-2).unsqueeze(-1)  # (…, Q·k, 1)
         values = torch.take_along_dim(state.values, rows, -2).unflatten(-2, slots.shape[-2:])
         return Read((weights.to(values.dtype).unsqueeze(-2) @ values).squeeze(-2), weights, slots)
+
+    def reader(self, state: VectorState) -> Callable[[Tensor], Read]:
+        """As ``Storage.reader``; all keys are made ready once, unless ``top_k`` asks for a few only."""
+        if self.top_k is not None:
+            return super().reader(state)
+        return entries_reader(self.entries(state), self.log_sharpness.exp(), self.similarity == "cosine")
 
     def _write(
         self, state: VectorState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool

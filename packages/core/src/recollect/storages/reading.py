@@ -1,0 +1,51 @@
+"""Many reads of entries that stay as they are."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from recollect.storages.base import Entries, Read
+from recollect.storages.scanning import presence_bias
+
+
+def entries_reader(entries: Entries, sharpness: Tensor, cosine: bool) -> Callable[[Tensor], Read]:
+    """A function that reads ``entries`` with weight ∝ presence · exp(sharpness · similarity).
+
+    Keys are normalised and scaled, and presence is turned into a bias, once for all queries. On CPU, where
+    looking at the data costs nothing, the empty places at the end are left out.
+
+    Args:
+        entries: What to read.
+        sharpness: Factor on the similarity, a scalar.
+        cosine: Whether similarity is the cosine, rather than the dot product.
+    """
+    if entries.keys.device.type == "cpu" and not torch.compiler.is_compiling():
+        entries = _without_empty_end(entries)
+    keys = F.normalize(entries.keys, dim=-1) if cosine else entries.keys
+    keys = (keys * sharpness).mT
+    values = entries.values
+    wide = torch.promote_types(entries.filled.dtype, torch.float32)
+    bias, found = presence_bias(entries.filled.to(wide).unsqueeze(-2))
+    places = torch.arange(keys.shape[-1], device=keys.device)
+
+    def read(query: Tensor) -> Read:
+        if query.shape[-1] != keys.shape[-2]:
+            raise ValueError(f"query must have shape (…, n, {keys.shape[-2]}), got {tuple(query.shape)}")
+        if cosine:
+            query = F.normalize(query, dim=-1)
+        weights = (query @ keys.to(query.dtype) + bias).softmax(-1) * found
+        return Read(weights.to(values.dtype) @ values, weights, places.expand(weights.shape))
+
+    return read
+
+
+def _without_empty_end(entries: Entries) -> Entries:
+    filled = (entries.filled.detach() > 0).reshape(-1, entries.filled.shape[-1]).any(0).nonzero()
+    end = int(filled[-1]) + 1 if len(filled) else 1
+    return Entries(
+        entries.keys[..., :end, :].contiguous(),
+        entries.values[..., :end, :].contiguous(),
+        entries.filled[..., :end],
+    )
