@@ -1,45 +1,62 @@
-"""The base of every data module, and where datasets live and come from."""
+"""The base of every data module."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sized
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import Dataset, default_collate
+
+from recollect.training.fetching import data_folder, fetch
+from recollect.training.loading import Batches, Loader
+
+__all__ = ["DataModule", "Split", "data_folder", "fetch"]
 
 Split = Literal["train", "val", "test", "predict"]
 
 
-class DataModule(LightningDataModule):
+class DataModule(LightningDataModule, ABC):
     """Datasets by split, batches of them, and what was learnt from the training split.
 
     A subclass implements ``dataset`` and, where items cannot simply be stacked, ``collate``; ``prepare_data`` where
-    there is something to fetch; ``learn`` where there are vocabularies or statistics. The loaders are made here.
+    there is something to fetch; ``learn`` where there are vocabularies or statistics; ``batches`` where they go by
+    length. The loaders are made here: processes share the batches exactly, and training resumes in mid-epoch.
 
     Args:
         batch_size: Items in a batch.
         num_workers: Processes that load; 0 loads in the training process.
         seed: Of the shuffling.
+
+    Raises:
+        ValueError: If ``batch_size`` or ``num_workers`` is out of range.
     """
 
     def __init__(self, batch_size: int, num_workers: int = 0, seed: int = 0) -> None:
         super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if num_workers < 0:
+            raise ValueError(f"num_workers must not be negative, got {num_workers}")
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
+        self._learnt: dict[str, Any] | None = None
 
     # --- what a subclass implements -------------------------------------------------------------------------
 
     @abstractmethod
-    def dataset(self, split: Split) -> Dataset[Any]:
-        """The items of a split (it has a length). Called after ``prepare_data`` and ``setup``."""
+    def dataset(self, split: Split) -> Dataset[Any] | None:
+        """The items of a split (it has a length), or ``None`` where there is no such split.
+
+        Called after ``prepare_data`` and ``setup``; what is costly to read should be kept by ``setup``.
+        """
 
     def learn(self) -> dict[str, Any]:
         """What is learnt from the training split alone: vocabularies, statistics; plain data and tensors.
 
-        Called at most once, when ``learnt`` is first asked for; it travels in the checkpoint, and is restored from
-        there, before ``setup``, for validation, test and prediction.
+        Called when ``learnt`` is first asked for. It travels in the checkpoint, and is restored from there before
+        ``setup`` whenever a checkpoint is given, so that testing and predicting need no training data.
         """
         return {}
 
@@ -47,26 +64,72 @@ class DataModule(LightningDataModule):
         """A batch from items; stacks tensors by default."""
         return default_collate(items)
 
-    def batches(self, split: Split, dataset: Sized, epoch: int) -> list[list[int]]:
+    def batches(self, split: Split, dataset: Sized, epoch: int) -> Batches:
         """Which items form each batch of an epoch, before the processes share them out.
 
-        By default ``batch_size`` items each, shuffled for ``"train"``; override to make batches by length.
+        By default ``batch_size`` items each, in order, shuffled for ``"train"``; override it to batch by length.
         """
-        raise NotImplementedError
+        size = len(dataset)
+        order = self.shuffled(size, epoch) if split == "train" else list(range(size))
+        return [order[start : start + self.batch_size] for start in range(0, size, self.batch_size)]
 
     # --- what callers use -----------------------------------------------------------------------------------
 
     @property
     def learnt(self) -> dict[str, Any]:
         """What ``learn`` gave, or what the checkpoint held."""
-        raise NotImplementedError
+        if self._learnt is None:
+            self._learnt = self.learn()
+        return self._learnt
 
+    def shuffled(self, size: int, epoch: int) -> list[int]:
+        """The numbers below ``size`` in an order that depends on seed and epoch alone."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        return cast(list[int], torch.randperm(size, generator=generator).tolist())
 
-def data_folder(name: str) -> Path:
-    """Where the dataset ``name`` lives: under ``RECOLLECT_DATA``, else in the user's cache folder."""
-    raise NotImplementedError
+    def loader(self, split: Split) -> Loader | list[Any]:
+        """Batches of a split; nothing where there is no such split.
 
+        Raises:
+            ValueError: If the split is there but empty.
+        """
+        dataset = self.dataset(split)
+        if dataset is None:
+            return []
+        items = cast(Sized, dataset)
+        if len(items) == 0:
+            raise ValueError(f"{type(self).__name__} has no items in its {split} split")
+        return Loader(
+            dataset,
+            self.collate,
+            lambda epoch: self.batches(split, items, epoch),
+            self.num_workers,
+            self.trainer.world_size if self.trainer else 1,
+            self.trainer.global_rank if self.trainer else 0,
+        )
 
-def fetch(url: str, sha256: str, folder: Path, name: str | None = None) -> Path:
-    """The file at ``url``, in ``folder`` as ``name`` (the URL's own by default): downloaded once, and checked."""
-    raise NotImplementedError
+    # --- what the trainer calls -----------------------------------------------------------------------------
+
+    def train_dataloader(self) -> Loader | list[Any]:
+        """Batches to train on."""
+        return self.loader("train")
+
+    def val_dataloader(self) -> Loader | list[Any]:
+        """Batches to choose by."""
+        return self.loader("val")
+
+    def test_dataloader(self) -> Loader | list[Any]:
+        """Batches to report on."""
+        return self.loader("test")
+
+    def predict_dataloader(self) -> Loader | list[Any]:
+        """Batches to answer."""
+        return self.loader("predict")
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was learnt from the training split."""
+        return {"learnt": self.learnt}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what was learnt when the checkpoint was made."""
+        self._learnt = state_dict["learnt"]

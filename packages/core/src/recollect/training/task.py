@@ -1,19 +1,26 @@
 """The base of every task: what is trained, measured and predicted, by template hooks."""
 
-from abc import abstractmethod
-from typing import Any, Literal, cast
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, cast, final
 
+import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor, nn
 from torch.optim import AdamW
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 
+from recollect.training.checkpoints import check_fit, check_task, sign
 from recollect.training.data import DataModule
+from recollect.training.errors import NonFiniteError
 from recollect.training.pictures import ReadPicture
+from recollect.training.sharding import shard_module
+
+Stage = Literal["val", "test"]
 
 
-class Task(LightningModule):
+class Task(LightningModule, ABC):
     """What is trained, measured and predicted; a subclass fills in the hooks, so that every task reads alike.
 
     A subclass takes typed arguments of its own, passes ``optimizer``, ``scheduler`` and ``scheduler_interval`` on,
@@ -29,6 +36,9 @@ class Task(LightningModule):
     model: nn.Module
     """What ``build_model`` made; there once the trainer has called ``configure_model``."""
 
+    model_methods: tuple[str, ...] = ()
+    """Methods of the model, besides ``forward``, that the task calls: sharded training must know them."""
+
     def __init__(
         self,
         optimizer: OptimizerCallable = AdamW,
@@ -39,6 +49,8 @@ class Task(LightningModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.scheduler_interval = scheduler_interval
+        self.metrics = nn.ModuleDict()  # by stage
+        self.losses = nn.ModuleDict({"val": MeanMetric(), "test": MeanMetric()})
 
     # --- what a subclass implements -------------------------------------------------------------------------
 
@@ -64,7 +76,7 @@ class Task(LightningModule):
 
     # --- what a subclass may replace ------------------------------------------------------------------------
 
-    def summarize(self, stage: Literal["val", "test"], values: dict[str, Tensor]) -> dict[str, Tensor]:
+    def summarize(self, stage: Stage, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """What is logged at the end of an epoch, by name without the stage; ``values`` as the metrics gave them."""
         return values
 
@@ -73,12 +85,140 @@ class Task(LightningModule):
         return []
 
     def items(self, batch: Any) -> int:
-        """How many items an evaluated batch holds, to weigh its loss; by default the length of its first tensor."""
-        raise NotImplementedError
+        """How many items an evaluated batch holds, to weigh its loss: by default the length of its first tensor."""
+        for _, tensor in named_tensors(batch):
+            if tensor.dim():
+                return len(tensor)
+        raise TypeError(f"{type(self).__name__}.items must say how many items a batch holds: it has no tensor")
+
+    def parameter_groups(self) -> Iterable[Any]:
+        """What the optimiser is given: all parameters that learn, by default."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def shard(self, mesh: Any) -> None:
+        """Split the model's parameters among processes; by default as one whole (``fully_shard``).
+
+        A large model overrides this to shard its layers one by one, calling ``shard_module`` on each.
+        """
+        shard_module(self.model, mesh, self.model_methods)
 
     # --- what the trainer calls -----------------------------------------------------------------------------
 
+    @final
     def configure_model(self) -> None:
-        """Build the model and its metrics, once."""
-        if "model" not in self._modules:
-            self.model = self.build_model(cast(Any, self.trainer).datamodule)
+        """Build the model and its metrics, once, and shard the model where the strategy has a mesh."""
+        if "model" in self._modules:
+            return
+        data = cast(Any, self.trainer).datamodule
+        self.model = self.build_model(data)
+        metrics = self.build_metrics(data)
+        self.metrics.update({stage: metrics.clone() for stage in ("val", "test")})
+        if self.device_mesh is not None:
+            self.shard(self.device_mesh["data_parallel"])
+
+    @final
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """One step down the loss."""
+        loss, items = self.training_loss(batch)
+        self._require_finite(loss, batch, "train", batch_idx)
+        # No sync across processes: that would wait on every step for a figure that is only watched.
+        self.log("train/loss", loss.detach(), batch_size=items, on_step=True, on_epoch=False, prog_bar=True)
+        return loss
+
+    @final
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Measure one batch."""
+        self._evaluate("val", batch, batch_idx)
+
+    @final
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Measure one batch."""
+        self._evaluate("test", batch, batch_idx)
+
+    @final
+    def predict_step(self, batch: Any, batch_idx: int) -> list[dict[str, Any]]:
+        """Rows for one batch."""
+        return self.predict(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what was measured."""
+        self._summarize("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log what was measured."""
+        self._summarize("test")
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser and its schedule, as the config makes them."""
+        optimizer = self.optimizer(self.parameter_groups())
+        if self.scheduler is None:
+            return optimizer
+        scheduler = self.scheduler(optimizer)
+        plan: dict[str, Any] = {"scheduler": scheduler, "interval": self.scheduler_interval}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            plan["monitor"] = scheduler.monitor
+        return {"optimizer": optimizer, "lr_scheduler": plan}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say whose checkpoint it is."""
+        sign(checkpoint, self, cast(Any, self.trainer).datamodule)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another task or of other sizes."""
+        check_task(checkpoint, self)
+        check_fit(checkpoint["state_dict"], self.state_dict())
+
+    # --- shared parts ---------------------------------------------------------------------------------------
+
+    def _evaluate(self, stage: Stage, batch: Any, batch_idx: int) -> None:
+        loss = self.evaluate(batch, cast(MetricCollection, self.metrics[stage]))
+        if loss is not None:
+            self._require_finite(loss, batch, stage, batch_idx)
+            cast(MeanMetric, self.losses[stage]).update(loss.detach(), self.items(batch))
+
+    def _summarize(self, stage: Stage) -> None:
+        metrics, loss = cast(MetricCollection, self.metrics[stage]), cast(MeanMetric, self.losses[stage])
+        values = self.summarize(stage, metrics.compute())
+        if loss.update_called:
+            values = {**values, "loss": loss.compute()}
+        self.log_dict({f"{stage}/{name}": value for name, value in values.items()}, prog_bar=len(values) <= 4)
+        metrics.reset()
+        loss.reset()
+
+    def _require_finite(self, loss: Tensor, batch: Any, stage: str, batch_idx: int) -> None:
+        if torch.isfinite(loss.detach()).all():
+            return
+        bad = [
+            f"{name} ({int((~tensor.isfinite()).sum())} of {tensor.numel()} values)"
+            for name, tensor in named_tensors(batch)
+            if tensor.is_floating_point() and not tensor.isfinite().all()
+        ]
+        cause = f"not finite in the batch: {', '.join(bad)}" if bad else "the batch itself is finite"
+        raise NonFiniteError(
+            f"{stage} loss is {float(loss.detach().mean())} at step {self.global_step}, in batch {batch_idx} of epoch "
+            f"{self.current_epoch}; {cause}. The checkpoints written before are untouched; a lower learning "
+            "rate or --trainer.gradient_clip_val may help where the data are sound."
+        )
+
+
+def named_tensors(batch: Any, name: str = "batch") -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of a nested batch with its place in it.
+
+    Example:
+        >>> [name for name, _ in named_tensors({"x": torch.ones(1), "y": (torch.ones(1), "text")})]
+        ["batch['x']", "batch['y'][0]"]
+    """
+    if isinstance(batch, Tensor):
+        yield name, batch
+    elif isinstance(batch, dict):
+        for key, value in batch.items():
+            yield from named_tensors(value, f"{name}[{key!r}]")
+    elif isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        for field in batch._fields:
+            yield from named_tensors(getattr(batch, field), f"{name}.{field}")
+    elif isinstance(batch, list | tuple):
+        for place, value in enumerate(batch):
+            yield from named_tensors(value, f"{name}[{place}]")
+    elif hasattr(batch, "__dataclass_fields__"):
+        for field in batch.__dataclass_fields__:
+            yield from named_tensors(getattr(batch, field), f"{name}.{field}")

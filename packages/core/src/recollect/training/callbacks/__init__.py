@@ -1,1 +1,7 @@
-"""Callbacks: memory figures and pictures, results, predictions, interruption."""
+"""Callbacks: memory figures and pictures, predictions, interruption."""
+
+from recollect.training.callbacks.interruption import Interrupted, Interruption
+from recollect.training.callbacks.memory_monitor import MemoryMonitor
+from recollect.training.callbacks.prediction_writer import PredictionWriter
+
+__all__ = ["Interrupted", "Interruption", "MemoryMonitor", "PredictionWriter"]

@@ -1,0 +1,86 @@
+"""SIGINT and SIGTERM leave a checkpoint behind."""
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class Interrupted(SystemExit):
+    """Training was asked to stop, and did so after saving ``checkpoint``; the exit code is 128 + the signal."""
+
+    def __init__(self, signum: int, checkpoint: Path) -> None:
+        super().__init__(128 + signum)
+        self.signum = signum
+        self.checkpoint = checkpoint
+
+
+class Interruption(Callback):
+    """On SIGINT or SIGTERM, finishes the step, saves ``checkpoints/last.ckpt`` in the run folder and stops.
+
+    A second SIGINT stops at once. Processes that train together agree on the step at which they stop.
+    """
+
+    def __init__(self) -> None:
+        self._received: int | None = None
+        self._former: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over the signals, after the trainer has set its own handlers."""
+        self._received = None
+        if threading.current_thread() is not threading.main_thread():
+            return  # only the main thread may
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            self._former[signum] = signal.signal(signum, self._receive)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save and stop, if a signal came."""
+        self._stop_if_asked(trainer)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Save and stop, if a signal came; in the middle of training only."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._stop_if_asked(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the signals back."""
+        self._give_back()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give the signals back."""
+        self._give_back()
+
+    def _receive(self, signum: int, frame: FrameType | None) -> None:
+        if self._received is not None and signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._received = signum
+        print(f"\n{signal.Signals(signum).name}: stopping after this step …", flush=True)
+
+    def _stop_if_asked(self, trainer: Trainer) -> None:
+        asked = self._received is not None
+        if trainer.world_size > 1:
+            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
+        if not asked:
+            return
+        path = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
+        path = Path(trainer.strategy.broadcast(str(path)))
+        trainer.save_checkpoint(path)
+        raise Interrupted(self._received or signal.SIGTERM, path)
+
+    def _give_back(self) -> None:
+        for signum, handler in self._former.items():
+            signal.signal(signum, handler)
+        self._former = {}

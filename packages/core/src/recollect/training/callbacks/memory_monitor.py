@@ -1,0 +1,137 @@
+"""Memory figures in the logs, and pictures of what was read."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from matplotlib.figure import Figure
+
+from recollect.training.pictures import draw, pixels, save
+from recollect.training.task import Task
+from recollect.training.watching import Watched, watch
+
+
+class MemoryMonitor(Callback):
+    """Logs occupancy, age and read entropy of every memory in the model, and draws ``Task.pictures``.
+
+    Figures are those of the first batch of each validation and test, logged as ``memory/<module>/<figure>`` to
+    whichever loggers are on. Pictures go to ``pictures/`` in the run folder, TensorBoard and W&B.
+
+    Args:
+        pictures: How many to draw each time; 0 draws none.
+        every_n_epochs: After how many epochs of training they are drawn; a test always draws.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(self, pictures: int = 4, every_n_epochs: int = 10) -> None:
+        if pictures < 0 or every_n_epochs < 1:
+            raise ValueError(f"pictures must be ≥ 0 and every_n_epochs ≥ 1, got {pictures}, {every_n_epochs}")
+        self.pictures = pictures
+        self.every_n_epochs = every_n_epochs
+        self.saved: list[Path] = []
+        self._watching: ExitStack | None = None
+        self._watched: Watched | None = None
+        self._batch: Any = None
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Watch the first batch."""
+        if batch_idx == 0 and dataloader_idx == 0 and not trainer.sanity_checking:
+            self._begin(pl_module, batch)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Log what was seen."""
+        self._end(pl_module)
+
+    def on_test_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Watch the first batch."""
+        if batch_idx == 0 and dataloader_idx == 0:
+            self._begin(pl_module, batch)
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Log what was seen."""
+        self._end(pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw, where it is this epoch's turn."""
+        turn = (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        if trainer.sanity_checking or (trainer.state.fn == "fit" and not turn):
+            return
+        self._draw(trainer, pl_module, f"val-epoch{trainer.current_epoch:03d}")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw."""
+        self._draw(trainer, pl_module, "test")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Stop watching."""
+        self._close()
+
+    # --- shared parts ---------------------------------------------------------------------------------------
+
+    def _begin(self, task: LightningModule, batch: Any) -> None:
+        self._close()
+        self._watching = ExitStack()
+        self._watched = self._watching.enter_context(watch(task.model))
+        self._batch = batch
+
+    def _end(self, task: LightningModule) -> None:
+        if self._watched is None:
+            return
+        figures = {f"memory/{name}": value for name, value in self._watched.figures().items()}
+        self._close()
+        task.log_dict(figures, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
+
+    def _close(self) -> None:
+        if self._watching is not None:
+            self._watching.close()
+        self._watching = self._watched = None
+
+    def _draw(self, trainer: Trainer, task: LightningModule, name: str) -> None:
+        batch, self._batch = self._batch, None
+        if batch is None or not self.pictures or not isinstance(task, Task):
+            return
+        with torch.no_grad():  # every process takes part: sharded parameters have to be gathered
+            pictures = task.pictures(batch)[: self.pictures]
+        if not trainer.is_global_zero:
+            return
+        for number, picture in enumerate(pictures, 1):
+            figure = draw(picture)
+            if trainer.fast_dev_run:
+                continue
+            path = Path(trainer.default_root_dir) / "pictures" / f"{name}-{number}.png"
+            save(figure, path)
+            self.saved.append(path)
+            _log(trainer, f"{name.split('-')[0]}/read-{number}", figure)
+
+
+def _log(trainer: Trainer, tag: str, figure: Figure) -> None:
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(tag, pixels(figure), trainer.global_step, dataformats="HWC")
+        elif isinstance(logger, WandbLogger):
+            logger.log_image(tag, [pixels(figure)])

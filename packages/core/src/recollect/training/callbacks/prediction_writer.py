@@ -1,0 +1,98 @@
+"""Predictions as JSON lines, written as they come."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+
+
+class PredictionWriter(BasePredictionWriter):
+    """Writes each row of ``Task.predict`` as one line of JSON, in the order of the data.
+
+    A file appears under its name once it is whole. With several processes each writes a part, and the parts are
+    put together, batch by batch, at the end.
+
+    Args:
+        output: A file, or ``"-"`` for standard output; ``predictions.jsonl`` in the run folder by default.
+    """
+
+    def __init__(self, output: str | Path | None = None) -> None:
+        super().__init__("batch")
+        self.output = output
+        self.path: Path | None = None
+        self._file: TextIO | None = None
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the file."""
+        if self.output == "-" and trainer.world_size == 1:
+            self._file = sys.stdout
+            return
+        folder = Path(trainer.strategy.broadcast(str(trainer.default_root_dir)))
+        self.path = folder / "predictions.jsonl" if self.output in (None, "-") else Path(str(self.output))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._part(trainer.global_rank).open("w", encoding="utf-8")
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Write the rows of one batch."""
+        assert self._file is not None
+        # With several processes a batch is one line of its part, so that they can be dealt back into order.
+        rows = [json.dumps(row, ensure_ascii=False) for row in prediction]
+        lines = [json.dumps(rows)] if trainer.world_size > 1 else rows
+        self._file.writelines(f"{line}\n" for line in lines)
+        self._file.flush()
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the file its name."""
+        if self.path is None or self._file is None:
+            self._file = None
+            return
+        self._file.close()
+        trainer.strategy.barrier("predictions")
+        if not trainer.is_global_zero:
+            return
+        if trainer.world_size > 1:
+            self._join(trainer.world_size)
+        else:
+            os.replace(self._part(0), self.path)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave no half file."""
+        if self.path is not None and self._file is not None:
+            self._file.close()
+            self._part(trainer.global_rank).unlink(missing_ok=True)
+
+    def _part(self, rank: int) -> Path:
+        assert self.path is not None
+        return self.path.with_name(f".{self.path.name}.{rank}.partial")
+
+    def _join(self, world: int) -> None:
+        """Batches went to the processes in turn, so that they are taken back in turn."""
+        assert self.path is not None
+        parts = [self._part(rank).open(encoding="utf-8") for rank in range(world)]
+        whole = self.path.with_name(f".{self.path.name}.partial")
+        with whole.open("w", encoding="utf-8") as file:
+            for turn in zip(*parts, strict=True):
+                for batch in turn:
+                    file.writelines(f"{row}\n" for row in json.loads(batch))
+        for rank, part in enumerate(parts):
+            part.close()
+            self._part(rank).unlink()
+        if self.output == "-":
+            sys.stdout.write(whole.read_text(encoding="utf-8"))
+            whole.unlink()
+        else:
+            os.replace(whole, self.path)

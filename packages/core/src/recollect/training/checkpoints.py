@@ -1,0 +1,124 @@
+"""Checkpoints: written whole or not at all, signed by their task, refused by another."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from torch import Tensor
+
+from recollect.training.errors import CheckpointError, DiskError
+
+SIGNATURE = "recollect"
+"""Where a checkpoint keeps whose it is."""
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the old file and swaps the two once the new one is safely on disk.
+
+    A full disk, a crash or a kill in the middle leaves the former checkpoint as it was.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Save to ``path``.
+
+        Raises:
+            DiskError: If there is no room, or the folder cannot be written to.
+        """
+        if storage_options is not None:
+            raise TypeError("AtomicCheckpointIO takes no storage_options")
+        path = Path(path)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(checkpoint, partial)
+            os.replace(partial, path)
+        except (OSError, RuntimeError) as error:  # torch's own writer turns some disk errors into RuntimeError
+            partial.unlink(missing_ok=True)
+            reason = "no space is left on the disk" if _full(error) else str(error)
+            kept = "; the former checkpoint of that name is untouched" if path.exists() else ""
+            raise DiskError(f"the checkpoint {path} could not be written: {reason}{kept}") from error
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def _write(checkpoint: dict[str, Any], path: Path) -> None:
+    with path.open("wb") as file:
+        torch.save(checkpoint, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _full(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def load(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds, tensors left on disk until they are used.
+
+    Raises:
+        CheckpointError: If there is none, or it is damaged.
+    """
+    file = path / "meta.pt" if path.is_dir() else path  # sharded checkpoints are folders
+    if not file.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}")
+    try:
+        checkpoint = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise CheckpointError(f"{path} is not a checkpoint that can be read: {error}") from error
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f"{path} is not a checkpoint of a task: it holds a {type(checkpoint).__name__}")
+    return checkpoint
+
+
+def sign(checkpoint: dict[str, Any], task: object, data: object) -> None:
+    """Say in a checkpoint whose it is."""
+    checkpoint[SIGNATURE] = {"task": _name(task), "data": _name(data)}
+
+
+def check_task(checkpoint: dict[str, Any], task: object, path: Path | None = None) -> None:
+    """Refuse a checkpoint of another task.
+
+    Raises:
+        CheckpointError: If it is not signed by ``task``'s class.
+    """
+    signature = checkpoint.get(SIGNATURE)
+    which = f"the checkpoint {path}" if path else "the checkpoint"
+    if signature is None:
+        raise CheckpointError(f"{which} was not written by a task of this project")
+    if signature["task"] != _name(task):
+        raise CheckpointError(
+            f"{which} is of the task {signature['task']}, but the config names {_name(task)}; "
+            "give --config the config.yaml that stands in the checkpoint's run folder"
+        )
+
+
+def check_fit(saved: dict[str, Any], own: dict[str, Any]) -> None:
+    """Refuse weights of other names or sizes, naming the first few.
+
+    Raises:
+        CheckpointError: If they do not fit.
+    """
+    wrong = [f"{name} is missing from it" for name in own.keys() - saved.keys()]
+    wrong += [f"{name} is unknown to the model" for name in saved.keys() - own.keys()]
+    wrong += [
+        f"{name} is {tuple(saved[name].shape)} in it, {tuple(own[name].shape)} in the model"
+        for name in own.keys() & saved.keys()
+        if isinstance(own[name], Tensor) and saved[name].shape != own[name].shape
+    ]
+    if wrong:
+        more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""
+        raise CheckpointError(
+            f"the checkpoint does not fit the model that the config describes: {'; '.join(sorted(wrong)[:5])}{more}"
+        )
+
+
+def _name(thing: object) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"

@@ -1,0 +1,25 @@
+"""Mistakes that a user can mend: the command line shows them as one message, without a traceback."""
+
+
+class UserError(Exception):
+    """Something outside the program is wrong, and the message says what to do about it."""
+
+
+class DataError(UserError, ValueError):
+    """A file's contents are not what they should be; the message names the file and, where it can, the line."""
+
+
+class DownloadError(UserError, OSError):
+    """A dataset is missing and could not be fetched; the message says from where, and where to put it by hand."""
+
+
+class CheckpointError(UserError, ValueError):
+    """A checkpoint cannot be found, is of another task, or does not fit the model."""
+
+
+class DiskError(UserError, OSError):
+    """A checkpoint could not be written; those that were there are untouched."""
+
+
+class NonFiniteError(UserError, ArithmeticError):
+    """A loss became NaN or infinite; the message names the step, the batch and what in it was not finite."""

@@ -1,0 +1,72 @@
+"""Where datasets live, and how a missing one is fetched."""
+
+import hashlib
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import pooch
+
+from recollect.training.errors import DataError, DownloadError
+
+TIMEOUT = 30.0
+"""Seconds without a byte after which a download is given up."""
+
+
+def data_folder(name: str) -> Path:
+    """Where the dataset ``name`` lives: under ``RECOLLECT_DATA``, else in the user's cache folder.
+
+    Example:
+        >>> import os
+        >>> before = os.environ.get("RECOLLECT_DATA")
+        >>> os.environ["RECOLLECT_DATA"] = "/data"
+        >>> data_folder("babi").as_posix()
+        '/data/babi'
+        >>> _ = os.environ.pop("RECOLLECT_DATA") if before is None else os.environ.update(RECOLLECT_DATA=before)
+    """
+    root = os.environ.get("RECOLLECT_DATA")
+    return (Path(root).expanduser() if root else Path(pooch.os_cache("recollect"))) / name
+
+
+def fetch(url: str, sha256: str, folder: Path, name: str | None = None) -> Path:
+    """The file at ``url``, kept in ``folder``: downloaded where it is missing, and always checked.
+
+    A download goes to a temporary name, and gets its own only once it is whole and has the right checksum, so that
+    one that was killed is never mistaken for the file.
+
+    Args:
+        url: Its official address.
+        sha256: Its checksum, in hexadecimal.
+        folder: Where it is kept; made where it is missing.
+        name: What it is called there; as in the address by default.
+
+    Raises:
+        DataError: If a file of that name is there and has another checksum; it is left as it is.
+        DownloadError: If it cannot be fetched, or what came has another checksum.
+    """
+    path = folder / (name or Path(unquote(urlparse(url).path)).name)
+    if path.exists():
+        found = checksum(path)
+        if found != sha256:
+            raise DataError(
+                f"{path} has sha256 {found}, but {sha256} was expected: it is damaged or of another version. "
+                f"Delete it to have it downloaded again from {url}"
+            )
+        return path
+    download = pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        pooch.retrieve(url, f"sha256:{sha256}", fname=path.name, path=folder, downloader=download)
+    except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong checksum is a ValueError
+        raise DownloadError(
+            f"{path.name} could not be fetched from {url}: {error}\n"
+            f"To put it there by hand, save that address as {path} (sha256 {sha256}); "
+            f"RECOLLECT_DATA names another folder for datasets."
+        ) from error
+    return path
+
+
+def checksum(path: Path) -> str:
+    """Sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

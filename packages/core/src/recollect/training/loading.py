@@ -1,0 +1,118 @@
+"""Batches: how processes share them, and a loader that resumes in the middle of an epoch."""
+
+import heapq
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+Batches = list[list[int]]
+
+
+def share(batches: Batches, world: int, rank: int) -> Batches:
+    """Deal batches out to ``world`` processes: equally many to each, and each item exactly once where that can be.
+
+    The largest batches are halved until their number is a multiple of ``world``: metrics then are those of one
+    process, which they are not when items are repeated to fill up. Only where there are fewer items than processes
+    is an item repeated, for every process must take part in every step.
+
+    Example:
+        >>> share([[0, 1, 2], [3, 4], [5]], world=2, rank=0), share([[0, 1, 2], [3, 4], [5]], world=2, rank=1)
+        ([[3, 4], [0]], [[1, 2], [5]])
+        >>> share([[7]], world=2, rank=1)
+        [[7]]
+    """
+    if world == 1 or not batches:
+        return batches
+    heap = [(-len(batch), -place, batch) for place, batch in enumerate(batches)]
+    heapq.heapify(heap)
+    places = len(batches)
+    while len(heap) % world and heap[0][0] <= -2:
+        _, _, batch = heapq.heappop(heap)
+        for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
+            heapq.heappush(heap, (-len(half), -places, half))
+            places += 1
+    even = [batch for _, _, batch in heap]
+    return [even[i % len(even)] for i in range(rank, -(-len(even) // world) * world, world)]
+
+
+class Loader:
+    """The batches of one split, shared among processes, in an order that depends on seed and epoch alone.
+
+    It is no ``DataLoader``, so that the trainer leaves the sharing to us; it wraps one. Its state is its place in
+    the epoch, so that training resumed from a checkpoint in mid-epoch goes on with the batches that were left.
+
+    Args:
+        dataset: The items.
+        collate: Makes a batch of items.
+        plan: The batches of a given epoch, before they are shared.
+        num_workers: Processes that load.
+        world: How many processes share the batches.
+        rank: Which of them this is.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        collate: Callable[[list[Any]], Any],
+        plan: Callable[[int], Batches],
+        num_workers: int = 0,
+        world: int = 1,
+        rank: int = 0,
+    ) -> None:
+        self.dataset = dataset
+        self.batch_sampler = _Order(plan, world, rank)
+        self._taken = 0
+        self._loader = DataLoader(
+            dataset,
+            batch_sampler=self.batch_sampler,
+            collate_fn=collate,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+        )
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler.batches())
+
+    def __iter__(self) -> Iterator[Any]:
+        self._taken = self.batch_sampler.skip
+        for batch in self._loader:
+            self._taken += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Which epoch, and how many of its batches have been taken."""
+        return {"epoch": self.batch_sampler.epoch, "taken": self._taken}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from there: the next pass leaves out what had been taken."""
+        self.batch_sampler.set_epoch(state["epoch"])
+        self.batch_sampler.skip = state["taken"] if state["taken"] < len(self) else 0
+
+
+class _Order(Sampler[list[int]]):
+    """Yields this process's batches of the current epoch; the trainer calls ``set_epoch``."""
+
+    def __init__(self, plan: Callable[[int], Batches], world: int, rank: int) -> None:
+        self.plan = plan
+        self.world = world
+        self.rank = rank
+        self.epoch = 0
+        self.skip = 0
+        self.sampler = self  # where the trainer looks for set_epoch
+        self._planned: tuple[int, Batches] | None = None
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def batches(self) -> Batches:
+        if self._planned is None or self._planned[0] != self.epoch:
+            self._planned = (self.epoch, share(self.plan(self.epoch), self.world, self.rank))
+        return self._planned[1]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        skip, self.skip = self.skip, 0
+        yield from self.batches()[skip:]
+
+    def __len__(self) -> int:
+        return len(self.batches())

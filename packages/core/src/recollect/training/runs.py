@@ -1,0 +1,98 @@
+"""Run folders: ``<root>/runs/<config>/<time>``, one to a run, and what is found in them."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from recollect.training.checkpoints import load
+from recollect.training.errors import CheckpointError
+
+PLACEHOLDER = "{run}"
+"""Stands for the run folder in a config."""
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """Make ``parent/name``, or ``name-2``, ``name-3``, … where that is taken."""
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def stamp() -> str:
+    """The time, as a folder's name that sorts by it."""
+    return time.strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def last_checkpoint(run: Path) -> Path:
+    """The most recent checkpoint of a run.
+
+    Raises:
+        CheckpointError: If it has none.
+    """
+    found = list((run / "checkpoints").glob("last*.ckpt"))
+    if not found:
+        raise CheckpointError(f"{run} has no last checkpoint: {run / 'checkpoints' / 'last.ckpt'} is not there")
+    return max(found, key=lambda path: path.stat().st_mtime_ns)
+
+
+def best_checkpoint(run: Path) -> Path:
+    """The checkpoint that did best on the metric its ``ModelCheckpoint`` watched, also after a move of the folder.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    callbacks = load(last_checkpoint(run)).get("callbacks", {})
+    for name, state in callbacks.items():
+        if name.startswith("ModelCheckpoint") and state.get("best_model_path"):
+            path = run / "checkpoints" / Path(state["best_model_path"]).name
+            if path.exists():
+                return path
+    raise CheckpointError(f"{run} has no best checkpoint")
+
+
+def newest_run(root: Path, name: str) -> Path:
+    """The latest run of a config that has a checkpoint.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    parent = root / "runs" / name
+    found = [path for path in parent.glob("*/checkpoints/last*.ckpt")]
+    if not found:
+        raise CheckpointError(
+            f"there is no checkpoint to go on from: no run of {name!r} under {parent} has one. "
+            "Train first, or give --ckpt_path a file, or --trainer.default_root_dir the folder where runs/ stands"
+        )
+    return max(found, key=lambda path: path.stat().st_mtime_ns).parent.parent
+
+
+def run_of(path: Path) -> Path | None:
+    """The run folder that a checkpoint or a ``config.yaml`` belongs to, if any."""
+    for folder in (path.parent, path.parent.parent):
+        if (folder / "config.yaml").is_file() and (folder / "checkpoints").is_dir():
+            return folder
+    return None
+
+
+def fill(value: Any, run: Path) -> Any:
+    """The same settings with ``{run}`` replaced by the run folder, in nested lists and mappings too.
+
+    Example:
+        >>> fill({"dirpath": "{run}/checkpoints", "names": ["{epoch}"]}, Path("runs/a"))
+        {'dirpath': 'runs/a/checkpoints', 'names': ['{epoch}']}
+    """
+    if isinstance(value, str):
+        return value.replace(PLACEHOLDER, str(run))
+    if isinstance(value, list):
+        return [fill(item, run) for item in value]
+    if hasattr(value, "items"):
+        for key, item in list(value.items()):
+            value[key] = fill(item, run)
+    return value
