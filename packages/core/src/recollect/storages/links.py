@@ -16,11 +16,12 @@ class Links(Storage[S]):
     """Entries that stand in an order: each is linked to the one written before it.
 
     A write goes to a free slot, or, when there is none, over the least recently used entry (never over the
-    one that ``after`` names, unless it is the only one), which is unlinked first. The new entry is linked after
-    the last, or after a given one, in front of what followed that. Erasing an entry joins its neighbours.
+    one that ``after`` names, unless it is the only one), which is unlinked first. The new entry is linked
+    after the last, or after a given one, in front of what followed that. Erasing an entry joins its
+    neighbours.
 
-    A subclass implements ``_link`` and ``_follow`` besides the verbs of ``Storage``; arguments reach it checked
-    and blanked.
+    A subclass implements ``_link`` and ``_follow`` besides the verbs of ``Storage``; arguments reach it
+    checked and blanked.
 
     Args:
         key_size: Width K of keys and queries.
