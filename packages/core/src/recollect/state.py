@@ -56,7 +56,7 @@ def where_items(where: Tensor, chosen: S, other: S) -> S:
 
     def pick(a: Tensor, b: Tensor) -> Tensor:
         return torch.where(
-            where.to(b.device).reshape(*where.shape, *[1] * (b.dim() - where.dim())), a.to(b.dtype), b
+            where.to(b.device).reshape((*where.shape, *[1] * (b.dim() - where.dim()))), a.to(b.dtype), b
         )
 
     return map_state(pick, chosen, other)

@@ -16,8 +16,8 @@ def last_writer(slots: Tensor, mask: Tensor, size: int) -> Tensor:
         ``(…, N)`` int64.
     """
     rows = torch.arange(slots.shape[-1], device=slots.device).expand_as(slots)
-    nowhere = slots.new_full((*slots.shape[:-1], size + 1), -1)
-    return nowhere.scatter_reduce(-1, slots.masked_fill(~mask, size), rows, "amax")[..., :size]
+    nobody = slots.new_full((*slots.shape[:-1], size), -1)
+    return nobody.scatter_reduce(-1, slots.masked_fill(~mask, 0), rows.masked_fill(~mask, -1), "amax")
 
 
 def take_rows(old: Tensor, new: Tensor, writer: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ def without_repeats(slots: Tensor, mask: Tensor) -> Tensor:
     # Masked rows get slots of their own beyond all others, so that they shadow nobody.
     own = torch.arange(slots.shape[-1], device=slots.device)
     shifted = torch.where(mask, slots, own + slots.amax() + 1) if slots.numel() else slots
-    order = shifted.argsort(-1, stable=True)
+    order = shifted.argsort(dim=-1, stable=True)
     in_order = shifted.gather(-1, order)
     last = torch.ones_like(mask)
     last[..., :-1] = in_order[..., 1:] != in_order[..., :-1]

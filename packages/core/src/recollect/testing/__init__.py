@@ -1,0 +1,29 @@
+"""The laws of storages, for every storage to be run through, a user's own included."""
+
+from recollect.testing.laws import LAWS, check_all, check_declared
+from recollect.testing.laws_content import check_capacity, check_erase, check_read_after_write
+from recollect.testing.laws_gradients import check_compiles, check_gradients
+from recollect.testing.laws_time import check_masks, check_scan_equals_steps, check_splits
+from recollect.testing.laws_values import check_batch_items, check_device, check_states_are_values
+from recollect.testing.trial import KeyMaker, Steps, Trial, distinct_keys
+
+__all__ = [
+    "LAWS",
+    "KeyMaker",
+    "Steps",
+    "Trial",
+    "check_all",
+    "check_batch_items",
+    "check_capacity",
+    "check_compiles",
+    "check_declared",
+    "check_device",
+    "check_erase",
+    "check_gradients",
+    "check_masks",
+    "check_read_after_write",
+    "check_scan_equals_steps",
+    "check_splits",
+    "check_states_are_values",
+    "distinct_keys",
+]

@@ -1,0 +1,87 @@
+"""Laws 1, 2 and 8: what is written is read, what is erased is not, and a full store goes on."""
+
+import torch
+
+from recollect.testing.compare import assert_close, assert_same_memory
+from recollect.testing.trial import Trial, leaves
+
+
+def check_read_after_write(trial: Trial) -> None:
+    """Law 1: on an empty store, after ``write(k, v)`` at strength 1, ``read(k)`` gives v."""
+    storage, empty = trial.storage, trial.empty()
+    key, value = trial.distinct(1), trial.values(1)
+    assert_close(storage.read(empty, key).value, torch.zeros_like(value), "an empty store reads zero")
+    written = storage.write(empty, key, value)
+    assert_close(storage.read(written, key).value, value, "read after write")
+    nothing = storage.write(empty, key, value, strength=torch.zeros_like(value[..., 0]))
+    assert_close(
+        storage.read(nothing, key).value, torch.zeros_like(value), "a write at strength 0 is not read"
+    )
+    count = min(4, _capacity(trial))
+    keys, values = trial.distinct(count, salt=3), trial.values(count)
+    several = storage.write(empty, keys, values)
+    assert_close(storage.read(several, keys).value, values, "read among dissimilar keys", trial.tolerance)
+
+
+def check_erase(trial: Trial) -> None:
+    """Law 2: after ``erase(k)``, v is no longer read; other, dissimilar keys read as before."""
+    storage = trial.storage
+    if not trial.offers("erase"):
+        return
+    count = min(4, _capacity(trial))
+    keys, values = trial.distinct(count), trial.values(count)
+    state = storage.write(trial.empty(), keys, values)
+    for gone in range(count):
+        rest = [n for n in range(count) if n != gone]
+        one = slice(gone, gone + 1)
+        others, their_values = keys[..., rest, :], values[..., rest, :]
+        found = storage.read(storage.erase(state, keys[..., one, :]), others).value
+        never = storage.write(trial.empty(), others, their_values)
+        assert_close(
+            found,
+            storage.read(never, others).value,
+            "others read as if it was never written",
+            trial.tolerance / 10,
+        )
+        assert_close(found, storage.read(state, others).value, "others read as before", trial.tolerance)
+        # A value that stands out shows in every read that has any part of it.
+        loud = values.index_fill(-2, torch.tensor([gone]), 1e4)
+        erased = storage.erase(storage.write(trial.empty(), keys, loud), keys[..., one, :])
+        heard = storage.read(erased, keys).value.amax()
+        assert heard <= values.amax() + 1e-3, f"an erased value is still read: {heard}"
+    zero = torch.zeros_like(values[..., 0])
+    untouched = storage.erase(state, keys, strength=zero)
+    assert_same_memory(trial, untouched, state, "an erase at strength 0 changes nothing")
+    emptied = storage.erase(state, keys)
+    assert_close(storage.read(emptied, keys).value, torch.zeros_like(values), "an emptied store reads zero")
+    again = storage.write(emptied, keys, values)
+    assert_close(
+        storage.read(again, keys).value, storage.read(state, keys).value, "an emptied store takes new entries"
+    )
+
+
+def check_capacity(trial: Trial) -> None:
+    """Law 8: past capacity a store evicts; it neither grows nor fails, and the newest entry can be read."""
+    storage, empty = trial.storage, trial.empty()
+    count = 2 * _capacity(trial) + 3
+    keys, values = trial.distinct(count), trial.values(count)
+    at_once = storage.write(empty, keys, values)
+    one_by_one = empty
+    for n in range(count):
+        one_by_one = storage.write(one_by_one, keys[..., n : n + 1, :], values[..., n : n + 1, :])
+    newest, value = keys[..., -1:, :], values[..., -1:, :]
+    for state in (at_once, one_by_one):
+        shapes = [leaf.shape for leaf in leaves(state)]
+        assert shapes == [leaf.shape for leaf in leaves(empty)], "a store grew past its capacity"
+        assert_close(
+            storage.read(state, newest).value, value, "the newest entry of a full store", trial.tolerance
+        )
+    assert_same_memory(trial, at_once, one_by_one, "a full store, written at once and one by one")
+
+
+def _capacity(trial: Trial) -> int:
+    if trial.capacity is not None:
+        return trial.capacity
+    if not trial.offers("entries"):
+        raise ValueError("say how many entries the storage holds: Trial(capacity=…)")
+    return trial.storage.entries(trial.empty()).filled.shape[-1]

@@ -1,0 +1,187 @@
+"""Every storage through the ten laws."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from recollect import Storage, VectorStorage
+from recollect.testing import (
+    LAWS,
+    Trial,
+    check_all,
+    check_compiles,
+    check_declared,
+    check_device,
+    check_gradients,
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A storage to be tried, and the settings of its trials."""
+
+    name: str
+    make: Callable[[], Storage[Any]]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def vector(**arguments: Any) -> Callable[[], Storage[Any]]:
+    return lambda: VectorStorage(6, 3, slots=5, **arguments)
+
+
+ONE_SLOT = {"query", "key", "write_strength", "erase_strength"}
+"""The one entry of a storage has the weight 1, whatever its key and presence."""
+
+CASES = [
+    Case("vector-ring", vector(learn_sharpness=True)),
+    Case("vector-ring-dot", vector(similarity="dot")),
+    Case("vector-ring-top2", vector(top_k=2)),
+    Case("vector-ring-one-slot", lambda: VectorStorage(6, 3, slots=1), {"without_gradient": ONE_SLOT}),
+    Case("vector-lru", vector(policy="lru", learn_sharpness=True)),
+    Case("vector-lru-dot-top3", vector(policy="lru", similarity="dot", top_k=3)),
+    Case("vector-content", vector(policy="content")),
+    Case("vector-content-dot", vector(policy="content", similarity="dot")),
+]
+
+STEPWISE_LENGTH = 60
+"""Of the long sequence in the quick tests, where a scan goes step by step; the slow ones take 1,000 steps."""
+
+each_case = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
+shapes = st.sampled_from([(), (1,), (3,), (2, 2)])
+tried = settings(
+    max_examples=3,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+@st.composite
+def trials(draw: st.DrawFn) -> dict[str, Any]:
+    steps = draw(st.integers(1, 9))
+    return {
+        "batch": draw(shapes),
+        "steps": steps,
+        "seed": draw(st.integers(0, 10_000)),
+        "cuts": tuple(draw(st.lists(st.integers(0, steps), max_size=4))),
+        "mask": tuple(draw(st.lists(st.booleans(), min_size=1, max_size=steps))),
+    }
+
+
+@pytest.mark.parametrize("law", [name for name in LAWS if name not in ("gradients", "compiles")])
+@each_case
+@tried
+@given(arguments=trials())
+def test_law(case: Case, law: str, arguments: dict[str, Any]):
+    LAWS[law](Trial(case.make(), **case.settings, **arguments))
+
+
+@each_case
+def test_gradients_reach_every_argument_and_stay_finite(case: Case):
+    check_gradients(Trial(case.make(), **case.settings), steps=STEPWISE_LENGTH)
+
+
+def test_gradients_stay_finite_over_a_thousand_steps():
+    check_gradients(Trial(VectorStorage(6, 3, slots=5)), steps=1000)
+
+
+@pytest.mark.slow
+@each_case
+def test_gradients_stay_finite_over_a_thousand_steps_of_every_storage(case: Case):
+    check_gradients(Trial(case.make(), **case.settings), steps=1000)
+
+
+@each_case
+def test_one_step_compiles(case: Case):
+    check_compiles(Trial(case.make(), **case.settings))
+
+
+@pytest.mark.slow
+@each_case
+def test_one_step_compiles_to_machine_code(case: Case):
+    check_compiles(Trial(case.make(), **case.settings), backend="inductor")
+
+
+@pytest.mark.gpu
+@each_case
+def test_a_state_moves_to_another_device(case: Case):
+    check_device(Trial(case.make(), **case.settings), "cuda")
+
+
+@each_case
+def test_what_a_storage_is_without_it_refuses(case: Case):
+    check_declared(Trial(case.make(), **case.settings))
+
+
+class Forgetful(Storage[Any]):
+    """Breaks laws on purpose: it ignores ``erase``, and its scan forgets the last step's write."""
+
+    def __init__(self, broken: str) -> None:
+        super().__init__(4, 2)
+        self.inner = VectorStorage(4, 2, slots=3)
+        self.broken = broken
+        self.calls = 0
+
+    def initial_state(self, *batch, device=None, dtype=None):
+        return self.inner.initial_state(*batch, device=device, dtype=dtype)
+
+    def _read(self, state, query):
+        self.calls += 1
+        read = self.inner._read(state, query)
+        if self.broken == "states are values":
+            return read._replace(value=read.value + self.calls)
+        if self.broken == "batch items":
+            return read._replace(value=read.value + read.value.mean(0, keepdim=True))
+        return read
+
+    def _write(self, state, key, value, strength, mask, inplace):
+        if self.broken == "masks":
+            mask = torch.ones_like(mask)
+        if self.broken == "gradients":
+            value = value.detach()
+        if self.broken == "capacity" and bool((state.clock >= 3).any()):
+            return state
+        if self.broken == "splits" and key.shape[-2] > 1:
+            key, value, strength, mask = (
+                tensor.flip(-1 if tensor.dim() == mask.dim() else -2)
+                for tensor in (key, value, strength, mask)
+            )
+        return self.inner._write(state, key, value, strength, mask, inplace)
+
+    def _erase(self, state, key, strength, mask, inplace):
+        return state if self.broken == "erase" else self.inner._erase(state, key, strength, mask, inplace)
+
+    def _update(self, state, slots, value, mask, inplace):
+        return self.inner._update(state, slots, value, mask, inplace)
+
+    def entries(self, state):
+        return self.inner.entries(state)
+
+    def scan(self, state, query, *arguments):
+        output, state = super().scan(state, query, *arguments)
+        return (output.flip(-2) if self.broken == "scan equals steps" else output), state
+
+
+@pytest.mark.parametrize("law", [law for law in LAWS if law not in ("compiles", "read after write")])
+def test_a_storage_that_breaks_a_law_is_found_out(law: str):
+    LAWS[law](Trial(Forgetful("nothing")))
+    with pytest.raises(AssertionError):
+        LAWS[law](Trial(Forgetful(law)))
+
+
+def test_the_message_names_the_storage_and_the_law():
+    with pytest.raises(AssertionError, match="Forgetful breaks the law 'erase'"):
+        check_all(Forgetful("erase"))
+
+
+def test_what_is_offered_cannot_be_declared_missing():
+    with pytest.raises(AssertionError, match="said to be without update"):
+        check_declared(Trial(VectorStorage(4, 2, slots=3), without=frozenset({"update"})))
+    with pytest.raises(ValueError, match="every storage has 'read'"):
+        check_declared(Trial(VectorStorage(4, 2, slots=3), without=frozenset({"read"})))
