@@ -28,15 +28,15 @@ def data_folder(name: str) -> Path:
     return (Path(root).expanduser() if root else Path(pooch.os_cache("recollect"))) / name
 
 
-def fetch(url: str, sha256: str, folder: Path, name: str | None = None) -> Path:
+def fetch(url: str, sha256: str | None, folder: Path, name: str | None = None) -> Path:
     """The file at ``url``, kept in ``folder``: downloaded where it is missing, and always checked.
 
-    A download goes to a temporary name, and gets its own only once it is whole and has the right checksum, so that
-    one that was killed is never mistaken for the file.
+    A download goes to a temporary name, and gets its own only once it is whole and has the right checksum, so
+    that one that was killed is never mistaken for the file.
 
     Args:
         url: Its official address.
-        sha256: Its checksum, in hexadecimal.
+        sha256: Its checksum, in hexadecimal; None where none is published: the caller checks the contents.
         folder: Where it is kept; made where it is missing.
         name: What it is called there; as in the address by default.
 
@@ -46,8 +46,7 @@ def fetch(url: str, sha256: str, folder: Path, name: str | None = None) -> Path:
     """
     path = folder / (name or Path(unquote(urlparse(url).path)).name)
     if path.exists():
-        found = checksum(path)
-        if found != sha256:
+        if sha256 is not None and (found := checksum(path)) != sha256:
             raise DataError(
                 f"{path} has sha256 {found}, but {sha256} was expected: it is damaged or of another version. "
                 f"Delete it to have it downloaded again from {url}"
@@ -56,11 +55,11 @@ def fetch(url: str, sha256: str, folder: Path, name: str | None = None) -> Path:
     download = pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        pooch.retrieve(url, f"sha256:{sha256}", fname=path.name, path=folder, downloader=download)
+        pooch.retrieve(url, sha256 and f"sha256:{sha256}", fname=path.name, path=folder, downloader=download)
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong checksum is a ValueError
         raise DownloadError(
             f"{path.name} could not be fetched from {url}: {error}\n"
-            f"To put it there by hand, save that address as {path} (sha256 {sha256}); "
+            f"To put it there by hand, save that address as {path}{f' (sha256 {sha256})' if sha256 else ''}; "
             f"RECOLLECT_DATA names another folder for datasets."
         ) from error
     return path
