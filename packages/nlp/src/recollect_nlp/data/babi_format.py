@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from recollect.training import DataError
 from recollect_nlp.data.vocabulary import words
 
 STANDARD_INPUT = "-"
@@ -35,6 +36,7 @@ class Question(NamedTuple):
         source: The file.
         task: The task that the question belongs to, if any.
         number: Which story of its file it is about, counted from 0.
+        lines: The line of each sentence of the story in its file, counted from 1.
     """
 
     story: tuple[str, ...]
@@ -45,20 +47,14 @@ class Question(NamedTuple):
     source: str
     task: str | None = None
     number: int = 0
-
-
-class MalformedFile(ValueError):
-    """A file that is not in the format it should be in; the message begins with the file and the line."""
-
-    def __init__(self, source: str, line: int | None, problem: str) -> None:
-        super().__init__(f"{source}{'' if line is None else f', line {line}'}: {problem}")
+    lines: tuple[int, ...] = ()
 
 
 class _Line(NamedTuple):
-    place: int
-    number: int
+    place: int  # in the file
+    number: int  # in the story
     text: str
-    answer: str | None
+    answer: str | None  # None where there is no tab
     supporting: tuple[str, ...]
 
     @property
@@ -75,8 +71,8 @@ def read_stories(path: str | Path, *, task: str | None = None, answered: bool = 
         answered: Whether every question must have an answer, as training and testing need.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        MalformedFile: If the file is empty, is not UTF-8 or breaks the format; it names file and line.
+        DataError: If the file cannot be read, is empty, is not UTF-8 or breaks the format; it names file and
+            line.
 
     Example:
         >>> import pathlib, tempfile
@@ -88,7 +84,10 @@ def read_stories(path: str | Path, *, task: str | None = None, answered: bool = 
     """
     standard = str(path) == STANDARD_INPUT
     source = "standard input" if standard else str(path)
-    content = sys.stdin.buffer.read() if standard else Path(path).read_bytes()
+    try:
+        content = sys.stdin.buffer.read() if standard else Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"{source} cannot be read: {error.strerror}") from error
     return parse_stories(content, source, task=task, answered=answered)
 
 
@@ -98,32 +97,37 @@ def parse_stories(
     """The questions in the content of a file; see ``read_stories``. ``source`` names the file in messages."""
     questions: list[Question] = []
     story: list[str] = []
+    lines: list[int] = []
     places: dict[str, int] = {}  # a sentence's number in the file → its place in the story
     number, begun, previous = -1, 0, 0
     for line in _lines(_decode(content, source), source):
         if line.number == 1:
             _check_asked(questions, number, source, begun)
-            story, places, number, begun = [], {}, number + 1, line.place
+            story, lines, places, number, begun = [], [], {}, number + 1, line.place
         elif line.number != previous + 1:
             expected = f"{previous + 1}, or 1 for the next story" if previous else "1"
-            raise MalformedFile(
-                source, line.place, f"the line's number is {line.number}; expected {expected}."
-            )
+            raise malformed(source, line.place, f"the line's number is {line.number}; expected {expected}.")
         previous = line.number
         if line.is_question:
             if not story:
-                raise MalformedFile(source, line.place, "a question before the first sentence of its story.")
+                raise malformed(source, line.place, "a question before the first sentence of its story.")
             supporting = _supporting(line, places, source)
             answer = _answer(line, source, answered)
-            asked = Question(tuple(story), line.text, answer, supporting, line.place, source, task, number)
-            questions.append(asked)
+            told = tuple(story), line.text, answer, supporting, line.place, source, task, number, tuple(lines)
+            questions.append(Question(*told))
         else:
             places[str(line.number)] = len(story)
             story.append(line.text)
+            lines.append(line.place)
     if number < 0:
-        raise MalformedFile(source, None, "the file is empty.")
+        raise malformed(source, None, "the file is empty.")
     _check_asked(questions, number, source, begun)
     return questions
+
+
+def malformed(source: str, line: int | None, problem: str) -> DataError:
+    """The error that a file is not in the format it should be in; its message begins with file and line."""
+    return DataError(f"{source}{'' if line is None else f', line {line}'}: {problem}")
 
 
 def _decode(content: bytes, source: str) -> str:
@@ -132,7 +136,7 @@ def _decode(content: bytes, source: str) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         problem = f"byte {content[error.start]:#04x} is not UTF-8 text; save the file as UTF-8."
-        raise MalformedFile(source, line, problem) from error
+        raise malformed(source, line, problem) from error
 
 
 def _lines(text: str, source: str) -> Iterator[_Line]:
@@ -142,20 +146,20 @@ def _lines(text: str, source: str) -> Iterator[_Line]:
             continue
         number, _, rest = raw.strip("\r ").partition(" ")
         if not re.fullmatch("[0-9]{1,9}", number):
-            raise MalformedFile(source, place, f"no line number before {raw.strip()[:40]!r}.")
+            raise malformed(source, place, f"no line number before {raw.strip()[:40]!r}.")
         sentence, *fields = (field.strip() for field in rest.split("\t"))
         if len(fields) > 2:
             problem = f"{len(fields)} tabs; a question has an answer and supporting lines after it, no more."
-            raise MalformedFile(source, place, problem)
+            raise malformed(source, place, problem)
         if not words(sentence):
-            raise MalformedFile(source, place, "no words after the line's number.")
+            raise malformed(source, place, "no words after the line's number.")
         supporting = tuple(fields[1].split()) if len(fields) == 2 else ()
         yield _Line(place, int(number), sys.intern(sentence), fields[0] if fields else None, supporting)
 
 
 def _answer(line: _Line, source: str, answered: bool) -> str:
     if answered and not line.answer:
-        raise MalformedFile(source, line.place, f"no answer after the question {line.text!r}.")
+        raise malformed(source, line.place, f"no answer after the question {line.text!r}.")
     return line.answer or ""
 
 
@@ -163,10 +167,10 @@ def _supporting(line: _Line, places: dict[str, int], source: str) -> tuple[int, 
     for number in line.supporting:
         if number not in places:
             problem = f"supporting line {number!r} is not an earlier sentence of this story."
-            raise MalformedFile(source, line.place, problem)
+            raise malformed(source, line.place, problem)
     return tuple(places[number] for number in line.supporting)
 
 
 def _check_asked(questions: list[Question], number: int, source: str, begun: int) -> None:
     if number >= 0 and (not questions or questions[-1].number != number):
-        raise MalformedFile(source, begun, "the story that begins here has no question.")
+        raise malformed(source, begun, "the story that begins here has no question.")

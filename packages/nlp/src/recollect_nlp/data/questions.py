@@ -133,7 +133,9 @@ def most_recent(question: Question, slots: int | None) -> Question:
         return question
     dropped = len(question.story) - slots
     supporting = tuple(place - dropped for place in question.supporting if place >= dropped)
-    return question._replace(story=question.story[dropped:], supporting=supporting)
+    return question._replace(
+        story=question.story[dropped:], supporting=supporting, lines=question.lines[dropped:]
+    )
 
 
 def _pad(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -147,7 +149,8 @@ def _pad(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
 
 def _place(question: Question, tasks: Sequence[str | None]) -> int:
     if question.task not in tasks:
+        known = list(tasks)
         raise ValueError(
-            f"{question.source}, line {question.line}: task {question.task!r} is not one of {list(tasks)}."
+            f"{question.source}, line {question.line}: task {question.task!r} is none of {known}."
         )
     return tasks.index(question.task)
