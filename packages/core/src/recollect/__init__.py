@@ -1,15 +1,40 @@
 """Give any PyTorch model a memory."""
 
-from recollect.memories import Memory, Seq2SeqMemory, Seq2SeqState
-from recollect.storages import Entries, Read, Storage, VectorState, VectorStorage
+from recollect.augment import augment
+from recollect.integrations import Concatenation, Fusion, Integration, Parallel
+from recollect.memories import Memory, MemoryNetwork, MemoryNetworkState, Seq2SeqMemory, Seq2SeqState
+from recollect.sessions import Session, carry, memories_of
+from recollect.storages import (
+    Entries,
+    HashState,
+    HashStorage,
+    LinkedStorage,
+    Read,
+    Storage,
+    VectorState,
+    VectorStorage,
+)
 
 __all__ = [
+    "Concatenation",
     "Entries",
+    "Fusion",
+    "HashState",
+    "HashStorage",
+    "Integration",
+    "LinkedStorage",
     "Memory",
+    "MemoryNetwork",
+    "MemoryNetworkState",
+    "Parallel",
     "Read",
     "Seq2SeqMemory",
     "Seq2SeqState",
+    "Session",
     "Storage",
     "VectorState",
     "VectorStorage",
+    "augment",
+    "carry",
+    "memories_of",
 ]

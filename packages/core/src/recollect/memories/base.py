@@ -13,16 +13,16 @@ from recollect.storages.base import Read, Storage
 
 
 class Memory(nn.Module, ABC, Generic[S]):
-    """Turns features into keys, values and queries, keeps them in a storage, and speaks in the model's width D.
+    """Features become keys, values and queries of a storage; in and out the model's width D is spoken.
 
-    Like a storage, a memory keeps no state of its own: ``y, state = memory(x, state)``. The widths of keys and
-    values are those of the storage it is handed.
+    Like a storage, a memory keeps no state of its own: ``y, state = memory(x, state)``. The widths of keys
+    and values are those of the storage it is handed.
 
     Args:
         model_size: Width D of what goes in and comes out.
         storage: Where it is kept.
-        remember: Whether ``forward`` also writes each step to the storage, before reading at that step. Without
-            it, ``forward`` only reads what ``write`` has put there.
+        remember: Whether ``forward`` also writes each step to the storage, before reading at that step.
+            Without it, ``forward`` only reads what ``write`` has put there.
 
     Raises:
         ValueError: If ``model_size`` is not positive.
@@ -62,7 +62,7 @@ class Memory(nn.Module, ABC, Generic[S]):
 
     @abstractmethod
     def read(self, state: S, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Recall for Q queries, leaving the state alone: ``x`` ``(…, Q, D)`` → ``(…, Q, D)``, zero where masked."""
+        """Recall for Q queries ``x`` ``(…, Q, D)``, leaving the state alone: ``(…, Q, D)``, zero where masked."""
 
     @abstractmethod
     def erase(self, state: S, x: Tensor, mask: Tensor | None = None) -> S:
@@ -77,7 +77,7 @@ class Memory(nn.Module, ABC, Generic[S]):
         return select_items(state, index)
 
     def inspect(self, state: S) -> dict[str, Tensor]:
-        """Figures a person would want to see, by name; those of the storage unless a memory has more to say."""
+        """Figures a person would want to see, by name: mostly those of the storage."""
         return {}
 
     @contextmanager
