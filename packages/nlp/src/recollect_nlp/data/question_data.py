@@ -116,6 +116,10 @@ class QuestionData(DataModule):
             self._questions[split] = self._read(split)
         return self._questions[split]
 
+    def question(self, split: Split, index: int) -> Question:
+        """The question at ``QuestionBatch.index``, with the sentences of its story that ``slots`` leave it."""
+        return self.dataset(split).questions[index]
+
     # --- what the base class asks for -----------------------------------------------------------------------
 
     def learn(self) -> dict[str, Any]:
