@@ -1,6 +1,22 @@
 """How a memory is kept."""
 
 from recollect.storages.base import Entries, Read, Storage
+from recollect.storages.hash import HashState, HashStorage
+from recollect.storages.linked import LinkedStorage
+from recollect.storages.links import Links
+from recollect.storages.links_soft import SoftLinks, SoftLinksState
 from recollect.storages.vector import VectorState, VectorStorage
 
-__all__ = ["Entries", "Read", "Storage", "VectorState", "VectorStorage"]
+__all__ = [
+    "Entries",
+    "HashState",
+    "HashStorage",
+    "LinkedStorage",
+    "Links",
+    "Read",
+    "SoftLinks",
+    "SoftLinksState",
+    "Storage",
+    "VectorState",
+    "VectorStorage",
+]
