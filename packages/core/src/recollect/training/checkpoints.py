@@ -35,7 +35,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(checkpoint, partial)
             os.replace(partial, path)
-        except (OSError, RuntimeError) as error:  # torch's own writer turns some disk errors into RuntimeError
+        except (
+            OSError,
+            RuntimeError,
+        ) as error:  # torch's own writer turns some disk errors into RuntimeError
             partial.unlink(missing_ok=True)
             reason = "no space is left on the disk" if _full(error) else str(error)
             kept = "; the former checkpoint of that name is untouched" if path.exists() else ""
@@ -83,21 +86,24 @@ def sign(checkpoint: dict[str, Any], task: object, data: object) -> None:
     checkpoint[SIGNATURE] = {"task": _name(task), "data": _name(data)}
 
 
-def check_task(checkpoint: dict[str, Any], task: object, path: Path | None = None) -> None:
-    """Refuse a checkpoint of another task.
+def check_task(
+    checkpoint: dict[str, Any], task: object, data: object = None, path: Path | None = None
+) -> None:
+    """Refuse a checkpoint of another task, or of other data where ``data`` is given.
 
     Raises:
-        CheckpointError: If it is not signed by ``task``'s class.
+        CheckpointError: If it is not signed by their classes.
     """
     signature = checkpoint.get(SIGNATURE)
     which = f"the checkpoint {path}" if path else "the checkpoint"
     if signature is None:
         raise CheckpointError(f"{which} was not written by a task of this project")
-    if signature["task"] != _name(task):
-        raise CheckpointError(
-            f"{which} is of the task {signature['task']}, but the config names {_name(task)}; "
-            "give --config the config.yaml that stands in the checkpoint's run folder"
-        )
+    for kind, thing in (("task", task), ("data", data)):
+        if thing is not None and signature[kind] != _name(thing):
+            raise CheckpointError(
+                f"{which} has {signature[kind]} for its {kind}, but the config names {_name(thing)}; "
+                "give --config the config.yaml that stands in the checkpoint's run folder"
+            )
 
 
 def check_fit(saved: dict[str, Any], own: dict[str, Any]) -> None:

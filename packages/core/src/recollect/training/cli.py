@@ -1,6 +1,46 @@
 """The command line that every application package shares."""
 
-from collections.abc import Sequence
+import logging
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.plugins import CheckpointIO
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from rich.console import Console
+
+from recollect.training.arguments import COMMANDS, Invocation, interpret
+from recollect.training.callbacks import Interrupted, PredictionWriter, RunRecord, complete_callbacks
+from recollect.training.checkpoints import AtomicCheckpointIO, check_task, load
+from recollect.training.data import DataModule
+from recollect.training.errors import ArgumentError, UserError
+from recollect.training.results import (
+    count_parameters,
+    describe_device,
+    show_results,
+    training_seconds,
+    write_results,
+)
+from recollect.training.runs import fill, new_folder, stamp
+from recollect.training.task import Task
+
+FOLDER_VARIABLE = "RECOLLECT_RUN_FOLDER"
+"""Tells the processes that a run starts which folder it has."""
+
+EXPECTED_WARNINGS = (
+    "Checkpoint directory .* exists and is not empty",  # a resumed run goes on in its own folder, by design
+    "The dirpath has changed from",  # a run that starts from another's checkpoint has a folder of its own
+    r".isinstance\(treespec, LeafSpec\). is deprecated",  # Lightning 2.6 on torch 2.14; no matter to a user
+)
 
 
 def main(package: str, default: str, args: Sequence[str] | None = None) -> None:
@@ -8,7 +48,194 @@ def main(package: str, default: str, args: Sequence[str] | None = None) -> None:
 
     Args:
         package: Import name of the package whose ``configs`` folder holds the configs.
-        default: Short name of the config that ``fit`` uses where none is given.
+        default: Short name of the config that is used where none is given.
         args: The command line; that of the process by default.
+
+    Raises:
+        SystemExit: With 2 where an argument is wrong, 1 where the data or a checkpoint are, 128 + n after signal n.
     """
-    raise NotImplementedError
+    args = list(sys.argv[1:] if args is None else args)
+    program = package.replace("_", "-")
+    if not args or args[0] not in COMMANDS:
+        named = f"{args[0]!r} is not a command; " if args else ""
+        print(f"{program}: {named}give one of {', '.join(COMMANDS)}", file=sys.stderr)
+        raise SystemExit(2)
+    # Lightning calls methods that jsonargparse has renamed; a user can do nothing about it.
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # advertisements
+    try:
+        invocation = interpret(package, default, args)
+        with warnings.catch_warnings():
+            for message in EXPECTED_WARNINGS:
+                warnings.filterwarnings("ignore", message)
+            RecollectCLI(program, invocation)
+    except Interrupted as stop:
+        if rank_zero_only.rank == 0:
+            config = shlex.quote(str(stop.checkpoint.parent.parent / "config.yaml"))
+            print(f"stopped; {stop.checkpoint} is saved. To go on:", flush=True)
+            print(f"  {program} fit --config {config} --ckpt_path last", flush=True)
+        raise
+    except UserError as error:
+        print(f"{program}: error: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(2 if isinstance(error, ArgumentError) else 1) from error
+
+
+class RecollectCLI(LightningCLI):
+    """Lightning's command line with a folder for every run.
+
+    Args:
+        program: The command's name.
+        invocation: What it was asked, looked up.
+    """
+
+    def __init__(self, program: str, invocation: Invocation) -> None:
+        self.invocation = invocation
+        self.folder = Path()
+        self.resolved: dict[str, Any] = {}
+        self.console = Console(stderr=invocation.command == "predict")
+        base = str(files("recollect.training") / "configs" / "base.yaml")
+        defaults = {command: {"default_config_files": [base]} for command in COMMANDS}
+        super().__init__(
+            Task,
+            DataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,  # RunRecord writes it, without what concerns this one command
+            parser_kwargs={"prog": program, **defaults},
+            args=invocation.args,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    # --- parsing --------------------------------------------------------------------------------------------
+
+    def _prepare_subcommand_parser(
+        self, klass: type, subcommand: str, **kwargs: Any
+    ) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        parser.allow_abbrev = False  # an abbreviation that happens to be unambiguous would hide a typo
+        if subcommand == "predict":
+            parser.add_argument(
+                "--output",
+                type=str | None,
+                default=None,
+                help="Where predictions go, or - for standard output; <run>/predictions.jsonl by default.",
+            )
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse what was given, never ``sys.argv`` besides."""
+        self.config = parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        """What a checkpoint says about hyperparameters never overrides a flag or a config."""
+
+    # --- instantiation --------------------------------------------------------------------------------------
+
+    def before_instantiate_classes(self) -> None:
+        """Keep the config as it was resolved, choose the run folder and fill it in."""
+        own = self.config[self.subcommand]
+        parser = self._parser(self.subcommand)
+        resolved = yaml.safe_load(parser.dump(own, skip_unset=False))
+        self.resolved = {part: resolved[part] for part in ("seed_everything", "trainer", "model", "data")}
+        self.folder = self._choose_folder(bool(own.trainer.get("fast_dev_run")))
+        for part in ("logger", "callbacks"):
+            own.trainer[part] = fill(own.trainer.get(part), self.folder)
+
+    def _choose_folder(self, dry: bool) -> Path:
+        run, root = self.invocation.run, self.invocation.root
+        if dry:
+            return run or root
+        if rank_zero_only.rank != 0:
+            # The first process has chosen; where it could not tell us, only it writes files.
+            return Path(os.environ.get(FOLDER_VARIABLE, root / "runs"))
+        if run is None:
+            folder = new_folder(root / "runs" / self.invocation.name, stamp())
+        else:
+            folder = run if self.subcommand in ("fit", "predict") else new_folder(run, str(self.subcommand))
+        os.environ[FOLDER_VARIABLE] = str(folder)
+        return folder
+
+    def instantiate_classes(self) -> None:
+        """Make trainer, task and data, and let the data take over what was learnt when the checkpoint was made."""
+        super().instantiate_classes()
+        if self.invocation.checkpoint is not None:
+            checkpoint = load(self.invocation.checkpoint)
+            check_task(checkpoint, self.model, self.datamodule, self.invocation.checkpoint)
+            self.datamodule.load_state_dict(checkpoint[type(self.datamodule).__qualname__])
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer as configured, in its run folder, with the parts that every run has."""
+        settings = self._get(self.config_init, "trainer")
+        dry = bool(settings["fast_dev_run"])
+        if dry:
+            kwargs["enable_checkpointing"] = False
+        saving = not dry and settings["enable_checkpointing"] is not False
+        run = self.invocation.run or self.folder
+        callbacks = complete_callbacks(list(settings["callbacks"] or []), run, saving)
+        plugins = settings["plugins"] or []
+        plugins = plugins if isinstance(plugins, list) else [plugins]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            plugins = [*plugins, AtomicCheckpointIO()]
+        if self.subcommand == "fit":
+            callbacks.append(RunRecord(self.folder, self.resolved))
+        if self.subcommand == "predict":
+            output = self._get(self.config, "output")
+            callbacks.append(PredictionWriter(output))
+            kwargs["logger"] = False  # predictions are rows, not metrics
+            if output == "-":
+                kwargs["enable_progress_bar"] = False
+        enabled = kwargs.get("enable_progress_bar", settings["enable_progress_bar"])
+        if enabled is not False and not any(isinstance(callback, ProgressBar) for callback in callbacks):
+            callbacks.append(RichProgressBar())
+        kwargs |= {"callbacks": callbacks, "plugins": plugins, "default_root_dir": self.folder}
+        return super().instantiate_trainer(**kwargs)
+
+    # --- commands -------------------------------------------------------------------------------------------
+
+    def fit(self, **kwargs: Any) -> None:
+        """Train, test the best checkpoint, and say what came of it."""
+        self.trainer.fit(**kwargs)
+        best = getattr(self.trainer.checkpoint_callback, "best_model_path", "") or None
+        tested = self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False)
+        self._report(tested, best)
+
+    def validate(self, **kwargs: Any) -> None:
+        """Measure a checkpoint on the validation split."""
+        self._report(self.trainer.validate(**{**kwargs, "verbose": False}), kwargs["ckpt_path"])
+
+    def test(self, **kwargs: Any) -> None:
+        """Measure a checkpoint on the test split."""
+        self._report(self.trainer.test(**{**kwargs, "verbose": False}), kwargs["ckpt_path"])
+
+    def predict(self, **kwargs: Any) -> None:
+        """Write predictions as they come."""
+        self.trainer.predict(**{**kwargs, "return_predictions": False})
+        writer = next(part for part in self.trainer.callbacks if isinstance(part, PredictionWriter))
+        if self.trainer.is_global_zero and writer.path is not None:
+            show_results(self.console, {}, {"predictions": str(writer.path)})
+
+    def _report(self, measured: Sequence[Mapping[str, float]], checkpoint: str | None) -> None:
+        if not self.trainer.is_global_zero:
+            return
+        found = {name: value for part in measured for name, value in part.items()}
+        metrics = dict(sorted(found.items(), key=lambda entry: entry[0].startswith("memory/")))
+        results = {
+            "command": self.subcommand,
+            "metrics": metrics,
+            "seed": self._get(self.config, "seed_everything"),
+            "device": describe_device(self.trainer),
+            "seconds": round(training_seconds(self.trainer), 3),
+            "parameters": count_parameters(self.model),
+            "epochs": self.trainer.fit_loop.epoch_progress.current.completed,
+            "steps": self.trainer.fit_loop.epoch_loop.global_step,
+            "checkpoint": checkpoint,
+            "config": self.resolved,
+        }
+        lines = {"results": "not written (fast_dev_run)"}
+        if not self.trainer.fast_dev_run:
+            write_results(self.folder / "results.json", results)
+            lines = {"run folder": str(self.folder)}
+            if any((self.folder / "pictures").glob("*.png")):
+                lines["pictures"] = str(self.folder / "pictures")
+        show_results(self.console, metrics, lines)

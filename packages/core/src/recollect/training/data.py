@@ -19,9 +19,10 @@ Split = Literal["train", "val", "test", "predict"]
 class DataModule(LightningDataModule, ABC):
     """Datasets by split, batches of them, and what was learnt from the training split.
 
-    A subclass implements ``dataset`` and, where items cannot simply be stacked, ``collate``; ``prepare_data`` where
-    there is something to fetch; ``learn`` where there are vocabularies or statistics; ``batches`` where they go by
-    length. The loaders are made here: processes share the batches exactly, and training resumes in mid-epoch.
+    A subclass implements ``dataset`` and, where items cannot simply be stacked, ``collate``; ``prepare_data``
+    where there is something to fetch; ``learn`` where there are vocabularies or statistics; ``batches`` where
+    they go by length. The loaders are made here: processes share the batches exactly, and training resumes in
+    mid-epoch.
 
     Args:
         batch_size: Items in a batch.
@@ -55,8 +56,8 @@ class DataModule(LightningDataModule, ABC):
     def learn(self) -> dict[str, Any]:
         """What is learnt from the training split alone: vocabularies, statistics; plain data and tensors.
 
-        Called when ``learnt`` is first asked for. It travels in the checkpoint, and is restored from there before
-        ``setup`` whenever a checkpoint is given, so that testing and predicting need no training data.
+        Called when ``learnt`` is first asked for. It travels in the checkpoint, and is restored from there
+        before ``setup`` whenever a checkpoint is given, so that testing and predicting need no training data.
         """
         return {}
 
@@ -67,7 +68,8 @@ class DataModule(LightningDataModule, ABC):
     def batches(self, split: Split, dataset: Sized, epoch: int) -> Batches:
         """Which items form each batch of an epoch, before the processes share them out.
 
-        By default ``batch_size`` items each, in order, shuffled for ``"train"``; override it to batch by length.
+        By default ``batch_size`` items each, in order, shuffled for ``"train"``; override it to batch by
+        length.
         """
         size = len(dataset)
         order = self.shuffled(size, epoch) if split == "train" else list(range(size))

@@ -5,6 +5,10 @@ class UserError(Exception):
     """Something outside the program is wrong, and the message says what to do about it."""
 
 
+class ArgumentError(UserError, ValueError):
+    """The command line names something that is not there, or lacks something; the exit code is 2."""
+
+
 class DataError(UserError, ValueError):
     """A file's contents are not what they should be; the message names the file and, where it can, the line."""
 

@@ -12,35 +12,37 @@ Batches = list[list[int]]
 def share(batches: Batches, world: int, rank: int) -> Batches:
     """Deal batches out to ``world`` processes: equally many to each, and each item exactly once where that can be.
 
-    The largest batches are halved until their number is a multiple of ``world``: metrics then are those of one
-    process, which they are not when items are repeated to fill up. Only where there are fewer items than processes
-    is an item repeated, for every process must take part in every step.
+    The largest batches are halved until their number is a multiple of ``world``: metrics then are those of
+    one process, which they are not when items are repeated to fill up. Only where there are fewer items than
+    processes is an item repeated, for every process must take part in every step.
 
     Example:
         >>> share([[0, 1, 2], [3, 4], [5]], world=2, rank=0), share([[0, 1, 2], [3, 4], [5]], world=2, rank=1)
-        ([[3, 4], [0]], [[1, 2], [5]])
+        ([[0], [3, 4]], [[1, 2], [5]])
         >>> share([[7]], world=2, rank=1)
         [[7]]
     """
     if world == 1 or not batches:
         return batches
-    heap = [(-len(batch), -place, batch) for place, batch in enumerate(batches)]
+    # By size, then by place in the epoch, which the halves of a batch inherit, so that the order is kept.
+    heap: list[tuple[int, tuple[int, ...], list[int]]] = [
+        (-len(batch), (place,), batch) for place, batch in enumerate(batches)
+    ]
     heapq.heapify(heap)
-    places = len(batches)
     while len(heap) % world and heap[0][0] <= -2:
-        _, _, batch = heapq.heappop(heap)
-        for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
-            heapq.heappush(heap, (-len(half), -places, half))
-            places += 1
-    even = [batch for _, _, batch in heap]
+        _, place, batch = heapq.heappop(heap)
+        for side, half in enumerate((batch[: len(batch) // 2], batch[len(batch) // 2 :])):
+            heapq.heappush(heap, (-len(half), (*place, side), half))
+    even = [batch for _, _, batch in sorted(heap, key=lambda entry: entry[1])]
     return [even[i % len(even)] for i in range(rank, -(-len(even) // world) * world, world)]
 
 
 class Loader:
     """The batches of one split, shared among processes, in an order that depends on seed and epoch alone.
 
-    It is no ``DataLoader``, so that the trainer leaves the sharing to us; it wraps one. Its state is its place in
-    the epoch, so that training resumed from a checkpoint in mid-epoch goes on with the batches that were left.
+    It is no ``DataLoader``, so that the trainer leaves the sharing to us; it wraps one. Its state is its
+    place in the epoch, so that training resumed from a checkpoint in mid-epoch goes on with the batches that
+    were left.
 
     Args:
         dataset: The items.

@@ -38,7 +38,9 @@ def last_checkpoint(run: Path) -> Path:
     """
     found = list((run / "checkpoints").glob("last*.ckpt"))
     if not found:
-        raise CheckpointError(f"{run} has no last checkpoint: {run / 'checkpoints' / 'last.ckpt'} is not there")
+        raise CheckpointError(
+            f"{run} has no last checkpoint: {run / 'checkpoints' / 'last.ckpt'} is not there"
+        )
     return max(found, key=lambda path: path.stat().st_mtime_ns)
 
 

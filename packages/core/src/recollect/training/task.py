@@ -89,7 +89,9 @@ class Task(LightningModule, ABC):
         for _, tensor in named_tensors(batch):
             if tensor.dim():
                 return len(tensor)
-        raise TypeError(f"{type(self).__name__}.items must say how many items a batch holds: it has no tensor")
+        raise TypeError(
+            f"{type(self).__name__}.items must say how many items a batch holds: it has no tensor"
+        )
 
     def parameter_groups(self) -> Iterable[Any]:
         """What the optimiser is given: all parameters that learn, by default."""

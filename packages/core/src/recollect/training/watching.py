@@ -96,9 +96,7 @@ def _listen(storage: Storage[Any], name: str, watched: Watched, keep_reads: bool
         del storage.__dict__["read"], storage.__dict__["scan"]
 
 
-def _noting_read(
-    storage: Storage[Any], name: str, watched: Watched, keep_reads: bool
-) -> Callable[..., Read]:
+def _noting_read(storage: Storage[Any], name: str, watched: Watched, keep_reads: bool) -> Callable[..., Read]:
     original = storage.read
 
     def read(state: Any, *args: Any, **kwargs: Any) -> Read:

@@ -77,7 +77,7 @@ class Interruption(Callback):
             return
         path = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
         path = Path(trainer.strategy.broadcast(str(path)))
-        trainer.save_checkpoint(path)
+        trainer.save_checkpoint(path, weights_only=False)
         raise Interrupted(self._received or signal.SIGTERM, path)
 
     def _give_back(self) -> None:

@@ -17,8 +17,8 @@ from recollect.training.watching import Watched, watch
 class MemoryMonitor(Callback):
     """Logs occupancy, age and read entropy of every memory in the model, and draws ``Task.pictures``.
 
-    Figures are those of the first batch of each validation and test, logged as ``memory/<module>/<figure>`` to
-    whichever loggers are on. Pictures go to ``pictures/`` in the run folder, TensorBoard and W&B.
+    Figures are those of the first batch of each validation and test, logged as ``memory/<module>/<figure>``
+    to whichever loggers are on. Pictures go to ``pictures/`` in the run folder, TensorBoard and W&B.
 
     Args:
         pictures: How many to draw each time; 0 draws none.
@@ -39,7 +39,12 @@ class MemoryMonitor(Callback):
         self._batch: Any = None
 
     def on_validation_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Watch the first batch."""
         if batch_idx == 0 and dataloader_idx == 0 and not trainer.sanity_checking:
@@ -58,7 +63,12 @@ class MemoryMonitor(Callback):
         self._end(pl_module)
 
     def on_test_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Watch the first batch."""
         if batch_idx == 0 and dataloader_idx == 0:

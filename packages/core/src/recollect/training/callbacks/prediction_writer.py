@@ -3,26 +3,23 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 
-class PredictionWriter(BasePredictionWriter):
+class PredictionWriter(Callback):
     """Writes each row of ``Task.predict`` as one line of JSON, in the order of the data.
 
-    A file appears under its name once it is whole. With several processes each writes a part, and the parts are
-    put together, batch by batch, at the end.
+    A file appears under its name once it is whole. With several processes each writes a part, and the parts
+    are put together, batch by batch, at the end.
 
     Args:
         output: A file, or ``"-"`` for standard output; ``predictions.jsonl`` in the run folder by default.
     """
 
     def __init__(self, output: str | Path | None = None) -> None:
-        super().__init__("batch")
         self.output = output
         self.path: Path | None = None
         self._file: TextIO | None = None
@@ -37,20 +34,19 @@ class PredictionWriter(BasePredictionWriter):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self._part(trainer.global_rank).open("w", encoding="utf-8")
 
-    def write_on_batch_end(
+    def on_predict_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        prediction: Any,
-        batch_indices: Sequence[int] | None,
+        outputs: Any,
         batch: Any,
         batch_idx: int,
-        dataloader_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Write the rows of one batch."""
         assert self._file is not None
         # With several processes a batch is one line of its part, so that they can be dealt back into order.
-        rows = [json.dumps(row, ensure_ascii=False) for row in prediction]
+        rows = [json.dumps(row, ensure_ascii=False) for row in outputs]
         lines = [json.dumps(rows)] if trainer.world_size > 1 else rows
         self._file.writelines(f"{line}\n" for line in lines)
         self._file.flush()

@@ -1,0 +1,141 @@
+"""What a command line means before it is parsed: short config names, the default config, ``last`` and ``best``."""
+
+import difflib
+import os
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from recollect.training.errors import ArgumentError, CheckpointError
+from recollect.training.runs import best_checkpoint, last_checkpoint, newest_run, run_of
+
+COMMANDS = ("fit", "validate", "test", "predict")
+
+
+class Invocation(NamedTuple):
+    """A command line with everything looked up.
+
+    Attributes:
+        command: One of ``COMMANDS``.
+        args: The command line, configs and checkpoint as paths.
+        name: Short name of the config: that of its runs.
+        root: Where ``runs/`` stands.
+        run: The run that is resumed, or whose checkpoint is used; ``None`` for a new one.
+        checkpoint: Where to go on from.
+    """
+
+    command: str
+    args: list[str]
+    name: str
+    root: Path
+    run: Path | None
+    checkpoint: Path | None
+
+
+def interpret(package: str, default: str, args: Sequence[str]) -> Invocation:
+    """Look up what a command line names.
+
+    Raises:
+        ArgumentError: If a config cannot be found, or ``validate``, ``test`` or ``predict`` has no checkpoint.
+        CheckpointError: If there is no checkpoint of the kind asked for.
+    """
+    command, rest = args[0], list(args[1:])
+    given, rest = take(rest, "--config", "-c")
+    wanted, rest = take(rest, "--ckpt_path")
+    overlays = _configs("recollect.training")
+    own = _configs(package)
+    if all(name in overlays and name not in own for name in given):
+        given = [default, *given]
+    paths = [_find(name, package, own | overlays) for name in given]
+    name = _run_name(paths[0])
+    root = Path(_root(paths, rest))
+    run, checkpoint = _checkpoint(command, wanted[-1] if wanted else None, given[0], paths[0], root, name)
+    if run is not None and given[0] in own:
+        paths[0] = run / "config.yaml"  # as that run was made; a path is taken as it stands
+    configs = [part for path in paths for part in ("--config", str(path))]
+    chosen = ["--ckpt_path", str(checkpoint)] if checkpoint else []
+    return Invocation(command, [command, *configs, *rest, *chosen], name, root, run, checkpoint)
+
+
+def take(args: Sequence[str], *names: str) -> tuple[list[str], list[str]]:
+    """The values of an option wherever it stands, and the arguments without it.
+
+    Example:
+        >>> take(["--config", "a", "--x", "1", "-c=b"], "--config", "-c")
+        (['a', 'b'], ['--x', '1'])
+    """
+    values, rest, left = [], [], list(args)
+    while left:
+        argument = left.pop(0)
+        name, equals, value = argument.partition("=")
+        if name not in names:
+            rest.append(argument)
+        elif equals:
+            values.append(value)
+        elif left:
+            values.append(left.pop(0))
+        else:
+            raise ArgumentError(f"{argument} needs a value")
+    return values, rest
+
+
+def _configs(package: str) -> dict[str, Path]:
+    folder = Path(str(files(package) / "configs"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml")) if path.stem != "base"}
+
+
+def _find(name: str, package: str, known: dict[str, Path]) -> Path:
+    if name in known:
+        return known[name]
+    path = Path(name)
+    if path.is_file():
+        return path.absolute()
+    if path.suffix in (".yaml", ".yml", ".json") or os.sep in name:
+        raise ArgumentError(f"--config {name}: there is no such file")
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ArgumentError(
+        f"--config {name}: {package} has no config of that name; {hint}It has: {', '.join(known)}"
+    )
+
+
+def _run_name(path: Path) -> str:
+    """``babi`` for ``…/configs/babi.yaml`` and for ``runs/babi/<time>/config.yaml`` alike."""
+    if path.name == "config.yaml" and path.parent.parent.parent.name == "runs":
+        return path.parent.parent.name
+    return path.stem
+
+
+def _root(paths: Sequence[Path], args: Sequence[str]) -> str:
+    """``trainer.default_root_dir``, from the command line or else from the last config that sets it."""
+    given, _ = take(args, "--trainer.default_root_dir")
+    if given:
+        return given[-1]
+    root = "."
+    for path in paths:
+        settings: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        trainer = settings.get("trainer") if isinstance(settings, dict) else None
+        root = (trainer.get("default_root_dir") if isinstance(trainer, dict) else None) or root
+    return root
+
+
+def _checkpoint(
+    command: str, wanted: str | None, given: str, config: Path, root: Path, name: str
+) -> tuple[Path | None, Path | None]:
+    """The run and its checkpoint that ``--ckpt_path`` asks for."""
+    if wanted in (None, "null", "None"):
+        if command == "fit":
+            return None, None
+        raise ArgumentError(f"{command} needs --ckpt_path: last, best or a file")
+    if wanted not in ("last", "best"):
+        path = Path(str(wanted))
+        if not path.exists():
+            raise CheckpointError(f"--ckpt_path {wanted}: there is no such file")
+        # Training from a given file begins a run of its own, so that nothing is overwritten.
+        return (None if command == "fit" else run_of(path.absolute())), path.absolute()
+    own = config.parent if config.name == "config.yaml" and (config.parent / "checkpoints").is_dir() else None
+    run = own or newest_run(root, name)
+    return run, (last_checkpoint(run) if wanted == "last" else best_checkpoint(run))

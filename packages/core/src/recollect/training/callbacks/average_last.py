@@ -1,0 +1,104 @@
+"""The average of the last states of training, which validates, tests and is saved in place of the very last."""
+
+from collections import deque
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+Weights = dict[str, Tensor]
+
+
+class AverageLast(Callback):
+    """Averages the weights of the last ``count`` snapshots (Vaswani et al. 2017, arXiv:1706.03762, section 6.1).
+
+    A snapshot is taken every ``every_n_steps`` steps. Validation is of the average, and checkpoints hold the
+    average, so that the best one by validation is what is tested and predicts. They also hold what training goes on
+    from: resuming changes nothing. Only floating-point parameters and buffers are averaged.
+
+    Args:
+        count: How many snapshots are averaged, at most.
+        every_n_steps: How many optimiser steps lie between two of them.
+
+    Raises:
+        ValueError: If a number is not positive.
+    """
+
+    def __init__(self, count: int = 5, every_n_steps: int = 100) -> None:
+        if count < 1 or every_n_steps < 1:
+            raise ValueError(f"count and every_n_steps must be positive, got {count} and {every_n_steps}")
+        self.count = count
+        self.every_n_steps = every_n_steps
+        self._snapshots: deque[Weights] = deque(maxlen=count)
+        self._taken_at = 0
+        self._current: Weights | None = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Take a snapshot, where it is time."""
+        step = trainer.global_step
+        if step > self._taken_at and step % self.every_n_steps == 0:
+            self._snapshots.append(_copy(pl_module.state_dict()))
+            self._taken_at = step
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the average in place, while training."""
+        if trainer.state.fn == "fit" and self._snapshots:
+            self._current = _copy(pl_module.state_dict())
+            pl_module.load_state_dict(self._averaged(self._current))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go back to the weights that are being trained."""
+        self._restore(pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Go back to the weights that are being trained."""
+        self._restore(pl_module)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Save the average as the weights, and beside it what training goes on from."""
+        if trainer.state.fn != "fit" or not self._snapshots:
+            return
+        trained = self._current or checkpoint["state_dict"]
+        checkpoint["average_last"] = {
+            "trained": trained,
+            "snapshots": list(self._snapshots),
+            "taken_at": self._taken_at,
+        }
+        checkpoint["state_dict"] = self._averaged(trained)
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Go on from the trained weights when training is resumed; otherwise the average stays."""
+        kept = checkpoint.get("average_last")
+        if trainer.state.fn == "fit" and kept is not None:
+            self._snapshots = deque(kept["snapshots"], maxlen=self.count)
+            self._taken_at = kept["taken_at"]
+            pl_module.load_state_dict(kept["trained"])  # the trainer has loaded the average already
+
+    def _restore(self, module: LightningModule) -> None:
+        if self._current is not None:
+            module.load_state_dict(self._current)
+            self._current = None
+
+    def _averaged(self, trained: Weights) -> Weights:
+        """The average, by name; what cannot be averaged is as it is now."""
+        averaged: Weights = {}
+        for name, now in trained.items():
+            past = [snapshot[name] for snapshot in self._snapshots if name in snapshot]
+            if not now.is_floating_point() or len(past) < len(self._snapshots):
+                averaged[name] = now
+            else:
+                averaged[name] = (
+                    torch.stack([tensor.to(torch.float64) for tensor in past]).mean(0).to(now.dtype)
+                )
+        return averaged
+
+
+def _copy(weights: Weights) -> Weights:
+    return {name: tensor.detach().clone() for name, tensor in weights.items()}

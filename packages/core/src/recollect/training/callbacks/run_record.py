@@ -1,0 +1,62 @@
+"""What every run has: its resolved config, checkpoints in its folder, a clock, interruption, memory figures."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, Timer
+
+from recollect.training.callbacks.interruption import Interruption
+from recollect.training.callbacks.memory_monitor import MemoryMonitor
+
+
+class RunRecord(Callback):
+    """Writes the resolved config to the run folder, and hands it to the loggers.
+
+    Args:
+        folder: The run folder.
+        config: The resolved config.
+    """
+
+    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+        self.folder = folder
+        self.config = config
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write and log; the config of the run that is resumed here is kept under another name if it differs."""
+        if not trainer.is_global_zero or trainer.fast_dev_run:
+            return
+        path = self.folder / "config.yaml"
+        text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
+        if path.exists() and path.read_text(encoding="utf-8") != text:
+            number = len(list(self.folder.glob("config-*.yaml"))) + 1
+            os.replace(path, self.folder / f"config-{number}.yaml")
+        path.write_text(text, encoding="utf-8")
+        for logger in trainer.loggers:
+            logger.log_hyperparams(self.config)
+
+
+def complete_callbacks(callbacks: list[Callback], folder: Path, checkpoints: bool) -> list[Callback]:
+    """The configured callbacks and those that every run has, where the config does not name them.
+
+    Checkpoints go to ``checkpoints`` in the run folder, the last one always among them as ``last.ckpt``, so
+    that a run can be resumed.
+    """
+    savers = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
+    if not checkpoints:
+        callbacks = [callback for callback in callbacks if callback not in savers]
+        savers = []
+    elif not savers:
+        savers = [ModelCheckpoint()]
+        callbacks = [*callbacks, *savers]
+    for saver in savers:
+        if saver.dirpath is None:
+            saver.dirpath = str((folder / "checkpoints").absolute())
+    if savers and all(saver.save_last is None for saver in savers):
+        savers[0].save_last = True
+    for kind in (Interruption, MemoryMonitor, Timer):
+        if not any(isinstance(callback, kind) for callback in callbacks):
+            callbacks = [*callbacks, kind()]
+    return callbacks

@@ -1,0 +1,53 @@
+"""What a run gave: ``results.json`` and the last lines on the screen."""
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Timer
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+
+def describe_device(trainer: Trainer) -> str:
+    """The device as a person would name it, and how many of them."""
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
+    return f"{trainer.world_size} × {name}" if trainer.world_size > 1 else name
+
+
+def count_parameters(model: nn.Module) -> int:
+    """All numbers that are parameters, sharded or not."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def training_seconds(trainer: Trainer) -> float:
+    """Seconds spent in training, validation included, over all the times it was resumed."""
+    return sum(timer.time_elapsed("train") for timer in trainer.callbacks if isinstance(timer, Timer))
+
+
+def write_results(path: Path, results: dict[str, Any]) -> None:
+    """Write JSON, whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def show_results(console: Console, metrics: dict[str, float], lines: dict[str, str]) -> None:
+    """A table of metrics, and below it where things are."""
+    table = Table("metric", "value", header_style="bold")
+    table.columns[1].justify = "right"
+    for name, value in metrics.items():
+        table.add_row(name, f"{value:.4g}")
+    if metrics:
+        console.print(table)
+    for name, line in lines.items():
+        console.print(f"{name:<12} {line}", soft_wrap=True, highlight=False, markup=False)
