@@ -48,13 +48,13 @@ CASES = [
     Case("vector-content-dot", vector(policy="content", similarity="dot")),
 ]
 
-STEPWISE_LENGTH = 60
+STEPWISE_LENGTH = 40
 """Of the long sequence in the quick tests, where a scan goes step by step; the slow ones take 1,000 steps."""
 
 each_case = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
-shapes = st.sampled_from([(), (1,), (3,), (2, 2)])
+shapes = st.sampled_from([(3,), (2, 2), (), (1,)])
 tried = settings(
-    max_examples=3,
+    max_examples=2,
     deadline=None,
     derandomize=True,
     database=None,
@@ -64,7 +64,7 @@ tried = settings(
 
 @st.composite
 def trials(draw: st.DrawFn) -> dict[str, Any]:
-    steps = draw(st.integers(1, 9))
+    steps = 9 - draw(st.integers(0, 8))  # hypothesis begins with the simplest draw: let it be a long sequence
     return {
         "batch": draw(shapes),
         "steps": steps,

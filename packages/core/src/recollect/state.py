@@ -34,7 +34,8 @@ def map_state(function: Callable[..., Tensor], state: S, *others: S) -> S:
     """Apply ``function`` to every tensor of ``state`` (and to the ones at the same place in ``others``).
 
     Example:
-        >>> map_state(lambda a, b: a + b, (torch.ones(1), (torch.zeros(1),)), (torch.ones(1), (torch.ones(1),)))
+        >>> one = torch.ones(1)
+        >>> map_state(lambda a, b: a + b, (one, (0 * one,)), (one, (one,)))
         (tensor([2.]), (tensor([1.]),))
     """
     items = [
@@ -52,7 +53,7 @@ def select_items(state: S, index: Tensor) -> S:
 
 
 def where_items(where: Tensor, chosen: S, other: S) -> S:
-    """Take ``chosen`` for the batch items where ``where`` (shape of the batch axes, bool) is true, else ``other``."""
+    """``chosen`` for batch items where ``where`` (bool, shape of the batch axes) is true, else ``other``."""
 
     def pick(a: Tensor, b: Tensor) -> Tensor:
         return torch.where(

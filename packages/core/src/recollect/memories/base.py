@@ -62,7 +62,7 @@ class Memory(nn.Module, ABC, Generic[S]):
 
     @abstractmethod
     def read(self, state: S, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Recall for Q queries ``x`` ``(…, Q, D)``, leaving the state alone: ``(…, Q, D)``, zero where masked."""
+        """Recall for Q queries ``x`` ``(…, Q, D)``, state unchanged: ``(…, Q, D)``, zero where masked."""
 
     @abstractmethod
     def erase(self, state: S, x: Tensor, mask: Tensor | None = None) -> S:
@@ -98,7 +98,8 @@ class Memory(nn.Module, ABC, Generic[S]):
         try:
             yield reads
         finally:
-            self._traces.remove(reads)
+            # By identity: lists of reads are not to be compared, least of all when traces are nested.
+            self._traces = [trace for trace in self._traces if trace is not reads]
 
     def _observe(self, read: Read) -> Read:
         """Every read of the storage passes through here, for whoever is tracing."""

@@ -22,10 +22,10 @@ def similarity(query: Tensor, key: Tensor, kind: str) -> Tensor:
 
 
 def match(query: Tensor, key: Tensor, start: float = 0.5, full: float = 0.999) -> Tensor:
-    """How far two keys mean the same entry: 0 up to cosine ``start``, 1 from cosine ``full`` on, linear between.
+    """How far two keys mean the same entry: 0 up to cosine ``start``, 1 from ``full`` on, linear between.
 
-    Reaching exactly 1 before cosine 1 makes rounding harmless: a key erased at strength 1 is gone, not nearly gone.
-    A zero key matches nothing.
+    Reaching exactly 1 before cosine 1 makes rounding harmless: a key erased at strength 1 is gone, not nearly
+    gone. A zero key matches nothing.
 
     Args:
         query: ``(…, Q, K)``.

@@ -15,9 +15,9 @@ class Read(NamedTuple):
 
     Attributes:
         value: ``(…, Q, V)`` what was read; zero where nothing was found.
-        weights: ``(…, Q, k)`` attention over the k entries looked at; ``None`` where a storage has no entries.
-        slots: ``(…, Q, k)`` which entries those were (int64); ``None`` means all of them, in order. An index of
-            an entry that got no weight carries no meaning.
+        weights: ``(…, Q, k)`` attention over the k entries looked at; ``None`` where there are no entries.
+        slots: ``(…, Q, k)`` which entries those were (int64); ``None`` means all of them, in order. An index
+            of an entry that got no weight carries no meaning.
     """
 
     value: Tensor
@@ -42,12 +42,12 @@ class Entries(NamedTuple):
 class Storage(nn.Module, ABC, Generic[S]):
     """A data structure that can be read, written and erased by content, with gradients.
 
-    Its state is a value: a named tuple of tensors, batch axes first. No method changes the state it is given, and
-    none keeps a hidden one. Each entry has a presence in [0, 1]; a read weighs it by presence · exp(similarity),
-    ``write`` sets presence to its strength, ``erase`` multiplies it by 1 − strength · match.
+    Its state is a value: a named tuple of tensors, batch axes first. No method changes the state it is given,
+    and none keeps a hidden one. Each entry has a presence in [0, 1]; a read weighs it by presence ·
+    exp(similarity), ``write`` sets presence to its strength, ``erase`` multiplies it by 1 − strength · match.
 
-    The public verbs check shapes, blank out what is masked (so that not even a NaN in the padding gets through) and
-    fill in defaults; a subclass implements the verbs with a leading underscore and may rely on all of that.
+    The public verbs check shapes, blank out what is masked (not even a NaN in the padding gets through) and
+    fill in defaults; a subclass implements the verbs with a leading underscore and may rely on that.
 
     Args:
         key_size: Width K of keys and queries.
@@ -59,6 +59,8 @@ class Storage(nn.Module, ABC, Generic[S]):
 
     integer_keys = False
     """Whether keys are integers (identities) rather than real vectors."""
+
+    _like: Tensor
 
     def __init__(self, key_size: int, value_size: int) -> None:
         super().__init__()
@@ -78,10 +80,7 @@ class Storage(nn.Module, ABC, Generic[S]):
     ) -> S:
         """An empty state for batch axes ``batch`` (none for a single, unbatched store).
 
-        Args:
-            *batch: Sizes of the batch axes.
-            device: Where; the module's own device by default.
-            dtype: Of keys and values; the module's own dtype by default.
+        It lives on the module's own device, with keys and values of the module's own dtype, by default.
         """
 
     @abstractmethod
@@ -106,7 +105,7 @@ class Storage(nn.Module, ABC, Generic[S]):
         raise NotImplementedError(f"{type(self).__name__} keeps no entries apart; use read instead")
 
     def inspect(self, state: S) -> dict[str, Tensor]:
-        """Figures a person would want to see, by name: ``occupancy`` (…,) in [0, 1], ``age`` (…, N) in writes, …"""
+        """What a person would want to see: ``occupancy`` (…,) in [0, 1], ``age`` (…, N) in writes, …."""
         return {}
 
     # --- by content -----------------------------------------------------------------------------------------
@@ -130,8 +129,8 @@ class Storage(nn.Module, ABC, Generic[S]):
     def reader(self, state: S) -> Callable[[Tensor], Read]:
         """A ``read(query)`` for many reads of one state: what no query changes may be done once, here.
 
-        It gives the values that ``read`` gives, for queries ``(…, Q, K)`` none of which is masked. Its weights
-        may leave out empty places; ``slots`` then says which entries they belong to.
+        It gives the values that ``read`` gives, for queries ``(…, Q, K)`` none of which is masked. Its
+        weights may leave out empty places; ``slots`` then says which entries they belong to.
         """
         return lambda query: self.read(state, query)
 
@@ -174,18 +173,14 @@ class Storage(nn.Module, ABC, Generic[S]):
         *,
         inplace: bool = False,
     ) -> S:
-        """Erase by content: presence is multiplied by 1 − strength · match for every entry that matches a key.
+        """Erase by content: presence is multiplied by 1 − strength · match, for every entry and key.
 
         Args:
             state: What to erase from; unchanged, unless ``inplace``.
             key: ``(…, E, K)``.
             strength: ``(…, E)`` in [0, 1]; 1 by default.
             mask: ``(…, E)`` bool; a key where it is false erases nothing.
-            inplace: As in ``write``.
-
-        Raises:
-            ValueError: If a shape does not fit.
-            RuntimeError: If ``inplace`` is asked for while gradients are recorded.
+            inplace: As in ``write``, with the same errors.
         """
         _refuse_inplace_in_autograd(inplace)
         mask = self._check(key, "key", self.key_size, mask)
@@ -203,7 +198,7 @@ class Storage(nn.Module, ABC, Generic[S]):
             slots: ``(…, U)`` int64; where one slot is named twice, the last wins.
             value: ``(…, U, V)``.
             mask: ``(…, U)`` bool; an update where it is false does nothing.
-            inplace: As in ``write``.
+            inplace: As in ``write``, with the same errors.
         """
         _refuse_inplace_in_autograd(inplace)
         mask = self._check(value, "value", self.value_size, mask)
@@ -225,7 +220,7 @@ class Storage(nn.Module, ABC, Generic[S]):
     ) -> tuple[Tensor, S]:
         """T steps of erase → write → read, each seeing only what came before.
 
-        This is the stepwise reference; a storage whose algebra permits overrides it with a parallel algorithm.
+        This is the stepwise reference; a storage whose algebra permits overrides it with a parallel one.
 
         Args:
             state: Where to begin.
@@ -290,16 +285,17 @@ class Storage(nn.Module, ABC, Generic[S]):
         return {"device": device or self._like.device, "dtype": dtype or self._like.dtype}
 
     def extra_repr(self) -> str:
+        """The sizes, for ``repr``."""
         return f"key_size={self.key_size}, value_size={self.value_size}"
 
 
 def blank(tensor: Tensor, mask: Tensor) -> Tensor:
     """Zero where masked, whatever stands there."""
-    return tensor.masked_fill(~mask.reshape(*mask.shape, *[1] * (tensor.dim() - mask.dim())), 0)
+    return tensor.masked_fill(~mask.reshape((*mask.shape, *[1] * (tensor.dim() - mask.dim()))), 0)
 
 
 def _refuse_inplace_in_autograd(inplace: bool) -> None:
     if inplace and torch.is_grad_enabled():
         raise RuntimeError(
-            "inplace=True reuses the given state and cannot be differentiated; use torch.no_grad()"
+            "inplace=True reuses the given state: no gradients can be recorded (torch.no_grad)"
         )

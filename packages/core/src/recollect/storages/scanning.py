@@ -19,8 +19,8 @@ def ring_presence(
 ) -> Tensor:
     """Presence of every entry after each step: of the N that a ring holds, then of the T that are written.
 
-    presence[t, e] = strength[e] · Π_τ (1 − erase[τ] · match(key[τ], key[e])) over the steps τ ≤ t that came after e
-    was written, and 0 before it is written and once the ring has come round to its place.
+    presence[t, e] = strength[e] · Π_τ (1 − erase[τ] · match(key[τ], key[e])) over the steps τ ≤ t that came
+    after e was written, and 0 before it is written and once the ring has come round to its place.
 
     Args:
         old_presence: ``(…, N)``.

@@ -21,7 +21,7 @@ def last_writer(slots: Tensor, mask: Tensor, size: int) -> Tensor:
 
 
 def take_rows(old: Tensor, new: Tensor, writer: Tensor) -> Tensor:
-    """Row n of ``old`` (…, N, …) replaced by row ``writer[n]`` of ``new`` (…, W, …), kept where that is −1."""
+    """Row n of ``old`` (…, N, …) replaced by row ``writer[n]`` of ``new`` (…, W, …), kept if it is −1."""
     if new.shape[writer.dim() - 1] == 0:
         return old
     trailing = [1] * (old.dim() - writer.dim())

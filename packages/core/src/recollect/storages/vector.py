@@ -44,8 +44,8 @@ class VectorStorage(Storage[VectorState]):
 
     With ``policy="ring"`` and the dot product this is the memory of attention (Bahdanau et al. 2015,
     arXiv:1409.0473; Vaswani et al. 2017, arXiv:1706.03762), and ``scan`` is causal attention over the last N
-    entries. Memorizing Transformers (arXiv:2203.08913) add ``top_k``; with cosine similarity and a sharpness it is
-    the content addressing of the Neural Turing Machine (arXiv:1410.5401, eq. 5).
+    entries. Memorizing Transformers (arXiv:2203.08913) add ``top_k``; with cosine similarity and a sharpness
+    it is the content addressing of the Neural Turing Machine (arXiv:1410.5401, eq. 5).
 
     A read costs O(N). A write goes
 
@@ -62,7 +62,7 @@ class VectorStorage(Storage[VectorState]):
         sharpness: Initial factor on the similarity; 10 for cosine and 1/√K for dot by default.
         learn_sharpness: Whether the factor is a parameter (kept positive).
         top_k: Attend to the k best entries only; all by default.
-        match_start: Cosine up to which ``erase`` leaves an entry alone; from there to 0.999 its match rises to 1.
+        match_start: Cosine up to which ``erase`` leaves an entry alone; up to 0.999 its match rises to 1.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -136,7 +136,7 @@ class VectorStorage(Storage[VectorState]):
         slots = reach.topk(self.top_k, -1).indices
         weights = attention_weights(scores.gather(-1, slots), presence.expand_as(scores).gather(-1, slots))
         rows = slots.flatten(-2).unsqueeze(-1)  # (…, Q·k, 1)
-        values = torch.take_along_dim(state.values, rows, -2).unflatten(-2, slots.shape[-2:])
+        values = torch.take_along_dim(state.values, rows, -2).reshape(*slots.shape, -1)
         return Read((weights.to(values.dtype).unsqueeze(-2) @ values).squeeze(-2), weights, slots)
 
     def reader(self, state: VectorState) -> Callable[[Tensor], Read]:
@@ -152,21 +152,11 @@ class VectorStorage(Storage[VectorState]):
             number = (
                 state.clock.unsqueeze(-1) + mask.cumsum(-1) - 1
             )  # (…, W): which write of the store's life
-            return self._put(state, key, value, strength, mask, number % self.slots, number, inplace)
+            return self._put(state, (key, value, strength, number), number % self.slots, mask, inplace)
         for w in range(key.shape[-2]):
             now = slice(w, w + 1)
-            slot = self._place(state, key[..., now, :])
-            number = state.clock.unsqueeze(-1)
-            state = self._put(
-                state,
-                key[..., now, :],
-                value[..., now, :],
-                strength[..., now],
-                mask[..., now],
-                slot,
-                number,
-                inplace,
-            )
+            rows = (key[..., now, :], value[..., now, :], strength[..., now], state.clock.unsqueeze(-1))
+            state = self._put(state, rows, self._place(state, rows[0]), mask[..., now], inplace)
         return state
 
     def _place(self, state: VectorState, key: Tensor) -> Tensor:
@@ -180,17 +170,9 @@ class VectorStorage(Storage[VectorState]):
         return torch.where(highest >= 1, best, free_first)
 
     def _put(
-        self,
-        state: VectorState,
-        key: Tensor,
-        value: Tensor,
-        strength: Tensor,
-        mask: Tensor,
-        slots: Tensor,
-        number: Tensor,
-        inplace: bool,
+        self, state: VectorState, rows: tuple[Tensor, ...], slots: Tensor, mask: Tensor, inplace: bool
     ) -> VectorState:
-        rows = (key, value, strength, number)
+        """Keys, values, presence and usage of W entries into their slots."""
         kept = (state.keys, state.values, state.presence, state.usage)
         if inplace:
             once = without_repeats(slots, mask)
@@ -307,4 +289,6 @@ class VectorStorage(Storage[VectorState]):
         }
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, slots={self.slots}, policy={self.policy!r}, similarity={self.similarity!r}"
+        """Sizes, policy and similarity, for ``repr``."""
+        own = f"slots={self.slots}, policy={self.policy!r}, similarity={self.similarity!r}"
+        return f"{super().extra_repr()}, {own}"
