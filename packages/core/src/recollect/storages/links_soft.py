@@ -10,9 +10,13 @@ from recollect.state import map_state, register_state
 from recollect.storages.attention import match
 from recollect.storages.base import Entries, Read
 from recollect.storages.links import Direction, Links
-from recollect.storages.links_dense import LinkMatrix, no_link_matrix
+from recollect.storages.links_dense import LinkMatrix, no_link_matrix, places
 from recollect.storages.links_sparse import LinkRows, no_link_rows
+from recollect.storages.slots import last_writer, put_rows_, take_rows
 from recollect.storages.vector import VectorState, VectorStorage
+
+NEVER = torch.iinfo(torch.int64).max
+"""Later than any write: the usage of an entry that is not to be evicted."""
 
 
 @register_state
@@ -57,8 +61,7 @@ class SoftLinks(Links[SoftLinksState]):
         sharpness: Initial factor on the similarity; 10 for cosine and 1/√K for dot by default.
         learn_sharpness: Whether the factor is a parameter (kept positive).
         top_k: Attend to the k best entries only when reading by content; all by default.
-        match_start: Cosine up to which ``erase`` leaves an entry alone; from there to 0.999 its match rises
-            to 1.
+        match_start: Cosine up to which ``erase`` leaves an entry alone; up to 0.999 its match rises to 1.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -103,7 +106,7 @@ class SoftLinks(Links[SoftLinksState]):
         return SoftLinksState(nodes, no_link_rows(batch, self.slots, self.kept, **new))
 
     def _read(self, state: SoftLinksState, query: Tensor) -> Read:
-        return self.nodes._read(state.nodes, query)
+        return self.nodes.read(state.nodes, query)
 
     def reader(self, state: SoftLinksState) -> Callable[[Tensor], Read]:
         """As ``Storage.reader``."""
@@ -130,43 +133,38 @@ class SoftLinks(Links[SoftLinksState]):
     ) -> SoftLinksState:
         for w in range(key.shape[-2]):
             now = slice(w, w + 1)
-            rows = (key[..., now, :], value[..., now, :], strength[..., now], mask[..., now])
-            state = self._link_one(state, *rows, after[..., now], inplace)
+            rows = (key[..., now, :], value[..., now, :], strength[..., now], state.nodes.clock.unsqueeze(-1))
+            state = self._link_one(state, rows, mask[..., now], after[..., now], inplace)
         return state
 
     def _link_one(
-        self,
-        state: SoftLinksState,
-        key: Tensor,
-        value: Tensor,
-        strength: Tensor,
-        mask: Tensor,
-        after: Tensor,
-        inplace: bool,
+        self, state: SoftLinksState, rows: tuple[Tensor, ...], mask: Tensor, after: Tensor, inplace: bool
     ) -> SoftLinksState:
-        nodes = state.nodes
+        """One entry: ``rows`` are its key, value, strength and number."""
+        presence, usage = state.nodes.presence, state.nodes.usage
         named, after = after >= 0, after.clamp_min(0)
-        # The entry to come after counts as used just now, so that another one is evicted if any is.
-        used = torch.where(named, nodes.clock.unsqueeze(-1) + 1, nodes.usage.gather(-1, after))
-        slot = self.nodes._place(nodes._replace(usage=nodes.usage.scatter(-1, after, used)), key)
-        given = named & (nodes.presence.gather(-1, after) > 0) & (after != slot)
-        links = state.links.unlink(slot, mask).attach(slot, strength, after, given)
-        number = nodes.clock.unsqueeze(-1)
-        nodes = self.nodes._put(nodes, key, value, strength, mask, slot, number, inplace)
-        return SoftLinksState(nodes, _kept(state.links, links, inplace))
+        spared = places(after, self.slots) & named
+        reluctance = torch.where(spared, usage.new_tensor(NEVER), usage + 1)
+        slot = torch.where(presence > 0, reluctance, 0).argmin(-1, keepdim=True)
+        given = named & (presence.gather(-1, after) > 0) & (after != slot)
+        links = state.links.unlink(slot, mask).attach(slot, rows[2], after, given)
+        return SoftLinksState(
+            _put(state.nodes, rows, slot, mask, inplace), _reuse(state.links, links) if inplace else links
+        )
 
     def _erase(
         self, state: SoftLinksState, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> SoftLinksState:
         matched = match(key, state.nodes.keys, self.nodes.match_start)
         links = state.links.splice(strength.unsqueeze(-1) * matched)
-        nodes = self.nodes._erase(state.nodes, key, strength, mask, inplace)
-        return SoftLinksState(nodes, _kept(state.links, links, inplace))
+        nodes = self.nodes.erase(state.nodes, key, strength, mask, inplace=inplace)
+        return SoftLinksState(nodes, _reuse(state.links, links) if inplace else links)
 
     def _update(
         self, state: SoftLinksState, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool
     ) -> SoftLinksState:
-        return state._replace(nodes=self.nodes._update(state.nodes, slots, value, mask, inplace))
+        nodes = self.nodes.update(state.nodes, slots, value, mask, inplace=inplace)
+        return state._replace(nodes=nodes)
 
     def entries(self, state: SoftLinksState) -> Entries:
         """All N places, free ones with presence zero."""
@@ -190,6 +188,21 @@ class SoftLinks(Links[SoftLinksState]):
         return super().extra_repr() if self.kept is None else f"{super().extra_repr()}, kept={self.kept}"
 
 
-def _kept(old: LinkMatrix | LinkRows, new: LinkMatrix | LinkRows, inplace: bool) -> LinkMatrix | LinkRows:
-    """``new``, in the memory of ``old`` if ``inplace``."""
-    return map_state(lambda a, b: a.copy_(b), old, new) if inplace else new
+def _put(
+    nodes: VectorState, rows: tuple[Tensor, ...], slot: Tensor, mask: Tensor, inplace: bool
+) -> VectorState:
+    """Key, value, presence and usage (…, 1, ·) of an entry into its slot (…, 1)."""
+    kept = (nodes.keys, nodes.values, nodes.presence, nodes.usage)
+    if inplace:
+        for old, new in zip(kept, rows, strict=True):
+            put_rows_(old, new, slot, mask)
+        nodes.clock.add_(mask.sum(-1))
+        return nodes
+    writer = last_writer(slot, mask, nodes.presence.shape[-1])
+    keys, values, presence, usage = (take_rows(a, b, writer) for a, b in zip(kept, rows, strict=True))
+    return VectorState(keys, values, presence, usage, nodes.clock + mask.sum(-1))
+
+
+def _reuse(old: LinkMatrix | LinkRows, new: LinkMatrix | LinkRows) -> LinkMatrix | LinkRows:
+    """``new`` in the memory of ``old``."""
+    return map_state(Tensor.copy_, old, new)
