@@ -1,0 +1,8 @@
+"""How a memory joins a network."""
+
+from recollect.integrations.base import Integration
+from recollect.integrations.concatenation import Concatenation
+from recollect.integrations.fusion import Fusion
+from recollect.integrations.parallel import Parallel
+
+__all__ = ["Concatenation", "Fusion", "Integration", "Parallel"]

@@ -1,0 +1,327 @@
+import copy
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from recollect import Concatenation, Fusion, MemoryNetwork, Parallel, Seq2SeqMemory, VectorStorage
+from recollect.state import map_state
+
+D = 8
+INTEGRATIONS = {
+    "add": Concatenation,
+    "concat": partial(Concatenation, mode="concat"),
+    "parallel": Parallel,
+    "fusion": Fusion,
+    "fusion stepwise": partial(Fusion, stepwise=True),
+}
+
+
+def make_memory(width=D, remember=True):
+    return MemoryNetwork(width, VectorStorage(width, width, slots=6), hops=1, remember=remember)
+
+
+@pytest.fixture(params=INTEGRATIONS)
+def integration(request):
+    torch.manual_seed(0)
+    return INTEGRATIONS[request.param]
+
+
+@pytest.fixture(params=[name for name in INTEGRATIONS if name != "fusion stepwise"])
+def calling_once(request):
+    """Those that call the layer once, with all steps."""
+    torch.manual_seed(0)
+    return INTEGRATIONS[request.param]
+
+
+def opened(integrated, by=0.3):
+    """The same module after its gate has moved, as training would move it."""
+    with torch.no_grad():
+        gate = integrated.project if isinstance(integrated, Concatenation) else integrated.gate.linear
+        gate.weight.normal_(std=by)
+        if gate.bias is not None:
+            gate.bias.normal_(std=by)
+    return integrated
+
+
+def test_at_first_the_layer_is_what_it_was(integration):
+    layer = nn.Linear(D, D)
+    integrated = integration(layer, make_memory())
+    x, state = torch.randn(2, 5, D), None
+    for _ in range(3):
+        y, state = integrated(x, state)
+        assert torch.equal(y, layer(x))
+
+
+def test_in_bfloat16_too(integration):
+    layer = nn.Linear(D, D)
+    integrated = integration(layer, make_memory())
+    x = torch.randn(2, 5, D)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = layer(x)
+        y, _ = integrated(x)
+    assert y.dtype == expected.dtype
+    assert torch.equal(y, expected)
+
+
+def test_the_gate_learns_first_and_then_the_memory(integration):
+    integrated = integration(nn.Linear(D, D), make_memory())
+    x, target = torch.randn(2, 2, 5, D), torch.randn(2, 5, D)
+    optimizer = torch.optim.SGD(integrated.parameters(), lr=0.5)
+
+    def gradients():
+        optimizer.zero_grad()
+        _, state = integrated(x[0])
+        y, _ = integrated(x[1], state)
+        (y - target).square().mean().backward()
+        names = dict(integrated.named_parameters())
+        return {n: p.grad.abs().sum() for n, p in names.items() if p.grad is not None}
+
+    first = gradients()
+    assert sum(g for n, g in first.items() if n.startswith(("gate", "project"))) > 0
+    assert sum(g for n, g in first.items() if n.startswith("memory")) == 0
+    optimizer.step()
+    second = gradients()
+    assert second["memory.conclude.weight"] > 0
+    for part in ("ask", "tell", "embed_keys", "embed_values"):
+        assert sum(g for n, g in second.items() if n.startswith(f"memory.{part}")) > 0, part
+
+
+def test_formulas_written_out():
+    layer, x = nn.Linear(D, D), torch.randn(2, 5, D)
+    h = layer(x)
+    add = opened(Concatenation(layer, make_memory()))
+    recalled, after = add.memory(h)
+    y, state = add(x)
+    torch.testing.assert_close(y, h + recalled @ add.project.weight.T)
+    torch.testing.assert_close(state, after)
+    concat = opened(Concatenation(layer, make_memory(), mode="concat"))
+    both = torch.cat([h, concat.memory(h)[0]], -1)
+    projection = concat.project.weight + torch.cat([torch.eye(D), torch.zeros(D, D)], -1)
+    torch.testing.assert_close(concat(x)[0], both @ projection.T + concat.project.bias)
+    parallel = opened(Parallel(layer, make_memory()))
+    gate = (x @ parallel.gate.linear.weight.T + parallel.gate.linear.bias).tanh()
+    torch.testing.assert_close(parallel(x)[0], h + gate * parallel.memory(x)[0])
+    fusion = opened(Fusion(layer, make_memory()))
+    before = fusion.memory.write(fusion.initial_state(2), torch.randn(2, 3, D))
+    gate = (x @ fusion.gate.linear.weight.T + fusion.gate.linear.bias).tanh()
+    h = layer(x + gate * fusion.memory.read(before, x))
+    y, state = fusion(x, before)
+    torch.testing.assert_close(y, h)
+    torch.testing.assert_close(state, fusion.memory.write(before, h))
+
+
+@pytest.mark.parametrize("pieces", [[1] * 7, [3, 4], [2, 5]])
+@pytest.mark.parametrize("name", ["add", "concat", "parallel", "fusion stepwise"])
+def test_any_split_equals_the_whole(name, pieces):
+    torch.manual_seed(0)
+    integrated = opened(INTEGRATIONS[name](nn.Linear(D, D), make_memory()))
+    x, state = torch.randn(2, 7, D), None
+    whole, after = integrated(x)
+    outputs = []
+    for piece in x.split(pieces, 1):
+        y, state = integrated(piece, state)
+        outputs.append(y)
+    torch.testing.assert_close(torch.cat(outputs, 1), whole)
+    torch.testing.assert_close(state, after)
+
+
+def test_fusion_reads_what_earlier_calls_wrote_and_not_this_one():
+    integrated = opened(Fusion(nn.Linear(D, D), make_memory()))
+    x = torch.randn(2, 5, D)
+    fresh, state = integrated(x)
+    again, _ = integrated(x, state)
+    assert not torch.allclose(fresh, again)
+    shorter, _ = integrated(x[:, :2])
+    torch.testing.assert_close(shorter, fresh[:, :2])
+
+
+def test_masked_steps_are_kept_from_the_memory(integration):
+    integrated = opened(integration(nn.Linear(D, D), make_memory()))
+    x = torch.randn(2, 5, D)
+    mask = torch.tensor([[True, True, True, False, False]] * 2)
+    y, state = integrated(x, step_mask=mask)
+    expected, expected_state = integrated(x[:, :3])
+    torch.testing.assert_close(y[:, :3], expected)
+    torch.testing.assert_close(state, expected_state)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("positional", [True, False])
+def test_a_transformer_layers_own_padding_mask_is_heeded(calling_once, batch_first, positional):
+    layer = nn.TransformerEncoderLayer(D, 2, 16, dropout=0.0, batch_first=batch_first)
+    integrated = opened(integration(layer, make_memory()))
+    x = torch.randn(2, 5, D)
+    padding = torch.tensor([[False, False, False, True, True]] * 2)
+    given, short = (x, x[:, :3]) if batch_first else (x.transpose(0, 1), x[:, :3].transpose(0, 1))
+    if positional:
+        _, state = integrated(given, None, None, padding)
+    else:
+        _, state = integrated(given, src_key_padding_mask=padding)
+    _, expected = integrated(short)
+    torch.testing.assert_close(state, expected)
+    floating = torch.zeros(2, 5).masked_fill(padding, -torch.inf)
+    _, state = integrated(given, src_key_padding_mask=floating)
+    torch.testing.assert_close(state, expected)
+
+
+def test_a_layer_keeps_its_other_arguments_and_outputs(calling_once):
+    gru = nn.GRU(D, D, batch_first=True)
+    integrated = calling_once(gru, make_memory())
+    x, start = torch.randn(2, 5, D), torch.randn(1, 2, D)
+    (y, last), state = integrated(x, None, start)
+    expected, expected_last = gru(x, start)
+    assert torch.equal(y, expected)
+    assert torch.equal(last, expected_last)
+    (y, _), _ = integrated(x, state, hx=start)
+    assert torch.equal(y, expected)
+
+
+def test_other_widths_are_mapped(integration):
+    layer = nn.Linear(5, 7)
+    integrated = integration(layer, make_memory(), in_size=5, out_size=7)
+    x = torch.randn(2, 4, 5)
+    y, state = integrated(x)
+    torch.testing.assert_close(y, layer(x))  # one step at a time, a product may round otherwise
+    y, _ = opened(integrated)(x, state)
+    assert y.shape == (2, 4, 7)
+    y.sum().backward()
+    missing = {n for n, p in integrated.named_parameters() if p.grad is None and p.requires_grad}
+    # Fusion's write is read by the next call only.
+    assert not {n for n in missing if not n.startswith(("memory", "keep"))}
+
+
+@pytest.mark.parametrize(
+    ("layer", "x", "layout"),
+    [
+        (nn.Linear(D, D), torch.randn(3, D), None),
+        (nn.Conv1d(D, D, 3, padding=1), torch.randn(3, D, 5), None),
+        (nn.Conv2d(D, D, 3, padding=1), torch.randn(3, D, 2, 4), None),
+        (nn.Conv2d(D, D, 3, stride=2), torch.randn(3, D, 7, 9), "bchw_pooled"),
+        (nn.GRU(D, D), torch.randn(5, 3, D), None),
+        (nn.Linear(D, D), torch.randn(5, 3, D), "tbd"),
+    ],
+    ids=["bd", "bct", "bchw", "bchw_pooled", "gru tbd", "tbd"],
+)
+def test_layouts_keep_batch_items_apart(calling_once, layer, x, layout):
+    integrated = opened(integration(layer, make_memory(), layout=layout))
+    axis = 1 if layout == "tbd" or isinstance(layer, nn.GRU) else 0
+    first = lambda output: output[0] if isinstance(output, tuple) else output  # noqa: E731
+    y, state = integrated(x)
+    y, _ = integrated(x, state)
+    assert first(y).shape == first(layer(x)).shape
+    one = x.narrow(axis, 1, 1)
+    _, state_of_one = integrated(one)
+    y_of_one, _ = integrated(one, state_of_one)
+    torch.testing.assert_close(first(y).narrow(axis, 1, 1), first(y_of_one))
+    assert not torch.allclose(first(y), first(layer(x)))
+
+
+def test_images_give_each_position_a_step_row_by_row():
+    integrated = Fusion(nn.Conv2d(D, D, 1), Seq2SeqMemory(D, VectorStorage(D, D, slots=9)))
+    _, state = integrated(torch.randn(2, D, 2, 3))
+    assert (state.storage.presence > 0).sum(-1).tolist() == [6, 6]
+
+
+def test_the_given_state_is_not_changed_and_none_is_kept(integration):
+    integrated = opened(integration(nn.Linear(D, D), make_memory()))
+    x = torch.randn(2, 5, D)
+    first, state = integrated(x)
+    before = map_state(torch.clone, state)
+    integrated(x, state)
+    torch.testing.assert_close(state, before)
+    assert torch.equal(integrated(x)[0], first)
+
+
+def test_copies_and_saved_weights_compute_the_same(integration):
+    integrated = opened(integration(nn.Linear(D, D), make_memory()))
+    x = torch.randn(2, 5, D)
+    _, state = integrated(x)
+    expected, _ = integrated(x, state)
+    assert torch.equal(copy.deepcopy(integrated)(x, state)[0], expected)
+    other = integration(nn.Linear(D, D), make_memory())
+    other.load_state_dict(integrated.state_dict())
+    assert torch.equal(other(x, state)[0], expected)
+
+
+def test_bad_input_is_named(integration):
+    integrated = integration(nn.Linear(D, D), make_memory())
+    _, state = integrated(torch.randn(2, 5, D))
+    with pytest.raises(ValueError, match="2 batch items and the input has 3"):
+        integrated(torch.randn(3, 5, D), state)
+    with pytest.raises(ValueError, match="layout"):
+        integration(nn.Linear(D, D), make_memory(), layout="dtb")
+    with pytest.raises(ValueError, match="in_size"):
+        integration(nn.Linear(D, D), make_memory(), in_size=0)
+    with pytest.raises(ValueError, match="step mask"):
+        integrated(torch.randn(2, 5, D), step_mask=torch.ones(2, 4, dtype=torch.bool))
+    with pytest.raises(ValueError, match="cannot tell batch from steps"):
+        integration(nn.GRU(D, D), make_memory())(torch.randn(5, D))
+    with pytest.raises(TypeError, match="given twice"):
+        integrated(torch.randn(2, 5, D), state, state=state)
+    with pytest.raises(TypeError, match="without its first argument"):
+        integrated()
+
+
+def test_indices_cannot_be_read_before_a_layer_but_an_embedding_can_have_a_memory_after():
+    tokens = torch.randint(5, (2, 4))
+    embedding = nn.Embedding(5, D)
+    y, _ = Concatenation(embedding, make_memory())(tokens)
+    assert torch.equal(y, embedding(tokens))
+    with pytest.raises(TypeError, match="real vectors"):
+        Parallel(embedding, make_memory(), layout="btd")(tokens)
+
+
+def test_a_layer_may_change_the_number_of_axes():
+    layer = nn.Sequential(nn.Conv2d(3, D, 3), nn.Flatten(), nn.Linear(D * 4, D))
+    integrated = opened(Concatenation(layer, make_memory()))
+    x = torch.randn(2, 3, 4, 4)
+    y, _ = integrated(x)
+    assert y.shape == (2, D)
+    torch.testing.assert_close(y[1:], integrated(x[1:])[0])
+
+
+def test_a_layer_that_changes_the_number_of_steps_is_refused_where_it_cannot_be():
+    strided = nn.Conv2d(D, D, 3, stride=2)
+    x = torch.randn(2, D, 7, 7)
+    with pytest.raises(ValueError, match="number of steps"):
+        Parallel(strided, make_memory())(x)
+    assert Concatenation(strided, make_memory())(x)[0].shape == (2, D, 3, 3)
+
+
+def test_a_layer_must_give_a_tensor(integration):
+    class Named(nn.Module):
+        def forward(self, x):
+            return {"y": x}
+
+    with pytest.raises(TypeError, match="tensor"):
+        integration(Named(), make_memory())(torch.randn(2, 3, D))
+
+
+def test_stepwise_is_for_sequences_and_single_outputs():
+    with pytest.raises(TypeError, match="one tensor"):
+        Fusion(nn.GRU(D, D), make_memory(), stepwise=True)(torch.randn(4, 2, D))
+    with pytest.raises(ValueError, match="stepwise"):
+        Fusion(nn.Linear(D, D), make_memory(), stepwise=True)(torch.randn(4, D))
+
+
+@pytest.mark.gpu
+def test_a_stream_of_its_own_changes_nothing_but_when():
+    torch.manual_seed(0)
+    layer = nn.Sequential(*(nn.Linear(256, 256) for _ in range(8)))
+    plain = opened(Parallel(layer, make_memory(256))).cuda()
+    aside = Parallel(layer, plain.memory, own_stream=True).cuda()
+    aside.load_state_dict(plain.state_dict())
+    for _ in range(20):
+        x = torch.randn(4, 64, 256, device="cuda")
+        results = []
+        for integrated in (plain, aside):
+            integrated.zero_grad()
+            y, state = integrated(x)
+            y, state = integrated(x, state)
+            y.square().mean().backward()
+            results.append(
+                (y, state, [p.grad.clone() for p in integrated.parameters() if p.grad is not None])
+            )
+        torch.testing.assert_close(results[1], results[0])
