@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from recollect.state import register_state
-from recollect.storages.attention import attention_weights, match, similarity
 from recollect.storages.base import Entries, Read, Storage
 from recollect.storages.hash_tables import HashTables, candidates, empty_tables, insert_, valid
 from recollect.storages.hashing import hash_multipliers, hash_planes, multiply_shift_hash, sign_hash
+from recollect.storages.near import cosine_near, fade, match_near, read_near
 from recollect.storages.places import (
     FreePlaces,
     add_where_,
@@ -159,17 +159,12 @@ class HashStorage(Storage[HashState]):
 
     def _read(self, state: HashState, query: Tensor) -> Read:
         slots, found = candidates(state.tables, state.stamp, self._codes(query))
-        keys = rows_at(state.keys, slots)
         if self.integer_keys:
-            found = found & (keys == query.unsqueeze(-2)).all(-1)
+            found = found & (rows_at(state.keys, slots) == query.unsqueeze(-2)).all(-1)
             scores = torch.zeros_like(slots, dtype=state.values.dtype)
         else:
-            scores = similarity(query.unsqueeze(-2), keys.to(query.dtype), "cosine").squeeze(-2)
-            scores = scores * self.log_sharpness.exp()
-        presence = state.presence.gather(-1, slots.flatten(-2)).view_as(scores).masked_fill(~found, 0)
-        weights = attention_weights(scores, presence)
-        values = rows_at(state.values, slots)
-        return Read((weights.to(values.dtype).unsqueeze(-2) @ values).squeeze(-2), weights, slots)
+            scores = cosine_near(query, state.keys, slots) * self.log_sharpness.exp()
+        return read_near(state.values, state.presence, slots, found, scores)
 
     def _write(
         self, state: HashState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
@@ -245,19 +240,16 @@ class HashStorage(Storage[HashState]):
     ) -> HashState:
         state = state if inplace else own_integers(state)
         slots, found = candidates(state.tables, state.stamp, self._codes(key))  # (…, E, tables · capacity)
-        keys = rows_at(state.keys, slots)
         if self.integer_keys:
-            matched = (keys == key.unsqueeze(-2)).all(-1).to(strength.dtype)
+            matched = (rows_at(state.keys, slots) == key.unsqueeze(-2)).all(-1).to(strength.dtype)
         else:
-            matched = match(key.unsqueeze(-2), keys.to(key.dtype), self.match_start).squeeze(-2)
+            matched = match_near(key, state.keys, slots, self.match_start)
         lost = (strength.unsqueeze(-1) * matched).masked_fill(~(found & mask.unsqueeze(-1)), 0)
         presence = state.presence
         for e in range(key.shape[-2]):
-            place = slots[..., e, :]
-            change = -presence.gather(-1, place) * lost[..., e, :].to(presence.dtype)
-            presence = (presence.scatter_add_ if inplace else presence.scatter_add)(-1, place, change)
-            gone = (lost[..., e, :] > 0) & (presence.gather(-1, place) <= 0)
-            let_go_(state.stamp, state.free, place, gone & (state.stamp.gather(-1, place) > 0))
+            near = slots[..., e, :]
+            presence, gone = fade(presence, state.stamp, near, lost[..., e, :], inplace)
+            let_go_(state.stamp, state.free, near, gone)
         return state._replace(presence=presence)
 
     def _update(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from recollect.storages.base import Entries, Read
 from recollect.storages.links import Direction, Links
+from recollect.storages.links_hard import HardLinks
 from recollect.storages.links_soft import SoftLinks
 
 
@@ -21,11 +22,14 @@ class LinkedStorage(Links[Any]):
       Nature 538:471); links are degrees, with gradients. O(N²) a write. See ``SoftLinks``.
     - ``"sparse"``: its ``kept`` largest entries in each row only, as in the Sparse DNC (Rae et al. 2016,
       arXiv:1610.09027). O(N · kept) a write.
+    - ``"hard"``: pointers between nodes that are found by hashing their keys; O(1) for every verb, with
+      ``inplace=True`` for those that change the state. See ``HardLinks``.
 
-    A read by content weighs each entry by presence · exp(sharpness · similarity), as in a ``VectorStorage``;
-    ``follow`` then moves those weights along the links. A write goes to a free slot, else over the least
-    recently used entry, and is linked after the last entry, or after the one that ``after`` names. An erase
-    unlinks what matches, joins its neighbours and frees its slot.
+    A read by content weighs each entry by presence · exp(sharpness · similarity), as in a ``VectorStorage``
+    (with hard links, those that the query's hash finds, as in a ``HashStorage``); ``follow`` then moves those
+    weights along the links. A write goes to a free slot, else over the least recently used entry, and is
+    linked after the last entry, or after the one that ``after`` names. An erase unlinks what matches, joins
+    its neighbours and frees its slot.
 
     Args:
         key_size: Width K of keys and queries.
@@ -33,11 +37,14 @@ class LinkedStorage(Links[Any]):
         slots: Number N of entries at most.
         links: How the links are kept.
         kept: With ``"sparse"``, how many links of each entry; 8 by default, N at most.
-        similarity: ``"cosine"`` or ``"dot"``.
+        similarity: ``"cosine"`` or ``"dot"``; with ``"hard"``, the cosine only.
         sharpness: Initial factor on the similarity; 10 for cosine and 1/√K for dot by default.
         learn_sharpness: Whether the factor is a parameter (kept positive).
-        top_k: Attend to the k best entries only when reading by content; all by default.
+        top_k: Attend to the k best entries only when reading by content; all by default. Not with ``"hard"``.
         match_start: Cosine up to which ``erase`` leaves an entry alone; up to 0.999 its match rises to 1.
+        buckets: With ``"hard"``, buckets of each hash table; enough for N by default.
+        capacity: With ``"hard"``, indices that a bucket holds; 8 by default.
+        tables: With ``"hard"``, how many hash tables; 4 by default.
 
     Raises:
         ValueError: If an argument is out of range, or of no use with these links.
@@ -59,24 +66,39 @@ class LinkedStorage(Links[Any]):
         key_size: int,
         value_size: int,
         slots: int,
-        links: Literal["soft", "sparse"] = "soft",
+        links: Literal["soft", "sparse", "hard"] = "soft",
         kept: int | None = None,
         similarity: Literal["cosine", "dot"] = "cosine",
         sharpness: float | None = None,
         learn_sharpness: bool = False,
         top_k: int | None = None,
         match_start: float = 0.5,
+        buckets: int | None = None,
+        capacity: int | None = None,
+        tables: int | None = None,
     ) -> None:
         super().__init__(key_size, value_size, slots)
-        if links not in ("soft", "sparse"):
-            raise ValueError(f'links must be "soft" or "sparse", got {links!r}')
+        if links not in ("soft", "sparse", "hard"):
+            raise ValueError(f'links must be "soft", "sparse" or "hard", got {links!r}')
         if kept is not None and links != "sparse":
             raise ValueError(f'kept goes with links="sparse" only, got links={links!r}')
+        hashing = {"buckets": buckets, "capacity": capacity, "tables": tables}
+        given: dict[str, Any] = {name: number for name, number in hashing.items() if number is not None}
+        if given and links != "hard":
+            raise ValueError(f'{", ".join(given)} goes with links="hard" only, got links={links!r}')
+        if links == "hard" and (similarity != "cosine" or top_k is not None):
+            raise ValueError(
+                'links="hard" reads by cosine all that a hash finds: it takes neither another similarity '
+                f"nor top_k, got similarity={similarity!r}, top_k={top_k}"
+            )
         if links == "sparse" and kept is None:
             kept = 8
         self.links = links
-        self.variant: Links[Any] = SoftLinks(
-            key_size, value_size, slots, kept, similarity, sharpness, learn_sharpness, top_k, match_start
+        sizes, softness = (key_size, value_size, slots), (learn_sharpness, match_start)
+        self.variant: Links[Any] = (
+            HardLinks(*sizes, 10.0 if sharpness is None else sharpness, *softness, **given)
+            if links == "hard"
+            else SoftLinks(*sizes, kept, similarity, sharpness, learn_sharpness, top_k, match_start)
         )
 
     def initial_state(

@@ -49,24 +49,24 @@ class HardLinks(Links[HardLinksState]):
     """Entries linked by pointers: a doubly linked list whose nodes are found by hashing their keys.
 
     A read by content weighs the query's candidates in several hash tables by presence · exp(sharpness ·
-    cosine), as a ``HashStorage`` of real keys does; ``follow`` moves all of a weight along one pointer. No verb
-    costs more when there are more nodes (what changes them, with ``inplace=True``). Pointers have no gradient;
-    keys, values, queries and strengths have theirs.
+    cosine), as a ``HashStorage`` of real keys does; ``follow`` moves all of a weight along one pointer. No
+    verb costs more when there are more nodes (those that change them, with ``inplace=True``). Pointers have
+    no gradient; keys, values, queries and strengths have theirs.
 
-    A write at strength 0 makes no node. A node leaves when nothing of its presence is left, and its neighbours
-    are joined; until then its links are whole. Where a bucket is full, the index that was filed first is
-    dropped from it: a node that has lost its last index is found along the links only.
+    A write at strength 0 makes no node. A node leaves when nothing of its presence is left, and its
+    neighbours are joined; until then its links are whole. Where a bucket is full, the index that was filed
+    first is dropped from it: a node that has lost its last index is found along the links only.
 
     Args:
         key_size: Width K of keys and queries.
         value_size: Width V of values.
         slots: Number N of nodes at most.
-        buckets: Buckets of each table, a power of two; by default as many as hold N indices twice over.
-        capacity: Indices a bucket holds.
-        tables: Independent tables.
         sharpness: Initial factor on the cosine.
         learn_sharpness: Whether the factor is a parameter (kept positive).
         match_start: Cosine up to which ``erase`` leaves a node alone; up to 0.999 its match rises to 1.
+        buckets: Buckets of each table, a power of two; by default as many as hold N indices twice over.
+        capacity: Indices a bucket holds.
+        tables: Independent tables.
         seed: Of the hash, which is saved with the module.
 
     Raises:
@@ -86,12 +86,12 @@ class HardLinks(Links[HardLinksState]):
         key_size: int,
         value_size: int,
         slots: int,
-        buckets: int | None = None,
-        capacity: int = 8,
-        tables: int = 4,
         sharpness: float = 10.0,
         learn_sharpness: bool = False,
         match_start: float = 0.5,
+        buckets: int | None = None,
+        capacity: int = 8,
+        tables: int = 4,
         seed: int = 0,
     ) -> None:
         super().__init__(key_size, value_size, slots)
