@@ -1,0 +1,164 @@
+"""The layers of a pre-norm Transformer whose decoder can go on step by step."""
+
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+
+from recollect.state import register_state
+
+LOWEST = -1e9
+"""Added to a score that must not count; finite, so that a row of nothing else stays a number."""
+
+
+@final
+class Attention(nn.Module):
+    """Multi-head attention, softmax(Q Kᵀ/√(D/H)) V (Vaswani et al. 2017, arXiv:1706.03762, eq. 1).
+
+    Args:
+        model_size: Width D.
+        heads: Number H of heads.
+    """
+
+    def __init__(self, model_size: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(model_size, model_size)
+        self.key = nn.Linear(model_size, model_size)
+        self.value = nn.Linear(model_size, model_size)
+        self.output = nn.Linear(model_size, model_size)
+        for linear in (self.query, self.key, self.value, self.output):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values ``(B, N, D)`` of what may be attended to, ``x`` ``(B, N, D)``."""
+        return self.key(x), self.value(x)
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Attend from ``x`` ``(B, T, D)``; ``bias`` ``(B or 1, 1, T or 1, N)`` is added to the scores.
+
+        Returns:
+            What was read ``(B, T, D)`` and the weights ``(B, H, T, N)``.
+        """
+        queries, keys, values = (
+            item.unflatten(-1, (self.heads, -1)).transpose(1, 2) for item in (self.query(x), keys, values)
+        )
+        weights = ((queries * queries.shape[-1] ** -0.5) @ keys.mT + bias).softmax(-1)
+        return self.output((weights @ values).transpose(1, 2).flatten(-2)), weights
+
+
+class FeedForward(nn.Sequential):
+    """W₂ relu(W₁ x): the same at each position.
+
+    Args:
+        model_size: Width D.
+        hidden_size: Width in between.
+    """
+
+    def __init__(self, model_size: int, hidden_size: int) -> None:
+        super().__init__(nn.Linear(model_size, hidden_size), nn.ReLU(), nn.Linear(hidden_size, model_size))
+
+
+@final
+class EncoderLayer(nn.Module):
+    """x + Attention(norm x), then x + FeedForward(norm x).
+
+    Args:
+        model_size: Width D.
+        hidden_size: Width of the feed-forward part.
+        heads: Number of heads.
+        dropout: Of what each part adds.
+    """
+
+    def __init__(self, model_size: int, hidden_size: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = Attention(model_size, heads)
+        self.feed_forward = FeedForward(model_size, hidden_size)
+        self.attention_norm = nn.LayerNorm(model_size)
+        self.feed_forward_norm = nn.LayerNorm(model_size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """``x`` ``(B, S, D)``; ``bias`` ``(B, 1, 1, S)`` is −∞ at padding."""
+        y = self.attention_norm(x)
+        x = x + self.dropout(self.attention(y, *self.attention.project(y), bias)[0])
+        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+
+
+@register_state
+class Past(NamedTuple):
+    """What a decoder layer knows of the steps before.
+
+    Attributes:
+        keys: ``(B, t, D)`` of self-attention.
+        values: ``(B, t, D)``.
+        memory: State of the layer's memory; empty without one.
+    """
+
+    keys: Tensor
+    values: Tensor
+    memory: tuple[Any, ...]
+
+
+@final
+class DecoderLayer(nn.Module):
+    """x + Attention(norm x, past), x + Attention(norm x, source), x + FeedForward(norm x).
+
+    Args:
+        model_size: Width D.
+        hidden_size: Width of the feed-forward part.
+        heads: Number of heads.
+        dropout: Of what each part adds.
+
+    Attributes:
+        feed_forward: May be replaced by an integration of it with a memory, which then speaks for both.
+    """
+
+    def __init__(self, model_size: int, hidden_size: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = Attention(model_size, heads)
+        self.source_attention = Attention(model_size, heads)
+        self.feed_forward: nn.Module = FeedForward(model_size, hidden_size)
+        self.attention_norm = nn.LayerNorm(model_size)
+        self.source_norm = nn.LayerNorm(model_size)
+        self.feed_forward_norm = nn.LayerNorm(model_size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x: Tensor, past: Past, source: Tensor, source_bias: Tensor
+    ) -> tuple[Tensor, Past, Tensor]:
+        """Go on by T steps.
+
+        Args:
+            x: ``(B, T, D)``.
+            past: What self-attention may look back at.
+            source: ``(B, S, 2D)`` keys and values of the source, see ``read_source``.
+            source_bias: ``(B, 1, 1, S)``, very low at padding.
+
+        Returns:
+            ``(B, T, D)``, the past with these steps, and the weights over the source ``(B, H, T, S)``.
+        """
+        y = self.attention_norm(x)
+        key, value = self.attention.project(y)
+        keys, values = torch.cat([past.keys, key], 1), torch.cat([past.values, value], 1)
+        x = x + self.dropout(self.attention(y, keys, values, causal_bias(x, keys))[0])
+        read, weights = self.source_attention(self.source_norm(x), *source.chunk(2, -1), source_bias)
+        x = x + self.dropout(read)
+        y, memory = self.feed_forward_norm(x), past.memory
+        if memory:
+            y, memory = self.feed_forward(y, memory)
+        else:
+            y = self.feed_forward(y)
+        return x + self.dropout(y), Past(keys, values, memory), weights
+
+    def read_source(self, encoded: Tensor) -> Tensor:
+        """Keys and values ``(B, S, 2D)`` of the encoded source ``(B, S, D)``, once for all steps."""
+        return torch.cat(self.source_attention.project(encoded), -1)
+
+
+def causal_bias(x: Tensor, keys: Tensor) -> Tensor:
+    """Very low where a step of ``x`` ``(B, T, D)``, the last T of ``keys`` ``(B, N, D)``, looks ahead: ``(T, N)``."""
+    steps, total = x.shape[1], keys.shape[1]
+    ahead = torch.ones(steps, total, dtype=torch.bool, device=x.device).triu(total - steps + 1)
+    return x.new_zeros(steps, total).masked_fill(ahead, LOWEST)
