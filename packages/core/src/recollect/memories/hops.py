@@ -57,7 +57,7 @@ class GatedHop(Hop):
 
 @final
 class MlpHop(Hop):
-    """u_{k+1} = norm(u_k + W_2 relu(W_1 [u_k; o_k])): what was read may be recombined, not only added.
+    """u_{k+1} = norm(u_k + o_k + W_2 relu(W_1 [u_k; o_k])): what was read is added and recombined.
 
     The update of Working Memory Networks (Pavez et al. 2018, arXiv:1805.09354, section 3.1) with the residual
     and the layer normalisation of the Transformer.
@@ -70,7 +70,10 @@ class MlpHop(Hop):
         super().__init__()
         self.mix = nn.Sequential(nn.Linear(2 * size, 2 * size), nn.ReLU(), nn.Linear(2 * size, size))
         self.norm = nn.LayerNorm(size)
+        # Begin near u + o, in the space of what is remembered: the next hop looks up what was just read.
+        with torch.no_grad():
+            self.mix[-1].weight.mul_(0.3)
 
     def forward(self, query: Tensor, read: Tensor) -> Tensor:
         """Next query."""
-        return self.norm(query + self.mix(torch.cat([query, read], -1)))
+        return self.norm(query + read + self.mix(torch.cat([query, read], -1)))

@@ -53,6 +53,9 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
     c_t is u after the last hop, or, with ``relation``, Σ_{i<j} g([u_i; u_j; u_0]) over all of them; and
     y_t = W [c_t; h_t]. How q · k becomes a weight is the storage's affair.
 
+    It begins as a memory addressed by content: A and C are orthogonal, Q = A and T = Cᵀ, so that from the
+    first step a query looks at what resembles it and gets that back as it was written.
+
     Args:
         model_size: Width D.
         storage: Where M is kept; the heads are batch items of it.
@@ -117,6 +120,7 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
         self.hops = nn.ModuleList(HOPS[hop](model_size) for _ in range(hops))
         self.relation = RelationNetwork(model_size) if relation else None
         self.conclude = nn.Linear(2 * model_size, model_size)
+        self._address_by_content()
 
     def _embeddings(self, hops: int, tie: str) -> tuple[nn.ModuleList, nn.ModuleList]:
         size, keys, values = self.model_size, self.storage.key_size, self.storage.value_size
@@ -130,6 +134,18 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
             nn.ModuleList(nn.Linear(size, self.heads * keys) for _ in range(count)),
             nn.ModuleList(nn.Linear(size, self.heads * values) for _ in range(count)),
         )
+
+    def _address_by_content(self) -> None:
+        for k, (ask, tell) in enumerate(zip(self.ask, self.tell, strict=True)):
+            keys, values = _of_hop(tuple(self.embed_keys), k), _of_hop(tuple(self.embed_values), k)
+            for embed in (keys, values):
+                nn.init.orthogonal_(embed.weight)
+            for layer in (keys, values, ask, tell):
+                nn.init.zeros_(layer.bias)
+        for k, (ask, tell) in enumerate(zip(self.ask, self.tell, strict=True)):
+            with torch.no_grad():
+                ask.weight.copy_(_of_hop(tuple(self.embed_keys), k).weight)
+                tell.weight.copy_(_of_hop(tuple(self.embed_values), k).weight.T)
 
     def initial_state(
         self, *batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -183,7 +199,7 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
     def _named_entries(
         self, state: MemoryNetworkState, x: Tensor, mask: Tensor
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Keys that ``x`` would have had at any time so far, ``(…, H, E·now, K)``; which of them are entries."""
+        """Keys that ``x`` would have had at any time, ``(…, H, E·now, K)``; which of them are entries."""
         assert self.time is not None
         times = torch.arange(int(state.written.amax()), device=x.device)
         at_times = blank(x, mask).unsqueeze(-2) + self.time(times)  # (…, E, now, D)
@@ -282,7 +298,7 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
         )
 
     def _heads_first(self, x: Tensor) -> Tensor:
-        return x.reshape(*x.shape[:-1], self.heads, -1).transpose(-3, -2)
+        return x.reshape(*x.shape[:-1], self.heads, x.shape[-1] // self.heads).transpose(-3, -2)
 
     def _per_head(self, mask: Tensor) -> Tensor:
         return mask.unsqueeze(-2).expand(*mask.shape[:-1], self.heads, mask.shape[-1])

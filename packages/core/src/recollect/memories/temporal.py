@@ -35,7 +35,7 @@ class TemporalEncoding(nn.Module):
             "frequencies", torch.linspace(0, -math.log(longest), size // 2).exp(), persistent=False
         )
         self.project = nn.Linear(size, size, bias=False)
-        nn.init.normal_(self.project.weight, std=0.1 / math.sqrt(size / 2))
+        nn.init.orthogonal_(self.project.weight, gain=0.1)
 
     def forward(self, time: Tensor) -> Tensor:
         """Encode times ``(…,)`` as ``(…, D)``."""

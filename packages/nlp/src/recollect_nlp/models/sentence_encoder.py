@@ -11,11 +11,12 @@ from recollect_nlp.data.vocabulary import PADDING
 
 @final
 class SentenceEncoder(nn.Module):
-    """s = W_2 relu(Σ_j W_1^(j) e(w_j) + b_1) + b_2: every position has a matrix of its own.
+    """s = Σ_j e(w_j) + W_2 relu(Σ_j W_1^(j) e(w_j) + b_1) + b_2: a bag of words, and their roles.
 
-    Memory networks weigh the j-th word by a fixed vector (Sukhbaatar et al. 2015, arXiv:1503.08895, position
-    encoding in section 4.1); a matrix for each position lets the encoder tell who did what to whom, at the
-    cost of one matrix product. Words past the last position share its matrix.
+    Memory networks weigh the j-th word by a fixed vector (Sukhbaatar et al. 2015, arXiv:1503.08895,
+    position encoding in section 4.1). Here sentences that share words are alike from the start, and a matrix
+    for each position lets the encoder tell who did what to whom. Words past the last position share its
+    matrix.
 
     Args:
         vocabulary_size: Number of word ids; 0 is padding.
@@ -50,4 +51,4 @@ class SentenceEncoder(nn.Module):
         roles = F.linear(
             words.flatten(-2), self.roles.weight[:, : words.shape[-2] * words.shape[-1]], self.roles.bias
         )
-        return self.mix(roles.relu())
+        return words.sum(-2) + self.mix(roles.relu())

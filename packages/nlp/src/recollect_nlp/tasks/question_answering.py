@@ -1,0 +1,165 @@
+"""The task of answering questions about stories."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, cast, final
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.optim import Adam
+from torchmetrics import MetricCollection
+
+from recollect import Memory, Read
+from recollect.training import DataModule, ReadPicture, Task
+from recollect_nlp.data.question_data import QuestionData
+from recollect_nlp.data.questions import QuestionBatch
+from recollect_nlp.data.vocabulary import NO_ANSWER
+from recollect_nlp.metrics import ErrorPerTask
+from recollect_nlp.models.question_answering import MemoryReader, RecurrentReader
+
+PICTURES = 6
+"""How many questions of a batch are drawn."""
+
+
+@final
+class QuestionAnswering(Task):
+    """Questions about a story, each with one answer out of those that occurred in training.
+
+    Args:
+        memory: What remembers the story, built for the width of its sentences; without one, a GRU reads the
+            story.
+        size: Width of sentences for the GRU; a memory brings its own width.
+        dropout: Of word vectors and before the answer.
+        optimizer: As in ``Task``.
+        scheduler: As in ``Task``.
+        scheduler_interval: As in ``Task``.
+    """
+
+    def __init__(
+        self,
+        memory: Memory[Any] | None = None,
+        size: int = 64,
+        dropout: float = 0.0,
+        optimizer: OptimizerCallable = Adam,
+        scheduler: LRSchedulerCallable | None = None,
+        scheduler_interval: Literal["step", "epoch"] = "epoch",
+    ) -> None:
+        super().__init__(optimizer, scheduler, scheduler_interval)
+        self.memory = memory
+        self.size = size
+        self.dropout = dropout
+
+    def build_model(self, data: DataModule) -> nn.Module:
+        """A reader for the words and answers of the training data."""
+        data = _questions(data)
+        words, answers = len(data.vocabulary), len(data.answers)
+        if self.memory is None:
+            return RecurrentReader(words, answers, self.size, self.dropout)
+        return MemoryReader(words, answers, self.memory, self.dropout)
+
+    def build_metrics(self, data: DataModule) -> MetricCollection:
+        """Accuracy and the table of errors by task."""
+        return MetricCollection(ErrorPerTask(_questions(data).tasks))
+
+    def training_loss(self, batch: QuestionBatch) -> tuple[Tensor, int]:
+        """Cross-entropy of the answers."""
+        return F.cross_entropy(self.model(batch), batch.answer), len(batch.answer)
+
+    def evaluate(self, batch: QuestionBatch, metrics: MetricCollection) -> Tensor:
+        """Compare the likeliest answers; one that did not occur in training counts as an error."""
+        scores = self.model(batch)
+        metrics.update(scores.argmax(-1), batch.answer, batch.task)
+        known = batch.answer != NO_ANSWER
+        return F.cross_entropy(scores[known], batch.answer[known]) if known.any() else scores.sum() * 0
+
+    def predict(self, batch: QuestionBatch) -> list[dict[str, Any]]:
+        """The answer, its probability, and the sentences that were read, each with its weight by hop."""
+        data = self._data
+        probabilities, reads = self._answer(batch)
+        chances, classes = probabilities.max(-1)
+        rows = []
+        for b, index in enumerate(batch.index.tolist()):
+            question = data.question("predict", index)
+            rows.append(
+                {
+                    "source": question.source,
+                    "line": question.line,
+                    "question": question.question,
+                    "answer": data.answers[int(classes[b])],
+                    "probability": round(float(chances[b]), 4),
+                    "read": _read(read_weights(reads, b, len(question.story)), question.story),
+                }
+            )
+        return rows
+
+    def pictures(self, batch: QuestionBatch) -> list[ReadPicture]:
+        """What each hop read for the first few questions, the supporting sentences marked."""
+        if self.memory is None:
+            return []
+        batch = first_questions(batch, PICTURES)
+        probabilities, reads = self._answer(batch)
+        pictures = []
+        for b, index in enumerate(batch.index.tolist()):
+            question = self._data.question("test", index)
+            answer = self._data.answers[int(probabilities[b].argmax())]
+            chance = float(probabilities[b].max())
+            pictures.append(
+                ReadPicture(
+                    title=f"{question.question}  {answer} ({chance:.0%}); true: {question.answer}",
+                    weights=read_weights(reads, b, len(question.story)),
+                    rows=[f"hop {k + 1}" for k in range(len(reads))],
+                    columns=question.story,
+                    highlighted=question.supporting,
+                )
+            )
+        return pictures
+
+    def _answer(self, batch: QuestionBatch) -> tuple[Tensor, list[Read]]:
+        if self.memory is None:
+            return self.model(batch).softmax(-1), []
+        with self.memory.tracing() as reads:
+            return self.model(batch).softmax(-1), reads
+
+    @property
+    def _data(self) -> QuestionData:
+        return _questions(cast(Any, self.trainer).datamodule)
+
+
+def _questions(data: DataModule) -> QuestionData:
+    if not isinstance(data, QuestionData):
+        raise TypeError(f"QuestionAnswering needs a QuestionData, got {type(data).__name__}")
+    return data
+
+
+def _read(weights: Tensor, story: Sequence[str]) -> list[dict[str, Any]]:
+    """The sentences with the weight that each hop gave them."""
+    by_sentence = weights.T.tolist()
+    return [
+        {"sentence": sentence, "weights": [round(weight, 4) for weight in by_hop]}
+        for sentence, by_hop in zip(story, by_sentence, strict=True)
+    ]
+
+
+def first_questions(batch: QuestionBatch, count: int) -> QuestionBatch:
+    """The first ``count`` questions of a batch; the sentences stay."""
+    kept = {
+        name: getattr(batch, name)[:count] for name in batch._fields if name not in ("sentences", "lengths")
+    }
+    return batch._replace(**kept)
+
+
+def read_weights(reads: Sequence[Read], item: int, sentences: int) -> Tensor:
+    """How much each read looked at each sentence of one story, the mean over heads: ``(reads, sentences)``.
+
+    A storage that names the entries it looked at has them in the order in which they were written.
+    """
+    rows = []
+    for read in reads:
+        weights = cast(Tensor, read.weights)[item, ..., 0, :].float()
+        if read.slots is not None:
+            size = max(int(read.slots.amax()) + 1, sentences)
+            spread = weights.new_zeros(*weights.shape[:-1], size)
+            weights = spread.scatter_add(-1, read.slots[item, ..., 0, :], weights)
+        rows.append(weights.flatten(0, -2).mean(0)[:sentences])
+    return torch.stack(rows).cpu() if rows else torch.zeros(0, sentences)
