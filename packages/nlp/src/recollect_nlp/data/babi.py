@@ -47,7 +47,9 @@ TRAINING_QUESTIONS = {"en": 1_000, "en-10k": 10_000}
 TEST_QUESTIONS = 1_000
 
 SUBSTITUTES = ("en/qa3_three-supporting-facts_train.txt", "en-valid-10k/qa3_valid.txt")
-"""What task 3 is trained on where its 10k training file is missing: 1,000 questions each."""
+"""What task 3 is trained on where its 10k training file is missing."""
+
+SUBSTITUTE_QUESTIONS = 1_000
 
 
 @final
@@ -125,7 +127,7 @@ class BabiData(QuestionData):
         questions: list[Question] = []
         for number in self.numbers:
             if number == 3 and self._substitutes:
-                parts = [self._read_file(3, file, 1_000) for file in SUBSTITUTES]
+                parts = [self._read_file(3, file, SUBSTITUTE_QUESTIONS) for file in SUBSTITUTES]
                 questions += without_repeats([*parts[0], *parts[1]])
             else:
                 questions += self._read_file(

@@ -117,7 +117,7 @@ class QuestionData(DataModule):
         return self._questions[split]
 
     def question(self, split: Split, index: int) -> Question:
-        """The question at ``QuestionBatch.index``, with the sentences of its story that ``slots`` leave it."""
+        """The question at ``QuestionBatch.index``, with no more of its story than the slots hold."""
         return self.dataset(split).questions[index]
 
     # --- what the base class asks for -----------------------------------------------------------------------

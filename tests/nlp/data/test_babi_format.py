@@ -1,0 +1,136 @@
+import io
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from recollect.training import DataError
+from recollect_nlp.data.babi_format import Question, read_stories
+
+GOOD = """1 Mary moved to the bathroom.
+2 John went to the hallway.
+3 Where is Mary? \tbathroom\t1
+4 Daniel took the milk.
+5 What does Daniel carry?\tmilk,football\t4 2
+1 Sandra left.
+2 Who left?\tSandra\t1
+"""
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(content, **options):
+        path = tmp_path / "my.txt"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return read_stories(path, **options)
+
+    return read
+
+
+def test_a_question_knows_the_sentences_before_it_and_which_of_them_support_its_answer(read, tmp_path):
+    first, second, third = read(GOOD, task="qa8")
+    told = ("Mary moved to the bathroom.", "John went to the hallway.")
+    source = str(tmp_path / "my.txt")
+    assert first == Question(told, "Where is Mary?", "bathroom", (0,), 3, source, "qa8", 0, (1, 2))
+    assert second.story == (*told, "Daniel took the milk.")  # questions are no part of the story
+    assert second.answer == "milk,football"  # a list is one answer
+    assert second.supporting == (2, 1)  # line 4 is the third sentence, for line 3 is a question
+    assert second.lines == (1, 2, 4)
+    assert third.story == ("Sandra left.",)
+    assert (third.line, third.number) == (7, 1)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        GOOD.replace("\n", "\r\n"),
+        b"\xef\xbb\xbf" + GOOD.encode(),
+        GOOD.rstrip("\n"),
+        GOOD.replace("1 Sandra", "\n  \n1 Sandra"),
+    ],
+    ids=["windows line ends", "byte order mark", "no line end at the end", "blank lines"],
+)
+def test_what_editors_do_to_a_file_does_not_change_its_questions(read, content):
+    strip = [question._replace(line=0, lines=()) for question in read(content)]
+    assert strip == [question._replace(line=0, lines=()) for question in read(GOOD)]
+
+
+def test_lines_are_counted_in_the_file_not_in_the_story(read):
+    question = read("\n\n1 Mary left.\n\n2 Who left?\tMary\t1\n")[0]
+    assert (question.lines, question.line) == ((3,), 5)
+
+
+def test_supporting_lines_may_be_left_out(read):
+    assert read("1 Mary left.\n2 Who left?\tMary\n")[0].supporting == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", r"my\.txt: the file is empty"),
+        ("\n \n", r"my\.txt: the file is empty"),
+        ("1 Mary left.\n2 Wo wär’ Mary?\tx\n".encode("cp1252"), r"my\.txt, line 2: byte 0xe4 is not UTF-8"),
+        (GOOD.encode("utf-16"), r"my\.txt, line 1: byte 0xff is not UTF-8"),
+        ("1 Mary left.\nWho left?\tMary\t1\n", r"my\.txt, line 2: no line number before 'Who left\?"),
+        ("Mary left.\n", r"my\.txt, line 1: no line number"),
+        ("１ Mary left.\n", r"my\.txt, line 1: no line number"),
+        ("2 Mary left.\n", r"my\.txt, line 1: the line's number is 2; expected 1\."),
+        ("0 Mary left.\n", r"my\.txt, line 1: the line's number is 0; expected 1\."),
+        ("1 Mary left.\n3 Who left?\tMary\t1\n", r"line 2: the line's number is 3; expected 2, or 1"),
+        ("1 Mary left.\n2 Who left?\tMary\t1\n2 John left.\n", r"line 3: the line's number is 2; expected 3"),
+        ("1 Mary left.\n2 Who left?\n", r"my\.txt, line 2: no answer after the question 'Who left\?'"),
+        ("1 Mary left.\n2 Who left?\t\t1\n", r"my\.txt, line 2: no answer after"),
+        ("1 Mary left.\n2 Who left?\t \n", r"my\.txt, line 2: no answer after"),
+        ("1 Mary left.\n2 Who left?\tMary\t1\t1\n", r"my\.txt, line 2: 3 tabs"),
+        ("1 Mary left.\n2 Who left?\tMary\t3\n", r"line 2: supporting line '3' is not an earlier sentence"),
+        ("1 Mary left.\n2 Who left?\tMary\t2\n", r"line 2: supporting line '2' is not an earlier sentence"),
+        (
+            "1 A left.\n2 Who left?\tA\t1\n3 And who?\tA\t2\n",
+            r"line 3: supporting line '2' is not an earlier",
+        ),
+        ("1 Mary left.\n2 Who left?\tMary\tone\n", r"line 2: supporting line 'one' is not"),
+        (
+            "1 A left.\n2 Who?\tA\t1\n1 B left.\n2 C left.\n3 Who?\tC\t2\n4 Who?\tC\t5\n",
+            r"line 6: supporting",
+        ),
+        ("1 Who left?\tMary\t1\n", r"my\.txt, line 1: a question before the first sentence"),
+        ("1 Mary left.\n", r"my\.txt, line 1: the story that begins here has no question"),
+        (
+            GOOD + "1 John left.\n2 He came back.\n",
+            r"my\.txt, line 8: the story that begins here has no quest",
+        ),
+        (
+            "1 A left.\n2 B left.\n1 C left.\n2 Who?\tC\t1\n",
+            r"line 1: the story that begins here has no question",
+        ),
+        ("1 Mary left.\n2 ...\n3 Who left?\tMary\t1\n", r"my\.txt, line 2: no words after"),
+        ("1\n", r"my\.txt, line 1: no words after"),
+        ("1 Mary left.\n2 \tMary\t1\n", r"my\.txt, line 2: no words after"),
+        ("1" * 5000 + " Mary left.\n", r"my\.txt, line 1: no line number"),
+    ],
+)
+def test_a_file_that_breaks_the_format_is_refused_by_file_and_line(read, content, message):
+    with pytest.raises(DataError, match=message):
+        read(content)
+
+
+def test_a_file_to_answer_may_hold_questions_with_and_without_answers(read):
+    questions = read("1 Mary left.\n2 Who left?\n3 Who left?\tMary\t1\n", answered=False)
+    assert [question.answer for question in questions] == ["", "Mary"]
+
+
+def test_a_file_to_answer_without_any_question_is_refused(read):
+    with pytest.raises(DataError, match=r"my\.txt, line 1: the story that begins here has no question"):
+        read("1 Mary left.\n2 John left.\n", answered=False)
+
+
+@pytest.mark.parametrize("name", ["missing.txt", "."])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
+    with pytest.raises(DataError, match=rf"{name} cannot be read|cannot be read: Is a directory"):
+        read_stories(tmp_path / name)
+
+
+def test_a_hyphen_reads_standard_input(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"1 Mary left.\n2 Who left?\n")))
+    question = read_stories("-", answered=False)[0]
+    assert (question.source, question.line) == ("standard input", 2)
