@@ -2,7 +2,15 @@
 
 from recollect.augment import augment
 from recollect.integrations import Concatenation, Fusion, Integration, Parallel
-from recollect.memories import Memory, MemoryNetwork, MemoryNetworkState, Seq2SeqMemory, Seq2SeqState
+from recollect.memories import (
+    GraphMemory,
+    GraphState,
+    Memory,
+    MemoryNetwork,
+    MemoryNetworkState,
+    Seq2SeqMemory,
+    Seq2SeqState,
+)
 from recollect.sessions import Session, carry, memories_of
 from recollect.storages import (
     Entries,
@@ -19,6 +27,8 @@ __all__ = [
     "Concatenation",
     "Entries",
     "Fusion",
+    "GraphMemory",
+    "GraphState",
     "HashState",
     "HashStorage",
     "Integration",

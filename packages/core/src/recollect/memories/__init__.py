@@ -1,7 +1,17 @@
 """What remembers."""
 
 from recollect.memories.base import Memory
+from recollect.memories.graph import GraphMemory
+from recollect.memories.graph_state import GraphState
 from recollect.memories.network import MemoryNetwork, MemoryNetworkState
 from recollect.memories.seq2seq import Seq2SeqMemory, Seq2SeqState
 
-__all__ = ["Memory", "MemoryNetwork", "MemoryNetworkState", "Seq2SeqMemory", "Seq2SeqState"]
+__all__ = [
+    "GraphMemory",
+    "GraphState",
+    "Memory",
+    "MemoryNetwork",
+    "MemoryNetworkState",
+    "Seq2SeqMemory",
+    "Seq2SeqState",
+]
