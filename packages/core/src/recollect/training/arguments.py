@@ -1,4 +1,4 @@
-"""What a command line means before it is parsed: short config names, the default config, ``last`` and ``best``."""
+"""What a command line means before it is parsed: short config names, the default, ``last`` and ``best``."""
 
 import difflib
 import os
@@ -39,7 +39,7 @@ def interpret(package: str, default: str, args: Sequence[str]) -> Invocation:
     """Look up what a command line names.
 
     Raises:
-        ArgumentError: If a config cannot be found, or ``validate``, ``test`` or ``predict`` has no checkpoint.
+        ArgumentError: If a config cannot be found, or a command that needs a checkpoint has none.
         CheckpointError: If there is no checkpoint of the kind asked for.
     """
     command, rest = args[0], list(args[1:])

@@ -31,21 +31,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise TypeError("AtomicCheckpointIO takes no storage_options")
         path = Path(path)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        # Besides OSError: torch's own writer turns some disk errors into RuntimeError.
+        disk_errors = (OSError, RuntimeError)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write(checkpoint, partial)
-            os.replace(partial, path)
-        except (
-            OSError,
-            RuntimeError,
-        ) as error:  # torch's own writer turns some disk errors into RuntimeError
-            partial.unlink(missing_ok=True)
+            try:
+                _write(checkpoint, partial)
+                os.replace(partial, path)
+            finally:
+                partial.unlink(missing_ok=True)
+        except disk_errors as error:
             reason = "no space is left on the disk" if _full(error) else str(error)
             kept = "; the former checkpoint of that name is untouched" if path.exists() else ""
             raise DiskError(f"the checkpoint {path} could not be written: {reason}{kept}") from error
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
 
 
 def _write(checkpoint: dict[str, Any], path: Path) -> None:
@@ -122,7 +120,8 @@ def check_fit(saved: dict[str, Any], own: dict[str, Any]) -> None:
     if wrong:
         more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""
         raise CheckpointError(
-            f"the checkpoint does not fit the model that the config describes: {'; '.join(sorted(wrong)[:5])}{more}"
+            "the checkpoint does not fit the model that the config describes: "
+            f"{'; '.join(sorted(wrong)[:5])}{more}"
         )
 
 

@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins import CheckpointIO
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
 from recollect.training.arguments import COMMANDS, Invocation, interpret
 from recollect.training.callbacks import Interrupted, PredictionWriter, RunRecord, complete_callbacks
 from recollect.training.checkpoints import AtomicCheckpointIO, check_task, load
 from recollect.training.data import DataModule
-from recollect.training.errors import ArgumentError, UserError
+from recollect.training.errors import ArgumentError, CheckpointError, UserError
+from recollect.training.loggers import finish
 from recollect.training.results import (
     count_parameters,
     describe_device,
@@ -38,6 +39,7 @@ FOLDER_VARIABLE = "RECOLLECT_RUN_FOLDER"
 
 EXPECTED_WARNINGS = (
     "Checkpoint directory .* exists and is not empty",  # a resumed run goes on in its own folder, by design
+    "Total length of .list. across ranks is zero",  # data without a test split
     "The dirpath has changed from",  # a run that starts from another's checkpoint has a folder of its own
     r".isinstance\(treespec, LeafSpec\). is deprecated",  # Lightning 2.6 on torch 2.14; no matter to a user
 )
@@ -52,7 +54,7 @@ def main(package: str, default: str, args: Sequence[str] | None = None) -> None:
         args: The command line; that of the process by default.
 
     Raises:
-        SystemExit: With 2 where an argument is wrong, 1 where the data or a checkpoint are, 128 + n after signal n.
+        SystemExit: With 2 for a wrong argument, 1 for wrong data or checkpoints, 128 + n after signal n.
     """
     args = list(sys.argv[1:] if args is None else args)
     program = package.replace("_", "-")
@@ -70,7 +72,7 @@ def main(package: str, default: str, args: Sequence[str] | None = None) -> None:
                 warnings.filterwarnings("ignore", message)
             RecollectCLI(program, invocation)
     except Interrupted as stop:
-        if rank_zero_only.rank == 0:
+        if first_process():
             config = shlex.quote(str(stop.checkpoint.parent.parent / "config.yaml"))
             print(f"stopped; {stop.checkpoint} is saved. To go on:", flush=True)
             print(f"  {program} fit --config {config} --ckpt_path last", flush=True)
@@ -78,6 +80,13 @@ def main(package: str, default: str, args: Sequence[str] | None = None) -> None:
     except UserError as error:
         print(f"{program}: error: {error}", file=sys.stderr, flush=True)
         raise SystemExit(2 if isinstance(error, ArgumentError) else 1) from error
+    finally:
+        finish()
+
+
+def first_process() -> bool:
+    """Whether this is the process that writes files."""
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
 class RecollectCLI(LightningCLI):
@@ -91,6 +100,8 @@ class RecollectCLI(LightningCLI):
     def __init__(self, program: str, invocation: Invocation) -> None:
         self.invocation = invocation
         self.folder = Path()
+        self.dry = False
+        self.callbacks: list[Callback] = []
         self.resolved: dict[str, Any] = {}
         self.console = Console(stderr=invocation.command == "predict")
         base = str(files("recollect.training") / "configs" / "base.yaml")
@@ -138,15 +149,16 @@ class RecollectCLI(LightningCLI):
         parser = self._parser(self.subcommand)
         resolved = yaml.safe_load(parser.dump(own, skip_unset=False))
         self.resolved = {part: resolved[part] for part in ("seed_everything", "trainer", "model", "data")}
-        self.folder = self._choose_folder(bool(own.trainer.get("fast_dev_run")))
+        self.dry = bool(own.trainer.get("fast_dev_run"))
+        self.folder = self._choose_folder()
         for part in ("logger", "callbacks"):
             own.trainer[part] = fill(own.trainer.get(part), self.folder)
 
-    def _choose_folder(self, dry: bool) -> Path:
+    def _choose_folder(self) -> Path:
         run, root = self.invocation.run, self.invocation.root
-        if dry:
+        if self.dry:
             return run or root
-        if rank_zero_only.rank != 0:
+        if not first_process():
             # The first process has chosen; where it could not tell us, only it writes files.
             return Path(os.environ.get(FOLDER_VARIABLE, root / "runs"))
         if run is None:
@@ -157,20 +169,24 @@ class RecollectCLI(LightningCLI):
         return folder
 
     def instantiate_classes(self) -> None:
-        """Make trainer, task and data, and let the data take over what was learnt when the checkpoint was made."""
+        """Make trainer, task and data, and let the data take over what the checkpoint had learnt."""
         super().instantiate_classes()
         if self.invocation.checkpoint is not None:
             checkpoint = load(self.invocation.checkpoint)
-            check_task(checkpoint, self.model, self.datamodule, self.invocation.checkpoint)
+            try:
+                check_task(checkpoint, self.model, self.datamodule, self.invocation.checkpoint)
+            except CheckpointError:
+                if self.folder.is_dir() and not any(self.folder.iterdir()):
+                    self.folder.rmdir()
+                raise
             self.datamodule.load_state_dict(checkpoint[type(self.datamodule).__qualname__])
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer as configured, in its run folder, with the parts that every run has."""
         settings = self._get(self.config_init, "trainer")
-        dry = bool(settings["fast_dev_run"])
-        if dry:
+        if self.dry:
             kwargs["enable_checkpointing"] = False
-        saving = not dry and settings["enable_checkpointing"] is not False
+        saving = not self.dry and settings["enable_checkpointing"] is not False
         run = self.invocation.run or self.folder
         callbacks = complete_callbacks(list(settings["callbacks"] or []), run, saving)
         plugins = settings["plugins"] or []
@@ -188,6 +204,7 @@ class RecollectCLI(LightningCLI):
         enabled = kwargs.get("enable_progress_bar", settings["enable_progress_bar"])
         if enabled is not False and not any(isinstance(callback, ProgressBar) for callback in callbacks):
             callbacks.append(RichProgressBar())
+        self.callbacks = callbacks
         kwargs |= {"callbacks": callbacks, "plugins": plugins, "default_root_dir": self.folder}
         return super().instantiate_trainer(**kwargs)
 
@@ -202,18 +219,26 @@ class RecollectCLI(LightningCLI):
 
     def validate(self, **kwargs: Any) -> None:
         """Measure a checkpoint on the validation split."""
-        self._report(self.trainer.validate(**{**kwargs, "verbose": False}), kwargs["ckpt_path"])
+        self._report(
+            self._required(self.trainer.validate(**{**kwargs, "verbose": False})), kwargs["ckpt_path"]
+        )
 
     def test(self, **kwargs: Any) -> None:
         """Measure a checkpoint on the test split."""
-        self._report(self.trainer.test(**{**kwargs, "verbose": False}), kwargs["ckpt_path"])
+        self._report(self._required(self.trainer.test(**{**kwargs, "verbose": False})), kwargs["ckpt_path"])
 
     def predict(self, **kwargs: Any) -> None:
         """Write predictions as they come."""
         self.trainer.predict(**{**kwargs, "return_predictions": False})
-        writer = next(part for part in self.trainer.callbacks if isinstance(part, PredictionWriter))
+        writer = next(part for part in self.callbacks if isinstance(part, PredictionWriter))
         if self.trainer.is_global_zero and writer.path is not None:
             show_results(self.console, {}, {"predictions": str(writer.path)})
+
+    def _required(self, measured: Sequence[Mapping[str, float]]) -> Sequence[Mapping[str, float]]:
+        if not any(measured):
+            split = {"validate": "validation", "test": "test"}[str(self.subcommand)]
+            raise UserError(f"{type(self.datamodule).__name__} as configured has no {split} split")
+        return measured
 
     def _report(self, measured: Sequence[Mapping[str, float]], checkpoint: str | None) -> None:
         if not self.trainer.is_global_zero:
@@ -225,7 +250,7 @@ class RecollectCLI(LightningCLI):
             "metrics": metrics,
             "seed": self._get(self.config, "seed_everything"),
             "device": describe_device(self.trainer),
-            "seconds": round(training_seconds(self.trainer), 3),
+            "seconds": round(training_seconds(self.callbacks), 3),
             "parameters": count_parameters(self.model),
             "epochs": self.trainer.fit_loop.epoch_progress.current.completed,
             "steps": self.trainer.fit_loop.epoch_loop.global_step,
@@ -233,7 +258,7 @@ class RecollectCLI(LightningCLI):
             "config": self.resolved,
         }
         lines = {"results": "not written (fast_dev_run)"}
-        if not self.trainer.fast_dev_run:
+        if not self.dry:
             write_results(self.folder / "results.json", results)
             lines = {"run folder": str(self.folder)}
             if any((self.folder / "pictures").glob("*.png")):

@@ -10,11 +10,11 @@ class ArgumentError(UserError, ValueError):
 
 
 class DataError(UserError, ValueError):
-    """A file's contents are not what they should be; the message names the file and, where it can, the line."""
+    """A file does not hold what it should; the message names the file and, where it can, the line."""
 
 
 class DownloadError(UserError, OSError):
-    """A dataset is missing and could not be fetched; the message says from where, and where to put it by hand."""
+    """A dataset could not be fetched; the message says from where, and where to put it by hand."""
 
 
 class CheckpointError(UserError, ValueError):

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-import pooch
+import pooch  # type: ignore[import-untyped]
 
 from recollect.training.errors import DataError, DownloadError
 
@@ -17,12 +17,10 @@ def data_folder(name: str) -> Path:
     """Where the dataset ``name`` lives: under ``RECOLLECT_DATA``, else in the user's cache folder.
 
     Example:
-        >>> import os
-        >>> before = os.environ.get("RECOLLECT_DATA")
-        >>> os.environ["RECOLLECT_DATA"] = "/data"
-        >>> data_folder("babi").as_posix()
+        >>> from unittest.mock import patch
+        >>> with patch.dict(os.environ, RECOLLECT_DATA="/data"):
+        ...     data_folder("babi").as_posix()
         '/data/babi'
-        >>> _ = os.environ.pop("RECOLLECT_DATA") if before is None else os.environ.update(RECOLLECT_DATA=before)
     """
     root = os.environ.get("RECOLLECT_DATA")
     return (Path(root).expanduser() if root else Path(pooch.os_cache("recollect"))) / name

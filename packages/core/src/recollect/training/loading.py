@@ -10,7 +10,7 @@ Batches = list[list[int]]
 
 
 def share(batches: Batches, world: int, rank: int) -> Batches:
-    """Deal batches out to ``world`` processes: equally many to each, and each item exactly once where that can be.
+    """Deal batches out to ``world`` processes: equally many to each, each item once where that can be.
 
     The largest batches are halved until their number is a multiple of ``world``: metrics then are those of
     one process, which they are not when items are repeated to fill up. Only where there are fewer items than
@@ -74,9 +74,11 @@ class Loader:
         )
 
     def __len__(self) -> int:
+        """Batches of an epoch, for this process."""
         return len(self.batch_sampler.batches())
 
     def __iter__(self) -> Iterator[Any]:
+        """The batches of the current epoch, or those of them that are left."""
         self._taken = self.batch_sampler.skip
         for batch in self._loader:
             self._taken += 1

@@ -3,6 +3,7 @@
 import csv
 import netrc
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ class WandbLogger(loggers.WandbLogger):
             tags=tags,
             settings=settings,
         )
+        self._wandb_init.pop("anonymous", None)  # W&B complains of it, whatever its value
 
     @property
     @rank_zero_experiment
@@ -95,6 +97,13 @@ class WandbLogger(loggers.WandbLogger):
             self._wandb_init["mode"] = "offline"
             os.environ["WANDB_MODE"] = "offline"
             return super().experiment
+
+
+def finish() -> None:
+    """End the W&B run of this process, if there is one: a later one begins afresh."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None:
+        wandb.finish()
 
 
 def has_key() -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -72,7 +72,7 @@ def draw(picture: ReadPicture) -> Figure:
 
 def pixels(figure: Figure) -> NDArray[np.uint8]:
     """The figure as an image ``(height, width, 3)``."""
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)  # untyped in matplotlib
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
@@ -80,7 +80,8 @@ def pixels(figure: Figure) -> NDArray[np.uint8]:
 def save(figure: Figure, path: Path) -> None:
     """Write the figure as PNG, making the folder where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_png(str(path))
+    canvas: Any = FigureCanvasAgg(figure)  # untyped in matplotlib
+    canvas.print_png(str(path))
 
 
 def _short(text: str, length: int = LABEL_LENGTH) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Timer
 from rich.console import Console
 from rich.table import Table
@@ -29,9 +29,9 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def training_seconds(trainer: Trainer) -> float:
+def training_seconds(callbacks: list[Callback]) -> float:
     """Seconds spent in training, validation included, over all the times it was resumed."""
-    return sum(timer.time_elapsed("train") for timer in trainer.callbacks if isinstance(timer, Timer))
+    return sum(timer.time_elapsed("train") for timer in callbacks if isinstance(timer, Timer))
 
 
 def write_results(path: Path, results: dict[str, Any]) -> None:

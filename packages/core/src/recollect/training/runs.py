@@ -45,7 +45,7 @@ def last_checkpoint(run: Path) -> Path:
 
 
 def best_checkpoint(run: Path) -> Path:
-    """The checkpoint that did best on the metric its ``ModelCheckpoint`` watched, also after a move of the folder.
+    """The checkpoint that did best by its ``ModelCheckpoint``, wherever the folder has been moved to.
 
     Raises:
         CheckpointError: If there is none.
@@ -70,7 +70,7 @@ def newest_run(root: Path, name: str) -> Path:
     if not found:
         raise CheckpointError(
             f"there is no checkpoint to go on from: no run of {name!r} under {parent} has one. "
-            "Train first, or give --ckpt_path a file, or --trainer.default_root_dir the folder where runs/ stands"
+            "Train first, or give --ckpt_path a file, or --trainer.default_root_dir the folder that has runs/"
         )
     return max(found, key=lambda path: path.stat().st_mtime_ns).parent.parent
 

@@ -22,7 +22,7 @@ def shard_module(module: nn.Module, mesh: Any, methods: Sequence[str] = ()) -> N
     fully_shard(module, mesh=mesh, ignored_params=scalars)
     for parameter in scalars:
         if parameter.requires_grad:
-            parameter.register_post_accumulate_grad_hook(_average(mesh))
+            parameter.register_post_accumulate_grad_hook(_average(mesh))  # type: ignore[no-untyped-call]
     for method in methods:
         register_fsdp_forward_method(module, method)
 

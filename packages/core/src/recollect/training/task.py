@@ -23,9 +23,10 @@ Stage = Literal["val", "test"]
 class Task(LightningModule, ABC):
     """What is trained, measured and predicted; a subclass fills in the hooks, so that every task reads alike.
 
-    A subclass takes typed arguments of its own, passes ``optimizer``, ``scheduler`` and ``scheduler_interval`` on,
-    and implements ``build_model``, ``build_metrics``, ``training_loss``, ``evaluate`` and ``predict``. It saves no
-    hyperparameters: what a run was made of is its ``config.yaml``, and nothing in a checkpoint overrides a flag.
+    A subclass takes typed arguments of its own, passes ``optimizer``, ``scheduler``, ``scheduler_interval`` on,
+    and implements ``build_model``, ``build_metrics``, ``training_loss``, ``evaluate`` and ``predict``. It
+    need not save hyperparameters: what a run was made of is its ``config.yaml``, and nothing in a checkpoint
+    overrides a flag.
 
     Args:
         optimizer: Makes the optimiser from the parameters; in YAML a ``class_path`` with ``init_args``.
@@ -68,7 +69,7 @@ class Task(LightningModule, ABC):
 
     @abstractmethod
     def evaluate(self, batch: Any, metrics: MetricCollection) -> Tensor | None:
-        """Update ``metrics`` with one batch; the mean loss, if any, is logged as ``val/loss`` or ``test/loss``."""
+        """Update ``metrics`` with a batch; a mean loss, if any, is logged as ``val/loss``, ``test/loss``."""
 
     @abstractmethod
     def predict(self, batch: Any) -> list[dict[str, Any]]:
@@ -77,7 +78,7 @@ class Task(LightningModule, ABC):
     # --- what a subclass may replace ------------------------------------------------------------------------
 
     def summarize(self, stage: Stage, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What is logged at the end of an epoch, by name without the stage; ``values`` as the metrics gave them."""
+        """What is logged at the end of an epoch, without the stage; ``values`` as the metrics gave them."""
         return values
 
     def pictures(self, batch: Any) -> list[ReadPicture]:
@@ -85,7 +86,7 @@ class Task(LightningModule, ABC):
         return []
 
     def items(self, batch: Any) -> int:
-        """How many items an evaluated batch holds, to weigh its loss: by default the length of its first tensor."""
+        """How many items a batch holds, to weigh its loss: by default the length of its first tensor."""
         for _, tensor in named_tensors(batch):
             if tensor.dim():
                 return len(tensor)
@@ -197,9 +198,9 @@ class Task(LightningModule, ABC):
         ]
         cause = f"not finite in the batch: {', '.join(bad)}" if bad else "the batch itself is finite"
         raise NonFiniteError(
-            f"{stage} loss is {float(loss.detach().mean())} at step {self.global_step}, in batch {batch_idx} of epoch "
-            f"{self.current_epoch}; {cause}. The checkpoints written before are untouched; a lower learning "
-            "rate or --trainer.gradient_clip_val may help where the data are sound."
+            f"{stage} loss is {float(loss.detach().mean())} at step {self.global_step}, in batch {batch_idx} "
+            f"of epoch {self.current_epoch}; {cause}. The checkpoints written before are untouched; "
+            "a lower learning rate or --trainer.gradient_clip_val may help where the data are sound."
         )
 
 

@@ -16,10 +16,10 @@ class Watched:
 
     def __init__(self) -> None:
         self.reads: dict[str, list[Read]] = {}
-        self.states: dict[str, tuple[Storage[Any], Any]] = {}
+        self.states: dict[str, tuple[Storage, Any]] = {}
 
     def figures(self) -> dict[str, Tensor]:
-        """Means over the batch by name: ``<module>/occupancy``, ``<module>/age``, ``<module>/read_entropy``."""
+        """Means over the batch by name: ``<module>/occupancy``, ``…/age``, ``…/read_entropy``."""
         figures: dict[str, Tensor] = {}
         for name, (storage, state) in self.states.items():
             for figure, value in state_figures(storage.inspect(state)).items():
@@ -33,14 +33,15 @@ class Watched:
 
 
 def read_entropy(weights: Tensor) -> Tensor:
-    """Entropy in nats of each read ``(…, Q, k)`` that found anything, in one row; 0 is a single entry, log k all alike.
+    """Entropy in nats of each read ``(…, Q, k)`` that found anything, in one row; 0 is a single entry.
 
     Example:
         >>> read_entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 0.0]]))
         tensor([0.0000, 0.6931])
     """
     weights = weights.float()
-    return torch.special.entr(weights).sum(-1)[weights.sum(-1) > 0]
+    entropy: Tensor = torch.special.entr(weights).sum(-1)
+    return entropy[weights.sum(-1) > 0]
 
 
 def state_figures(inspected: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -72,7 +73,7 @@ def watch(model: nn.Module) -> Iterator[Watched]:
         (0.5, ['store/age', 'store/occupancy', 'store/read_entropy'])
     """
     watched = Watched()
-    within: set[Storage[Any]] = set()
+    within: set[Storage] = set()
     with ExitStack() as stack:
         for name, module in model.named_modules():
             if isinstance(module, Memory):
@@ -85,7 +86,7 @@ def watch(model: nn.Module) -> Iterator[Watched]:
 
 
 @contextmanager
-def _listen(storage: Storage[Any], name: str, watched: Watched, keep_reads: bool) -> Iterator[None]:
+def _listen(storage: Storage, name: str, watched: Watched, keep_reads: bool) -> Iterator[None]:
     """Note the states that pass through ``read`` and ``scan`` of one storage."""
     # Set on the instance, so that other storages of the class are as they were.
     storage.__dict__["read"] = _noting_read(storage, name, watched, keep_reads)
@@ -96,7 +97,7 @@ def _listen(storage: Storage[Any], name: str, watched: Watched, keep_reads: bool
         del storage.__dict__["read"], storage.__dict__["scan"]
 
 
-def _noting_read(storage: Storage[Any], name: str, watched: Watched, keep_reads: bool) -> Callable[..., Read]:
+def _noting_read(storage: Storage, name: str, watched: Watched, keep_reads: bool) -> Callable[..., Read]:
     original = storage.read
 
     def read(state: Any, *args: Any, **kwargs: Any) -> Read:
@@ -109,7 +110,7 @@ def _noting_read(storage: Storage[Any], name: str, watched: Watched, keep_reads:
     return read
 
 
-def _noting_scan(storage: Storage[Any], name: str, watched: Watched) -> Callable[..., tuple[Tensor, Any]]:
+def _noting_scan(storage: Storage, name: str, watched: Watched) -> Callable[..., tuple[Tensor, Any]]:
     original = storage.scan
 
     def scan(state: Any, *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:

@@ -1,6 +1,5 @@
 """Pairs of names and colours, and a question about one of them."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +64,6 @@ class RecallData(DataModule):
 
 class OtherData(RecallData):
     """The same under another name."""
-
-
-def rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 Batch = tuple[Tensor, Tensor, Tensor]

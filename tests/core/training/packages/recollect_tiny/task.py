@@ -80,6 +80,9 @@ class RecallTask(Task):
         scheduler_interval: Literal["step", "epoch"] = "epoch",
     ) -> None:
         super().__init__(optimizer, scheduler, scheduler_interval)
+        self.save_hyperparameters(
+            "size"
+        )  # a task of ours need not, but a flag must win over them all the same
         self.size = size
         self.interrupt = interrupt
 

@@ -2,12 +2,13 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from matplotlib.figure import Figure
+from torch import nn
 
 from recollect.training.pictures import draw, pixels, save
 from recollect.training.task import Task
@@ -106,7 +107,7 @@ class MemoryMonitor(Callback):
     def _begin(self, task: LightningModule, batch: Any) -> None:
         self._close()
         self._watching = ExitStack()
-        self._watched = self._watching.enter_context(watch(task.model))
+        self._watched = self._watching.enter_context(watch(cast(nn.Module, task.model)))
         self._batch = batch
 
     def _end(self, task: LightningModule) -> None:
@@ -125,13 +126,14 @@ class MemoryMonitor(Callback):
         batch, self._batch = self._batch, None
         if batch is None or not self.pictures or not isinstance(task, Task):
             return
+        dry = cast(Any, trainer).fast_dev_run
         with torch.no_grad():  # every process takes part: sharded parameters have to be gathered
             pictures = task.pictures(batch)[: self.pictures]
         if not trainer.is_global_zero:
             return
         for number, picture in enumerate(pictures, 1):
             figure = draw(picture)
-            if trainer.fast_dev_run:
+            if dry:
                 continue
             path = Path(trainer.default_root_dir) / "pictures" / f"{name}-{number}.png"
             save(figure, path)

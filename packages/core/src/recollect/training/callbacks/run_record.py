@@ -1,8 +1,8 @@
-"""What every run has: its resolved config, checkpoints in its folder, a clock, interruption, memory figures."""
+"""What every run has: its resolved config, checkpoints in its folder, a clock, interruption, figures."""
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -25,8 +25,8 @@ class RunRecord(Callback):
         self.config = config
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write and log; the config of the run that is resumed here is kept under another name if it differs."""
-        if not trainer.is_global_zero or trainer.fast_dev_run:
+        """Write and log; what a resumed run had before is kept under another name if it differs."""
+        if not trainer.is_global_zero or cast(Any, trainer).fast_dev_run:
             return
         path = self.folder / "config.yaml"
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,379 @@
+"""The command line: what runs, what it leaves behind, and what it refuses."""
+
+import csv
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from .conftest import Command, only_run, results
+
+PACKAGES = Path(__file__).parent / "packages"
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def metrics(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_help_comes_before_heavy_imports():
+    code = (
+        "import sys; from recollect_tiny.cli import main; main(['--help']); "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'lightning', 'recollect')))"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = os.environ | {"PYTHONPATH": str(PACKAGES)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert "recall" in done.stdout
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1  # whatever else is running
+
+
+def test_bare_fit_trains_the_default_and_leaves_all_in_one_folder(trained: Path):
+    assert trained.parent.name == "recall"
+    for name in (
+        "config.yaml",
+        "metrics.csv",
+        "results.json",
+        "checkpoints/last.ckpt",
+        "pictures/test-1.png",
+    ):
+        assert (trained / name).stat().st_size > 0, name
+    assert list((trained / "tensorboard").glob("events*"))
+    found = results(trained)
+    assert found["metrics"]["test/accuracy"] == 1
+    assert found["metrics"]["test/error"] == 0
+    assert {"seed", "device", "seconds", "parameters", "config", "checkpoint"} <= found.keys()
+    assert found["parameters"] == 197
+    assert found["steps"] == 24
+    logged = metrics(trained)
+    assert sum(bool(row["train/loss"]) for row in logged) == 24
+    assert sum(bool(row["val/accuracy"]) for row in logged) == 4
+    assert float(logged[-1]["test/loss"]) == found["metrics"]["test/loss"]
+
+
+def test_fit_logs_memory_figures(trained: Path):
+    for row in metrics(trained):
+        if row["val/accuracy"]:
+            assert float(row["memory/memory.storage/occupancy"]) == 1
+            assert float(row["memory/memory.storage/age"]) == 2.5
+            assert 0 <= float(row["memory/memory/read_entropy"]) < 1.4
+
+
+def test_fit_reports_the_best_checkpoint_not_the_last(tiny: Command, tmp_path: Path):
+    tiny("fit", "--trainer.max_epochs", "2", "--trainer.callbacks.init_args.mode", "min")
+    found = results(only_run(tmp_path))
+    assert "epoch=0" in found["checkpoint"]  # accuracy was least then
+    tiny("test", "--ckpt_path", "best")
+    again = results(only_run(tmp_path) / "test")
+    assert again["metrics"]["test/loss"] == found["metrics"]["test/loss"]
+
+
+def test_config_is_resolved_and_gives_the_same_run_again(trained: Path, tiny: Command, tmp_path: Path):
+    config = yaml.safe_load((trained / "config.yaml").read_text())
+    assert config["model"]["init_args"]["size"] == 16  # a default that no config names
+    tiny("fit", "--config", str(trained / "config.yaml"))
+    again = only_run(tmp_path)  # under the same name: recall
+    assert results(again)["metrics"] == results(trained)["metrics"]
+
+
+def test_overlays_and_flags_come_on_top(tiny: Command, tmp_path: Path):
+    tiny("fit", "--config", "recall", "--config=small", "--data.size", "20", "--trainer.max_epochs", "1")
+    config = results(only_run(tmp_path))["config"]
+    assert config["model"]["init_args"]["size"] == 8
+    assert config["data"]["init_args"]["size"] == 20
+    assert config["trainer"]["max_epochs"] == 1
+
+
+def test_second_run_overwrites_nothing(copied: Path, tiny: Command):
+    before = contents(copied)
+    tiny("fit", "--trainer.max_epochs", "1")
+    assert contents(copied) == before
+    assert len(list(copied.parent.iterdir())) == 2
+
+
+def test_fast_dev_run_leaves_nothing(tiny: Command, tmp_path: Path):
+    tiny("fit", "--trainer.fast_dev_run", "1")
+    assert contents(tmp_path) == {}
+
+
+def test_wandb_is_added_to_the_other_loggers(tiny: Command, tmp_path: Path):
+    tiny("fit", "--config", "wandb", "--trainer.max_epochs", "1")
+    run = only_run(tmp_path)
+    (offline,) = (run / "wandb").glob("offline-run-*")
+    assert list(offline.glob("files/media/images/test/*.png"))
+    assert metrics(run)
+    assert list((run / "tensorboard").glob("events*"))
+    config = yaml.safe_load((offline / "files" / "config.yaml").read_text())
+    assert config["model"]["value"]["init_args"]["size"] == 16
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        (["--trainer.max_epoch", "3"], "--trainer.max_epoch"),  # no abbreviation hides it
+        (["--model.hops", "3"], "hops"),
+        (["--data.batchsize", "3"], "batchsize"),
+        (["--model.size", "many"], "many"),
+        (["--config", "recal"], "'recall'"),
+        (["--config", "missing.yaml"], "missing.yaml"),
+        (["--ckpt_path"], "--ckpt_path"),
+    ],
+)
+def test_a_wrong_argument_is_named(
+    args: list[str], named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    from recollect_tiny.cli import main
+
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--trainer.default_root_dir", str(tmp_path), *args])
+    assert stop.value.code == 2
+    assert named in capsys.readouterr().err
+    assert contents(tmp_path) == {}
+
+
+def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]):
+    from recollect_tiny.cli import main
+
+    with pytest.raises(SystemExit) as stop:
+        main(["train"])
+    assert stop.value.code == 2
+    assert "'train'" in capsys.readouterr().err
+
+
+def test_typo_in_a_config_file_is_named(tiny: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "mine.yaml").write_text("trainer:\n  max_epoch: 3\n")
+    with pytest.raises(SystemExit) as stop:
+        tiny("fit", "--config", "recall", "--config", str(tmp_path / "mine.yaml"))
+    assert stop.value.code == 2
+    assert "max_epoch" in capsys.readouterr().err
+
+
+def test_last_without_any_run_fails(tiny: Command, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        tiny("fit", "--ckpt_path", "last")
+    assert stop.value.code == 1
+    assert "no run of 'recall'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_evaluation_wants_a_checkpoint(command: str, tiny: Command, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        tiny(command)
+    assert stop.value.code == 2
+    assert "--ckpt_path" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT"])
+def test_a_signal_leaves_a_checkpoint_and_resuming_gives_what_no_signal_would(
+    signal: str, trained: Path, tiny: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as stop:
+        tiny("fit", "--model.interrupt", f"[{signal},8]")  # in the middle of the second epoch
+    assert stop.value.code == {"SIGTERM": 143, "SIGINT": 130}[signal]
+    run = only_run(tmp_path)
+    said = capsys.readouterr().out
+    assert f"fit --config {run / 'config.yaml'} --ckpt_path last" in said
+    tiny("fit", "--ckpt_path", "last", "--model.interrupt", "null")
+    assert only_run(tmp_path) == run
+    assert results(run)["metrics"] == results(trained)["metrics"]
+    figures = ("step", "train/loss", "val/loss", "test/loss")
+    assert [[row[name] for name in figures] for row in metrics(run)] == [
+        [row[name] for name in figures] for row in metrics(trained)
+    ]
+    assert len(list((run / "checkpoints").glob("last*"))) == 1
+
+
+def test_a_signal_in_the_last_batch_of_an_epoch_loses_no_validation(
+    trained: Path, tiny: Command, tmp_path: Path
+):
+    with pytest.raises(SystemExit):
+        tiny("fit", "--model.interrupt", "[SIGTERM,5]")
+    run = only_run(tmp_path)
+    tiny("fit", "--config", str(run / "config.yaml"), "--ckpt_path", "last", "--model.interrupt", "null")
+    assert [row["val/loss"] for row in metrics(run)] == [row["val/loss"] for row in metrics(trained)]
+    assert results(run)["metrics"] == results(trained)["metrics"]
+
+
+def test_last_resumes_the_newest_run_of_that_config(copied: Path, tiny: Command):
+    tiny("fit", "--ckpt_path", "last", "--trainer.max_epochs", "5")
+    assert list(copied.parent.iterdir()) == [copied]
+    assert results(copied)["steps"] == 30
+    assert max(int(row["step"]) for row in metrics(copied)) == 30
+    assert (copied / "config-1.yaml").exists()  # the config it had before
+    assert yaml.safe_load((copied / "config.yaml").read_text())["trainer"]["max_epochs"] == 5
+
+
+def test_fit_from_a_file_begins_a_run_of_its_own(copied: Path, tiny: Command):
+    before = contents(copied)
+    tiny("fit", "--ckpt_path", str(copied / "checkpoints" / "last.ckpt"), "--trainer.max_epochs", "5")
+    assert contents(copied) == before
+    (other,) = set(copied.parent.iterdir()) - {copied}
+    assert results(other)["steps"] == 30
+
+
+def test_test_and_validate_measure_the_checkpoint(copied: Path, tiny: Command):
+    tiny("test", "--ckpt_path", "best")
+    tiny("test", "--ckpt_path", "best")
+    tiny("validate", "--ckpt_path", "last")
+    expected = results(copied)["metrics"]
+    for folder in ("test", "test-2"):
+        assert results(copied / folder)["metrics"] == expected
+    validated = results(copied / "validate")["metrics"]
+    last = [row for row in metrics(copied) if row["val/loss"]][-1]
+    assert validated["val/loss"] == pytest.approx(float(last["val/loss"]))
+
+
+def test_predict_answers_a_file_with_the_runs_own_checkpoint(copied: Path, tiny: Command, tmp_path: Path):
+    moved = tmp_path / "elsewhere"
+    shutil.move(copied, moved)
+    (tmp_path / "questions.txt").write_text("bob\nann\n")
+    arguments = ("--config", str(moved / "config.yaml"), "--data.path", str(tmp_path / "questions.txt"))
+    for checkpoint in ("last", "best", str(moved / "checkpoints" / "last.ckpt")):
+        tiny("predict", *arguments, "--ckpt_path", checkpoint)
+        answers = rows(moved / "predictions.jsonl")
+        assert [answer["question"] for answer in answers] == ["bob", "ann"]
+        assert all(0 < answer["probability"] <= 1 for answer in answers)
+        (moved / "predictions.jsonl").unlink()
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs" / "recall").iterdir())
+
+
+def test_predict_writes_where_it_is_told(
+    copied: Path, tiny: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    output = tmp_path / "new" / "out.jsonl"
+    tiny("predict", "--ckpt_path", "last", "--data.size", "37", "--output", str(output))
+    capsys.readouterr()
+    tiny("predict", "--ckpt_path", "last", "--data.size", "37", "--output", "-")
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 37
+    assert [json.loads(line) for line in printed] == rows(output)
+    assert not (copied / "predictions.jsonl").exists()
+    assert [path.name for path in output.parent.iterdir()] == ["out.jsonl"]
+
+
+def test_a_flag_wins_over_what_the_checkpoint_says(
+    copied: Path, tiny: Command, capsys: pytest.CaptureFixture[str]
+):
+    saved = torch.load(copied / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["hyper_parameters"]["size"] == 16
+    with pytest.raises(SystemExit):  # rather than going on with 16
+        tiny("test", "--ckpt_path", "last", "--model.size", "4")
+    assert "model.names.weight is (4, 16) in it, (4, 4) in the model" in capsys.readouterr().err
+
+
+def test_what_was_learnt_comes_from_the_checkpoint(copied: Path, tiny: Command, monkeypatch: Any):
+    from recollect_tiny.data import RecallData
+
+    def learn(self: RecallData) -> dict[str, Any]:
+        raise AssertionError("the training split was asked for")
+
+    monkeypatch.setattr(RecallData, "learn", learn)
+    tiny("predict", "--ckpt_path", "last")
+    tiny("test", "--ckpt_path", "last")
+
+
+@pytest.mark.parametrize(
+    ("flag", "other"),
+    [("--model", "recollect_tiny.task.OtherTask"), ("--data", "recollect_tiny.data.OtherData")],
+)
+def test_a_checkpoint_of_another_task_is_refused(
+    flag: str, other: str, copied: Path, tiny: Command, capsys: pytest.CaptureFixture[str]
+):
+    before = contents(copied)
+    with pytest.raises(SystemExit) as stop:
+        tiny("test", "--ckpt_path", "last", flag, other)
+    assert stop.value.code == 1
+    assert f"names {other}" in capsys.readouterr().err
+    assert contents(copied) == before
+
+
+def test_a_damaged_checkpoint_is_named(copied: Path, tiny: Command, capsys: pytest.CaptureFixture[str]):
+    path = copied / "checkpoints" / "last.ckpt"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(SystemExit) as stop:
+        tiny("predict", "--ckpt_path", "last")
+    assert stop.value.code == 1
+    assert str(path) in capsys.readouterr().err
+
+
+def test_nan_names_batch_and_step_and_keeps_the_checkpoints(
+    copied: Path, tiny: Command, capsys: pytest.CaptureFixture[str]
+):
+    before = contents(copied / "checkpoints")
+    with pytest.raises(SystemExit) as stop:
+        tiny("fit", "--ckpt_path", "last", "--trainer.max_epochs", "5", "--data.poison", "40")
+    assert stop.value.code == 1
+    said = capsys.readouterr().err
+    assert "train loss is nan at step 2" in said
+    assert "of epoch 4; not finite in the batch: batch[2] (1 of 16 values)" in said
+    assert contents(copied / "checkpoints") == before
+
+
+def test_data_without_a_test_split(tiny: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    tiny("fit", "--data.with_test", "false", "--trainer.max_epochs", "1")
+    assert results(only_run(tmp_path))["metrics"] == {}
+    with pytest.raises(SystemExit) as stop:
+        tiny("test", "--ckpt_path", "last")
+    assert stop.value.code == 1
+    assert "no test split" in capsys.readouterr().err
+
+
+def test_no_disk_space_is_said_and_the_former_checkpoint_survives(
+    copied: Path, tiny: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    from recollect.training import checkpoints
+
+    before = contents(copied / "checkpoints")
+    monkeypatch.setattr(checkpoints, "_write", lambda checkpoint, path: to_full_disk(checkpoint, path))
+    with pytest.raises(SystemExit) as stop:
+        tiny("fit", "--ckpt_path", "last", "--trainer.max_epochs", "5")
+    assert stop.value.code == 1
+    assert "no space is left" in capsys.readouterr().err
+    assert contents(copied / "checkpoints") == before
+
+
+def to_full_disk(checkpoint: dict[str, Any], path: Path) -> None:
+    path.write_bytes(b"half")
+    with open("/dev/full", "wb") as file:
+        torch.save(checkpoint, file)
+        file.flush()
+
+
+def test_schedule_counts_steps_or_epochs(tiny: Command, tmp_path: Path):
+    schedule = [
+        "--model.scheduler",
+        "torch.optim.lr_scheduler.StepLR",
+        "--model.scheduler.step_size",
+        "1",
+        "--trainer.max_epochs",
+        "2",
+        "--model.scheduler.gamma",
+        "0.5",
+    ]
+    rates = []
+    for interval in ("step", "epoch"):
+        tiny("fit", *schedule, "--model.scheduler_interval", interval)
+        newest = max((tmp_path / "runs" / "recall").iterdir(), key=lambda run: run.stat().st_mtime_ns)
+        saved = torch.load(newest / "checkpoints" / "last.ckpt", weights_only=True)
+        rates.append(saved["optimizer_states"][0]["param_groups"][0]["lr"])
+    assert rates == pytest.approx([0.02 * 0.5**12, 0.02 * 0.5**2])
