@@ -9,7 +9,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recollect import Storage, VectorStorage
+from recollect import HashStorage, LinkedStorage, Storage, VectorStorage
 from recollect.testing import (
     LAWS,
     Trial,
@@ -46,6 +46,14 @@ CASES = [
     Case("vector-lru-dot-top3", vector(policy="lru", similarity="dot", top_k=3)),
     Case("vector-content", vector(policy="content")),
     Case("vector-content-dot", vector(policy="content", similarity="dot")),
+    # Buckets that hold all entries, so that it is the full store that evicts.
+    Case("hash", lambda: HashStorage(6, 3, buckets=4, capacity=8, entries=5, learn_sharpness=True)),
+    Case(
+        "hash-integers",
+        lambda: HashStorage(2, 3, buckets=4, capacity=8, entries=5, integer_keys=True),
+        {"without_gradient": ONE_SLOT},
+    ),
+    Case("linked-hard", lambda: LinkedStorage(6, 3, slots=5, links="hard", learn_sharpness=True)),
 ]
 
 STEPWISE_LENGTH = 40
