@@ -5,15 +5,16 @@ all that such a state needs; they walk nested tuples and treat every tensor alik
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+from typing_extensions import TypeVar  # with defaults: plain `Storage` means any state; torch brings it
 
 State: TypeAlias = tuple[Any, ...]
 """A (named) tuple whose items are tensors with the batch axes first, or further such tuples."""
 
-S = TypeVar("S", bound=State)
+S = TypeVar("S", bound=State, default=Any)
 C = TypeVar("C", bound=type)
 
 

@@ -28,7 +28,7 @@ class Memory(nn.Module, ABC, Generic[S]):
         ValueError: If ``model_size`` is not positive.
     """
 
-    def __init__(self, model_size: int, storage: Storage[Any], remember: bool = False) -> None:
+    def __init__(self, model_size: int, storage: Storage, remember: bool = False) -> None:
         super().__init__()
         if model_size < 1:
             raise ValueError(f"model_size must be at least 1, got {model_size}")

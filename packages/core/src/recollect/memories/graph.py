@@ -53,7 +53,7 @@ class GraphMemory(Memory[GraphState]):
     def __init__(
         self,
         model_size: int,
-        storage: Storage[Any],
+        storage: Storage,
         edges: int = 256,
         relations: int = 1,
         remember: bool = False,

@@ -9,7 +9,7 @@ from recollect.storages.base import Storage
 
 
 def write_located(
-    storage: Storage[Any], state: Any, key: Tensor, value: Tensor, mask: Tensor
+    storage: Storage, state: Any, key: Tensor, value: Tensor, mask: Tensor
 ) -> tuple[Any, Tensor]:
     """Write one entry and find the slot that it went to.
 

@@ -87,7 +87,7 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
     def __init__(
         self,
         model_size: int,
-        storage: Storage[Any],
+        storage: Storage,
         hops: int = 3,
         heads: int = 1,
         tie: Literal["layer", "adjacent", "none"] = "layer",

@@ -64,7 +64,7 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
     def __init__(
         self,
         model_size: int,
-        storage: Storage[Any],
+        storage: Storage,
         cell: Literal["gru", "lstm"] = "gru",
         remember: bool = False,
     ) -> None:

@@ -26,8 +26,21 @@ def take_rows(old: Tensor, new: Tensor, writer: Tensor) -> Tensor:
         return old
     trailing = [1] * (old.dim() - writer.dim())
     index = writer.clamp_min(0).reshape(*writer.shape, *trailing)
-    taken = torch.take_along_dim(new.to(old.dtype), index, dim=writer.dim() - 1)
+    taken = new.to(old.dtype).gather(writer.dim() - 1, index.expand_as(old))
     return torch.where((writer >= 0).reshape(index.shape), taken, old)
+
+
+def put_rows(old: Tensor, new: Tensor, slots: Tensor, mask: Tensor) -> Tensor:
+    """A copy of ``old`` (…, N, …) with ``new[…, w]`` in place ``slots[w]`` for each unmasked row w.
+
+    Slots of unmasked rows must not repeat (see ``without_repeats``). Costs one copy of ``old`` and O(W).
+    """
+    place = slots.dim() - 1
+    size = old.shape[place]
+    # Masked rows all go to one spare place at the end, which is cut off again.
+    padded = torch.cat([old, old.narrow(place, 0, 1)], place)
+    index = slots.masked_fill(~mask, size).reshape(*slots.shape, *[1] * (old.dim() - slots.dim()))
+    return padded.scatter_(place, index.expand_as(new), new.to(old.dtype)).narrow(place, 0, size)
 
 
 def put_rows_(old: Tensor, new: Tensor, slots: Tensor, mask: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from recollect.storages.attention import attention_weights, match, similarity
 from recollect.storages.base import Entries, Read, Storage, blank
 from recollect.storages.reading import entries_reader
 from recollect.storages.scanning import presence_attention, ring_presence
-from recollect.storages.slots import last_writer, put_rows_, take_rows, without_repeats
+from recollect.storages.slots import put_rows, put_rows_, without_repeats
 
 SCAN_BLOCK = 1024
 """Steps of a scan taken at once; bounds its memory at SCAN_BLOCK · (N + SCAN_BLOCK) weights."""
@@ -149,14 +149,14 @@ class VectorStorage(Storage[VectorState]):
         self, state: VectorState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> VectorState:
         if self.policy == "ring":
-            number = (
-                state.clock.unsqueeze(-1) + mask.cumsum(-1) - 1
-            )  # (…, W): which write of the store's life
-            return self._put(state, (key, value, strength, number), number % self.slots, mask, inplace)
+            number = state.clock.unsqueeze(-1) + mask.cumsum(-1) - 1  # (…, W), of the store's life
+            last = mask & (number + self.slots > number[..., -1:])  # not overwritten by a later one of these
+            return self._put(state, (key, value, strength, number), number % self.slots, mask, last, inplace)
         for w in range(key.shape[-2]):
             now = slice(w, w + 1)
             rows = (key[..., now, :], value[..., now, :], strength[..., now], state.clock.unsqueeze(-1))
-            state = self._put(state, rows, self._place(state, rows[0]), mask[..., now], inplace)
+            slot, now_mask = self._place(state, rows[0]), mask[..., now]
+            state = self._put(state, rows, slot, now_mask, now_mask, inplace)
         return state
 
     def _place(self, state: VectorState, key: Tensor) -> Tensor:
@@ -170,21 +170,22 @@ class VectorStorage(Storage[VectorState]):
         return torch.where(highest >= 1, best, free_first)
 
     def _put(
-        self, state: VectorState, rows: tuple[Tensor, ...], slots: Tensor, mask: Tensor, inplace: bool
+        self,
+        state: VectorState,
+        rows: tuple[Tensor, ...],
+        slots: Tensor,
+        mask: Tensor,
+        last: Tensor,
+        inplace: bool,
     ) -> VectorState:
-        """Keys, values, presence and usage of W entries into their slots."""
+        """Keys, values, presence and usage of W entries into their slots; ``last`` rows leave something there."""
         kept = (state.keys, state.values, state.presence, state.usage)
-        if inplace:
-            once = without_repeats(slots, mask)
-            for old, new in zip(kept, rows, strict=True):
-                put_rows_(old, new, slots, once)
-            state.clock.add_(mask.sum(-1))
-            return state
-        writer = last_writer(slots, mask, self.slots)
+        put = put_rows_ if inplace else put_rows
         keys, values, presence, usage = (
-            take_rows(old, new, writer) for old, new in zip(kept, rows, strict=True)
+            put(old, new, slots, last) for old, new in zip(kept, rows, strict=True)
         )
-        return VectorState(keys, values, presence, usage, state.clock + mask.sum(-1))
+        clock = state.clock.add_(mask.sum(-1)) if inplace else state.clock + mask.sum(-1)
+        return VectorState(keys, values, presence, usage, clock)
 
     def _erase(
         self, state: VectorState, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool
@@ -199,15 +200,10 @@ class VectorStorage(Storage[VectorState]):
     def _update(
         self, state: VectorState, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool
     ) -> VectorState:
-        used = state.clock.unsqueeze(-1).expand_as(slots)
-        if inplace:
-            once = without_repeats(slots, mask)
-            put_rows_(state.values, value, slots, once)
-            put_rows_(state.usage, used, slots, once)
-            return state
-        writer = last_writer(slots, mask, self.slots)
+        used, once = state.clock.unsqueeze(-1).expand_as(slots), without_repeats(slots, mask)
+        put = put_rows_ if inplace else put_rows
         return state._replace(
-            values=take_rows(state.values, value, writer), usage=take_rows(state.usage, used, writer)
+            values=put(state.values, value, slots, once), usage=put(state.usage, used, slots, once)
         )
 
     def entries(self, state: VectorState) -> Entries:
@@ -224,10 +220,8 @@ class VectorStorage(Storage[VectorState]):
         best = read.weights.argmax(-1, keepdim=True)
         slots = (best if read.slots is None else read.slots.gather(-1, best)).squeeze(-1)
         found = read.weights.amax(-1) > 0
-        writer = last_writer(slots, found, self.slots)
-        return state._replace(
-            usage=take_rows(state.usage, state.clock.unsqueeze(-1).expand_as(slots), writer)
-        )
+        used = state.clock.unsqueeze(-1).expand_as(slots)
+        return state._replace(usage=put_rows(state.usage, used, slots, without_repeats(slots, found)))
 
     def scan(
         self,

@@ -10,7 +10,9 @@ CHUNK = 50
 larger scale the order is random."""
 
 
-def length_batches(lengths: Tensor, batch_size: int, *, seed: int | None = None) -> list[list[int]]:
+def length_batches(
+    lengths: Tensor, batch_size: int, *, seed: int | None = None, items: Tensor | None = None
+) -> list[list[int]]:
     """Batches of items of about the same length: every item once, in ⌈n / batch_size⌉ batches.
 
     The n items are spread over the batches as evenly as can be, so that none is dropped and no batch is much
@@ -21,6 +23,7 @@ def length_batches(lengths: Tensor, batch_size: int, *, seed: int | None = None)
         batch_size: Items at most in a batch.
         seed: Deals the items out at random, sorts them by length within chunks of ``CHUNK`` batches and
             shuffles the batches, all as a function of the seed. Without it they run from short to long.
+        items: ``(m,)`` which items to deal out, for a seeded order; all of them by default.
 
     Raises:
         ValueError: If ``batch_size`` is not positive.
@@ -37,7 +40,8 @@ def length_batches(lengths: Tensor, batch_size: int, *, seed: int | None = None)
     if seed is None:
         return [batch.tolist() for batch in lengths.argsort(stable=True).tensor_split(count)]
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(lengths), generator=generator)
+    items = torch.arange(len(lengths)) if items is None else items
+    order = items[torch.randperm(len(items), generator=generator)]
     chunks = order.tensor_split(math.ceil(count / CHUNK))
     order = torch.cat([chunk[lengths[chunk].argsort(stable=True)] for chunk in chunks])
     batches = order.tensor_split(count)

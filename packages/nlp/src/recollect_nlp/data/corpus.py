@@ -13,7 +13,8 @@ def read_lines(path: Path) -> list[str]:
     """The lines of a UTF-8 text file (``.gz`` is unpacked; ``-`` is the standard input), without line ends.
 
     Raises:
-        DataError: If there is no such file, or it is empty, a broken archive, or not UTF-8; the message names the line.
+        DataError: If there is no such file, or it is empty, a broken archive, or not UTF-8; the message
+            names the line.
     """
     if path == STANDARD_INPUT:
         content = sys.stdin.buffer.read()
@@ -33,7 +34,8 @@ def read_pairs(source: Path, target: Path) -> list[tuple[str, str]]:
     """Two parallel files: line by line, a sentence and its translation.
 
     Raises:
-        DataError: As ``read_lines``, and where a line has no partner: one file is longer, or a line is blank.
+        DataError: As ``read_lines``, and where a line has no partner: one file is longer, or a line is
+            blank.
     """
     sources, targets = read_lines(source), read_lines(target)
     if len(sources) != len(targets):

@@ -28,9 +28,9 @@ Language = Literal["en", "de", "fr"]
 class Multi30kData(ParallelData):
     """Multi30k, task 1: train 29,000, validation 1,014 and test_2016_flickr 1,000 captions.
 
-    The files are looked for in ``multi30k`` under ``RECOLLECT_DATA`` (else the user's cache folder), downloaded
-    from the dataset's repository where they are missing, and checked against their sha256. The repository states no
-    licence for the text; the captions derive from Flickr30k, whose terms apply.
+    The files are looked for in ``multi30k`` under ``RECOLLECT_DATA`` (else the user's cache folder),
+    downloaded from the dataset's repository where they are missing, and checked against their sha256. The
+    repository states no licence for the text; the captions derive from Flickr30k, whose terms apply.
 
     Args:
         source: Language to translate from.

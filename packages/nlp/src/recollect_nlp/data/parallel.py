@@ -16,7 +16,7 @@ from recollect_nlp.data.corpus import read_lines, read_pairs
 from recollect_nlp.data.subwords import PAD, Subwords
 
 LENGTH_NOISE = 2.0
-"""In pieces: how far lengths are blurred before sentences are sorted, so that batches differ between epochs."""
+"""In pieces: how far lengths are blurred before sorting, so that batches differ between epochs."""
 
 
 class ParallelItem(NamedTuple):
@@ -67,10 +67,11 @@ class ParallelDataset(Dataset[ParallelItem]):
 
 
 class ParallelData(DataModule):
-    """Your own parallel text: two UTF-8 files for each split, where line i of one translates line i of the other.
+    """Your own parallel text: two UTF-8 files for each split, line i of one translating line i of the other.
 
-    The subword vocabulary is learnt from the training files alone, jointly for both languages; it travels in the
-    checkpoint. Batches hold sentences of about one length and ``batch_pieces`` pieces, padding included.
+    The subword vocabulary is learnt from the training files alone, jointly for both languages; it travels
+    in the checkpoint. Batches hold sentences of about one length and ``batch_pieces`` pieces, padding
+    included.
 
     Args:
         train_source: Sentences to learn from (``.gz`` is unpacked).
@@ -148,7 +149,7 @@ class ParallelData(DataModule):
         return {"subwords": Subwords.learn(lines, self.vocabulary_size)}
 
     def dataset(self, split: Split) -> Dataset[Any] | None:
-        """The pairs of a split, if it has files; for ``"predict"``, the lines of ``path`` without translations."""
+        """The pairs of a split, if it has files; for ``"predict"`` the lines of ``path``, untranslated."""
         if not self.has(split):
             return None
         if split not in self._datasets:

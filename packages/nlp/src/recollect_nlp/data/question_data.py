@@ -5,11 +5,14 @@ from collections.abc import Sequence, Sized
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
+import torch
 from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
 
 from recollect.training import DataError, DataModule, Split
 from recollect_nlp.data.babi_format import STANDARD_INPUT, Question, read_stories
 from recollect_nlp.data.batches import length_batches
+from recollect_nlp.data.focus import focused
 from recollect_nlp.data.questions import QuestionBatch, QuestionDataset
 from recollect_nlp.data.setting_aside import set_aside
 from recollect_nlp.data.vocabulary import NO_ANSWER, Answers, Vocabulary
@@ -44,6 +47,8 @@ class QuestionData(DataModule):
         validation: Share of the training stories that is set aside wherever a split has no file of its own.
         slots: Sentences that the memory can hold; of a longer story the most recent ones are kept, and a
             warning counts the questions concerned. All by default.
+        focus: In each epoch draw the training questions by task, in proportion to the task's rate of errors
+            in the epoch before (in training, 2 % at least), rather than each once; a resumed run begins evenly.
 
     Raises:
         ValueError: If an argument is out of range, or ``val_path`` or ``test_path`` comes without ``path``.
@@ -61,6 +66,7 @@ class QuestionData(DataModule):
         test_path: str | None = None,
         validation: float = 0.1,
         slots: int | None = None,
+        focus: bool = False,
     ) -> None:
         super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
         if path is None and (val_path or test_path):
@@ -74,6 +80,8 @@ class QuestionData(DataModule):
         self.test_path = test_path
         self.validation = validation
         self.slots = slots
+        self.focus = focus
+        self.errors: Tensor | None = None
         self._questions: dict[Split, list[Question]] = {}
         self._datasets: dict[Split, QuestionDataset] = {}
 
@@ -148,7 +156,12 @@ class QuestionData(DataModule):
             places = list(range(len(dataset)))
             return [places[i : i + self.batch_size] for i in range(0, len(places), self.batch_size)]
         seed = self.seed * 1_000_003 + epoch if split == "train" else None
-        return length_batches(self.dataset(split).story_lengths, self.batch_size, seed=seed)
+        lengths = self.dataset(split).story_lengths
+        if split != "train" or self.errors is None:
+            return length_batches(lengths, self.batch_size, seed=seed)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        items = focused(self.dataset(split).tasks, self.errors, generator)
+        return length_batches(lengths, self.batch_size, seed=seed, items=items)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over vocabulary and answers of a checkpoint."""

@@ -88,7 +88,7 @@ class QuestionDataset(Dataset[QuestionBatch]):
         self._begin = self.story_lengths.cumsum(0) - self.story_lengths
         self._words, self._word_counts = _pad([vocabulary.encode(text) for text in ids])
         self._answers = torch.tensor([answers.encode(question.answer) for question in self.questions])
-        self._tasks = torch.tensor([_place(question, tasks) for question in self.questions])
+        self.tasks = torch.tensor([_place(question, tasks) for question in self.questions])
 
     def __len__(self) -> int:
         """How many questions there are."""
@@ -116,7 +116,7 @@ class QuestionDataset(Dataset[QuestionBatch]):
             story_mask=mask,
             question=places[len(told) :],
             answer=self._answers[rows],
-            task=self._tasks[rows],
+            task=self.tasks[rows],
             index=rows,
         )
 

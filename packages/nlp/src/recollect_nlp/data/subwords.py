@@ -70,7 +70,7 @@ class Subwords:
         return int(self._processor.GetPieceSize())
 
     def encode(self, text: str) -> list[int]:
-        """The pieces of a sentence, with the end piece; what the vocabulary cannot spell is the unknown piece."""
+        """The pieces of a sentence and the end piece; what cannot be spelt is the unknown piece."""
         return [*self._processor.EncodeAsIds(text), END]
 
     def pieces(self, text: str) -> list[str]:

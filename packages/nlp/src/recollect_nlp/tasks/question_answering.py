@@ -38,7 +38,7 @@ class QuestionAnswering(Task):
 
     def __init__(
         self,
-        memory: Memory[Any] | None = None,
+        memory: Memory | None = None,
         size: int = 64,
         dropout: float = 0.0,
         optimizer: OptimizerCallable = Adam,
@@ -53,6 +53,7 @@ class QuestionAnswering(Task):
     def build_model(self, data: DataModule) -> nn.Module:
         """A reader for the words and answers of the training data."""
         data = _questions(data)
+        self._practised = ErrorPerTask(data.tasks).to(self.device)
         words, answers = len(data.vocabulary), len(data.answers)
         if self.memory is None:
             return RecurrentReader(words, answers, self.size, self.dropout)
@@ -64,7 +65,18 @@ class QuestionAnswering(Task):
 
     def training_loss(self, batch: QuestionBatch) -> tuple[Tensor, int]:
         """Cross-entropy of the answers."""
-        return F.cross_entropy(self.model(batch), batch.answer), len(batch.answer)
+        scores = self.model(batch)
+        if self._data.focus:
+            self._practised.update(scores.detach().argmax(-1), batch.answer, batch.task)
+        return F.cross_entropy(scores, batch.answer), len(batch.answer)
+
+    def on_train_epoch_end(self) -> None:
+        """Tell the data where the errors were, if it wants to focus on them."""
+        if self._data.focus:
+            values = self._practised.compute()
+            rates = [float(values.get(f"error/{task}", 0.0)) / 100 for task in self._data.tasks]
+            self._data.errors = torch.tensor(rates)
+            self._practised.reset()
 
     def evaluate(self, batch: QuestionBatch, metrics: MetricCollection) -> Tensor:
         """Compare the likeliest answers; one that did not occur in training counts as an error."""

@@ -32,11 +32,13 @@ ATTENTION_SHOWN = 0.05
 class Translation(Task):
     """Sentences into another language, by cross-entropy with smoothed labels and beam search.
 
-    Measured are BLEU (cased, detokenised, 13a), BLEU of lowercased text in Moses tokens (the one that published
-    Multi30k figures use), and chrF, by sacrebleu. Validation translates greedily, the test with the beam.
+    Measured are BLEU (cased, detokenised, 13a), BLEU of lowercased text in Moses tokens (the one that
+    published Multi30k figures use), and chrF, by sacrebleu. Validation translates greedily, the test with
+    the beam.
 
     Args:
-        translator: Makes the network from the number of pieces; in YAML a ``class_path`` with ``init_args``.
+        translator: Makes the network from the number of pieces; in YAML a ``class_path`` with
+            ``init_args``.
         label_smoothing: Share of the probability that is spread over all pieces (Szegedy et al. 2016,
             arXiv:1512.00567, section 7).
         beam: Width of the beam in test and prediction.
@@ -136,7 +138,8 @@ class Translation(Task):
     def predict(self, batch: ParallelBatch) -> list[dict[str, Any]]:
         """For each sentence: translation, probability, score, and for each piece what was read of the source.
 
-        ``unknown`` lists the parts of the source that the vocabulary cannot spell; a blank line stays blank.
+        ``unknown`` lists the parts of the source that the vocabulary cannot spell; a blank line stays
+        blank.
         """
         found, subwords = self._translate(batch.source, self.beam), self.data.subwords
         reads = self._alignment(batch.source, found)

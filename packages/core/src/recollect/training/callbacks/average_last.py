@@ -1,4 +1,4 @@
-"""The average of the last states of training, which validates, tests and is saved in place of the very last."""
+"""The average of the last states of training stands in for the very last."""
 
 from collections import deque
 from typing import Any
@@ -11,7 +11,7 @@ Weights = dict[str, Tensor]
 
 
 class AverageLast(Callback):
-    """Averages the weights of the last ``count`` snapshots (Vaswani et al. 2017, arXiv:1706.03762, section 6.1).
+    """Averages the weights of the last ``count`` snapshots (Vaswani et al. 2017, arXiv:1706.03762, 6.1).
 
     A snapshot is taken every ``every_n_steps`` steps. Validation is of the average, and checkpoints hold the
     average, so that the best one by validation is what is tested and predicts. They also hold what training goes on
