@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from jsonargparse import ArgumentError, ArgumentParser
 
 from recollect.training import DataError
-from recollect_nlp.data.question_data import OWN_TASK
+from recollect_nlp.data.babi import BabiData
+from recollect_nlp.data.question_data import OWN_TASK, QuestionData
 from recollect_nlp.data.questions import QuestionBatch
 from recollect_nlp.data.setting_aside import set_aside
 from recollect_nlp.data.stories import StoryData
@@ -212,3 +214,35 @@ def test_arguments_out_of_range_are_named(options, message):
 def test_no_stories_are_refused(options):
     with pytest.raises(ValueError, match="stories and held_out must be at least 1"):
         StoryData(**options)
+
+
+def test_several_processes_cannot_share_standard_input():
+    data = small(path="-")
+    data.load_state_dict(small().state_dict())
+    data.trainer = SimpleNamespace(world_size=2)
+    with pytest.raises(DataError, match="can be read by one process only"):
+        data.questions("predict")
+
+
+@pytest.mark.parametrize("kind", [StoryData, BabiData])
+def test_the_command_line_takes_every_argument_and_names_a_wrong_one(kind):
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(QuestionData, "data")
+    name = f"{kind.__module__}.{kind.__name__}"
+    flags = ["--data.path=mine.txt", "--data.slots=50", "--data.batch_size=7", "--data.validation=0.2"]
+    data = parser.instantiate(parser.parse_args([f"--data={name}", *flags])).data
+    assert (data.path, data.slots, data.batch_size, data.validation) == ("mine.txt", 50, 7, 0.2)
+    with pytest.raises(ArgumentError, match="slot"):
+        parser.parse_args([f"--data={name}", "--data.slot=50"])
+
+
+def test_one_task_or_several_by_flag():
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(BabiData, "data")
+    for flag, tasks in (
+        ("3", ["qa3"]),
+        ("[1,2]", ["qa1", "qa2"]),
+        ("null", [f"qa{n}" for n in range(1, 21)]),
+    ):
+        config = parser.parse_args([f"--data.tasks={flag}", "--data.size=en"])
+        assert parser.instantiate(config).data.tasks == tasks

@@ -48,7 +48,8 @@ class QuestionData(DataModule):
         slots: Sentences that the memory can hold; of a longer story the most recent ones are kept, and a
             warning counts the questions concerned. All by default.
         focus: In each epoch draw the training questions by task, in proportion to the task's rate of errors
-            in the epoch before (in training, 2 % at least), rather than each once; a resumed run begins evenly.
+            in the epoch before (in training, 2 % at least), rather than each once; a resumed run begins
+            evenly.
 
     Raises:
         ValueError: If an argument is out of range, or ``val_path`` or ``test_path`` comes without ``path``.

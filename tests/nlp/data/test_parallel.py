@@ -1,0 +1,175 @@
+"""Parallel text: what is read, how it is batched, and every way in which files can be malformed."""
+
+import gzip
+import io
+import sys
+
+import pytest
+import torch
+
+from recollect.training.errors import ArgumentError, DataError
+from recollect_nlp.data.corpus import read_lines, read_pairs
+from recollect_nlp.data.parallel import ParallelData, batches_by_pieces
+from recollect_nlp.data.subwords import BEGIN, END, PAD, UNKNOWN, Subwords
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    words = ["dog", "cat", "bird", "runs", "sleeps", "sings", "here", "there"]
+    sources = [" ".join(words[(i * k) % 8] for k in range(1, 2 + i % 7)) for i in range(60)]
+    (tmp_path / "x").write_text("".join(f"{line}\n" for line in sources))
+    (tmp_path / "y").write_text("".join(f"{line.upper()}\n" for line in sources))
+    return tmp_path
+
+
+def data_of(folder, **settings):
+    return ParallelData(folder / "x", folder / "y", vocabulary_size=60, batch_pieces=64, **settings)
+
+
+def test_pairs_keep_their_order_and_windows_line_ends_and_marks_are_no_text(tmp_path):
+    (tmp_path / "x").write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\n")
+    (tmp_path / "y").write_bytes(gzip.compress(b"eins\nzwei"))
+    (tmp_path / "y").rename(tmp_path / "y.gz")
+    assert read_pairs(tmp_path / "x", tmp_path / "y.gz") == [("one", "eins"), ("two", "zwei")]
+
+
+def test_a_line_holds_what_other_line_separators_part(tmp_path):
+    (tmp_path / "x").write_text("one\u2028still one\x0cand more\ntwo\n")
+    assert len(read_lines(tmp_path / "x")) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n \n"])
+def test_an_empty_file_is_named(tmp_path, content):
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(DataError, match=r"x is empty"):
+        read_lines(tmp_path / "x")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"there is no file .*nowhere"):
+        read_lines(tmp_path / "nowhere")
+
+
+def test_a_wrong_encoding_is_named_with_its_line(tmp_path):
+    (tmp_path / "x").write_bytes("gut\nschön\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"x, line 2: not UTF-8 .*byte 4"):
+        read_lines(tmp_path / "x")
+
+
+def test_half_a_gzip_file_is_named(tmp_path):
+    (tmp_path / "x.gz").write_bytes(gzip.compress(b"some text\n" * 50)[:-9])
+    with pytest.raises(DataError, match=r"x\.gz is not a whole gzip file"):
+        read_lines(tmp_path / "x.gz")
+
+
+@pytest.mark.parametrize(("longer", "shorter"), [("x", "y"), ("y", "x")])
+def test_a_line_without_a_partner_is_named(tmp_path, longer, shorter):
+    (tmp_path / longer).write_text("a\nb\nc\nd\n")
+    (tmp_path / shorter).write_text("a\nb\n")
+    with pytest.raises(DataError, match=rf"{longer}, line 3: .*no partner.*{shorter} ends after 2"):
+        read_pairs(tmp_path / "x", tmp_path / "y")
+
+
+@pytest.mark.parametrize("side", ["x", "y"])
+def test_a_blank_line_is_named(tmp_path, side):
+    (tmp_path / "x").write_text("a\nb\nc\n")
+    (tmp_path / "y").write_text("a\nb\nc\n")
+    (tmp_path / side).write_text("a\n \nc\n")
+    with pytest.raises(DataError, match=rf"{side}, line 2: blank.*unpaired"):
+        read_pairs(tmp_path / "x", tmp_path / "y")
+
+
+def test_pieces_spell_the_text_and_the_unknown_stays_in_its_place():
+    subwords = Subwords(Subwords.learn(["a dog runs", "a cat sleeps"] * 3, size=40))
+    assert subwords.decode(subwords.encode("a cat runs")) == "a cat runs"
+    pieces = subwords.encode("a dog ☃ runs")
+    assert UNKNOWN in pieces
+    assert len(pieces) == len(subwords.pieces("a dog ☃ runs"))
+    assert subwords.pieces("a dog ☃ runs")[pieces.index(UNKNOWN)] == "☃"
+    assert subwords.decode([BEGIN, *subwords.encode("a dog"), PAD, *subwords.encode("a cat")]) == "a dog"
+
+
+def test_the_same_text_gives_the_same_vocabulary(corpus):
+    lines = read_lines(corpus / "x")
+    assert torch.equal(Subwords.learn(lines, 30), Subwords.learn(lines, 30))
+
+
+def test_a_vocabulary_too_small_for_the_characters_says_so():
+    with pytest.raises(DataError, match="vocabulary of 8 pieces"):
+        Subwords.learn(["a dog runs quickly over the hill"], size=8)
+
+
+def test_something_else_is_no_vocabulary():
+    with pytest.raises(ValueError, match="no sentencepiece model"):
+        Subwords(torch.arange(20, dtype=torch.uint8))
+
+
+def test_the_vocabulary_is_learnt_from_the_training_files_alone(corpus):
+    (corpus / "other").write_text("zyxwvut\n")
+    with_test = data_of(corpus, test_source=corpus / "other", test_target=corpus / "other")
+    assert torch.equal(with_test.learnt["subwords"], data_of(corpus).learnt["subwords"])
+    assert UNKNOWN in with_test.dataset("test")[0].source
+
+
+def test_what_was_learnt_travels_so_that_prediction_needs_no_training_files(corpus):
+    state = data_of(corpus).state_dict()
+    lone = ParallelData(path=corpus / "x")
+    lone.load_state_dict(state)
+    assert lone.dataset("predict")[3].source_text == read_lines(corpus / "x")[3]
+    assert len(lone.subwords) == len(data_of(corpus).subwords)
+
+
+def test_every_pair_is_in_one_batch_and_none_exceeds_the_budget(corpus):
+    data = data_of(corpus)
+    dataset = data.dataset("train")
+    for epoch in (0, 1):
+        batches = data.batches("train", dataset, epoch)
+        assert sorted(i for batch in batches for i in batch) == list(range(60))
+        for batch in batches:
+            made = data.collate([dataset[i] for i in batch])
+            assert max(made.source.numel(), made.target.numel()) <= 64
+    assert data.batches("train", dataset, 0) != data.batches("train", dataset, 1)
+    assert data.batches("train", dataset, 1) == data.batches("train", dataset, 1)
+
+
+def test_a_pair_longer_than_the_budget_is_a_batch_by_itself():
+    assert batches_by_pieces([0, 1, 2], [(2, 2), (99, 3), (2, 2)], budget=10) == [[0], [1], [2]]
+
+
+def test_prediction_keeps_the_order_of_the_file(corpus):
+    data = data_of(corpus, path=corpus / "x")
+    batches = data.batches("predict", data.dataset("predict"), 0)
+    assert [i for batch in batches for i in batch] == list(range(60))
+    assert len(batches) > 1
+
+
+def test_a_batch_is_padded_and_tells_its_text(corpus):
+    data = data_of(corpus)
+    batch = data.collate([data.dataset("train")[i] for i in (0, 6)])
+    assert batch.source[0, -1] == PAD
+    assert batch.source_text[1].upper() == batch.target_text[1]
+    assert (batch.source == END).sum(1).tolist() == [1, 1]
+
+
+def test_the_standard_input_can_be_translated(corpus, monkeypatch):
+    from pathlib import Path
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"dog sings\nsn\xf6w\n")))
+    with pytest.raises(DataError, match="standard input, line 2"):
+        data_of(corpus, path=Path("-")).dataset("predict")
+
+
+def test_a_missing_argument_is_named(corpus):
+    with pytest.raises(ArgumentError, match=r"--data\.train_source"):
+        ParallelData().dataset("train")
+    with pytest.raises(ArgumentError, match=r"--data\.test_target"):
+        data_of(corpus, test_source=corpus / "x").dataset("test")
+    with pytest.raises(ArgumentError, match=r"--data\.path"):
+        data_of(corpus).dataset("predict")
+    assert data_of(corpus).dataset("val") is None
+
+
+@pytest.mark.parametrize("setting", ["vocabulary_size", "batch_pieces"])
+def test_sizes_must_be_positive(setting):
+    with pytest.raises(ValueError, match=setting):
+        ParallelData(**{setting: 0})
