@@ -10,7 +10,7 @@ from torchmetrics import Metric
 
 
 class CorpusMetric(Metric):
-    """A metric of sacrebleu (Post 2018, arXiv:1804.08771) over all translations, also those of other processes.
+    """A metric of sacrebleu (Post 2018, arXiv:1804.08771) over all translations, of all processes.
 
     What is kept is the text itself, as bytes, so that the score is sacrebleu's own to the last digit.
 

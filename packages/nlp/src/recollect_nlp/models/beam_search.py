@@ -34,9 +34,10 @@ def beam_search(
 ) -> Found:
     """The translation with the highest log-probability / length^penalty among those that the beam meets.
 
-    Each step goes on from the ``beam`` best unfinished beginnings of each sentence; ``model.select`` makes the
-    state, a memory's included, follow them. A sentence is done when ``beam`` translations of it have ended, or when
-    nothing unfinished can beat the best of them; it then leaves the batch, so that the rest goes on faster. Padding and the begin piece are never told. Lengths count the end piece.
+    Each step goes on from the ``beam`` best unfinished beginnings of each sentence; ``model.select`` makes
+    the state, a memory's included, follow them. A sentence is done when ``beam`` translations of it have
+    ended, or when nothing unfinished can beat the best of them; it then leaves the batch, so that the rest
+    goes on faster. Padding and the begin piece are never told. Lengths count the end piece.
 
     Args:
         model: In evaluation mode.

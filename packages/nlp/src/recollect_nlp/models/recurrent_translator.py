@@ -29,16 +29,17 @@ class RecurrentState(NamedTuple):
 class RecurrentTranslator(Translator[RecurrentState]):
     """A bidirectional GRU encoder and a ``Seq2SeqMemory`` as decoder (Bahdanau et al. 2015, arXiv:1409.0473).
 
-    The encoder's states are written to the memory, which the decoder reads at every step. The decoder begins from
-    h_0 = tanh(W s) with s the encoder's last states of both directions. The next piece is told from the decoder's
-    output y through the embeddings of the pieces, which source, target and output share.
+    The encoder's states are written to the memory, which the decoder reads at every step. The decoder
+    begins from h_0 = tanh(W s) with s the encoder's last states of both directions. The next piece is told
+    from the decoder's output y through the embeddings of the pieces, which source, target and output share.
 
-    Without a memory the decoder is a plain GRU that knows of the source only what s says (Sutskever et al. 2014,
-    arXiv:1409.3215): the baseline that shows what the memory brings.
+    Without a memory the decoder is a plain GRU that knows of the source only what s says (Sutskever et al.
+    2014, arXiv:1409.3215): the baseline that shows what the memory brings.
 
     Args:
         vocabulary_size: Number of pieces.
-        memory: The decoder, its width is that of the model; ``None`` for the plain GRU of width ``model_size``.
+        memory: The decoder, its width is that of the model; ``None`` for the plain GRU of width
+            ``model_size``.
         model_size: Width D, even.
         layers: Layers of the encoder.
         dropout: Applied to embeddings, encoder states and what the decoder made.
@@ -99,11 +100,11 @@ class RecurrentTranslator(Translator[RecurrentState]):
         slots = getattr(self.memory.storage, "slots", None)
         if slots is not None and source.shape[1] > slots:
             raise ValueError(
-                f"a sentence has {source.shape[1]} pieces and the memory only {slots} slots; give its storage more"
+                f"a sentence has {source.shape[1]} pieces and the memory {slots} slots: give its storage more"
             )
-        encoded = self.dropout(pad_packed_sequence(states, batch_first=True)[0])
-        state = self.memory.initial_state(len(source), device=source.device, dtype=encoded.dtype)
-        return RecurrentState(self.memory.write(state._replace(hidden=hidden), encoded, mask))
+        padded, _ = pad_packed_sequence(states, batch_first=True, total_length=source.shape[1])
+        state = self.memory.initial_state(len(source), device=source.device, dtype=padded.dtype)
+        return RecurrentState(self.memory.write(state._replace(hidden=hidden), self.dropout(padded), mask))
 
     def decode(self, state: RecurrentState, target: Tensor) -> tuple[Tensor, RecurrentState]:
         """Go on by T target pieces; see ``Translator.decode``."""

@@ -1,11 +1,17 @@
 """The layers of a pre-norm Transformer whose decoder can go on step by step."""
 
-from typing import Any, NamedTuple, final
+from collections.abc import Callable
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 
-from recollect.state import register_state
+from recollect import Integration, Memory
+from recollect.state import State, register_state
+
+Join = Callable[[nn.Module, Memory], Integration]
+"""How a memory joins a layer: an integration, or a function that makes one."""
+
 
 LOWEST = -1e9
 """Added to a score that must not count; finite, so that a row of nothing else stays a number."""
@@ -98,7 +104,7 @@ class Past(NamedTuple):
 
     keys: Tensor
     values: Tensor
-    memory: tuple[Any, ...]
+    memory: State
 
 
 @final
@@ -110,20 +116,29 @@ class DecoderLayer(nn.Module):
         hidden_size: Width of the feed-forward part.
         heads: Number of heads.
         dropout: Of what each part adds.
-
-    Attributes:
-        feed_forward: May be replaced by an integration of it with a memory, which then speaks for both.
     """
 
     def __init__(self, model_size: int, hidden_size: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.attention = Attention(model_size, heads)
         self.source_attention = Attention(model_size, heads)
-        self.feed_forward: nn.Module = FeedForward(model_size, hidden_size)
+        self.feed_forward: FeedForward | Integration = FeedForward(model_size, hidden_size)
         self.attention_norm = nn.LayerNorm(model_size)
         self.source_norm = nn.LayerNorm(model_size)
         self.feed_forward_norm = nn.LayerNorm(model_size)
         self.dropout = nn.Dropout(dropout)
+
+    def carry(self, memory: Memory, join: Join) -> None:
+        """Give the feed-forward part a memory; at first the layer does what it did before."""
+        self.feed_forward = join(self.feed_forward, memory)
+
+    def initial_past(self, like: Tensor) -> Past:
+        """Nothing before, and the memory's initial state, for a batch ``like`` ``(B, S, D)``."""
+        nothing = like.new_zeros(len(like), 0, like.shape[-1])
+        memory: State = ()
+        if isinstance(self.feed_forward, Integration):
+            memory = self.feed_forward.initial_state(len(like), device=like.device, dtype=like.dtype)
+        return Past(nothing, nothing, memory)
 
     def forward(
         self, x: Tensor, past: Past, source: Tensor, source_bias: Tensor
@@ -146,7 +161,7 @@ class DecoderLayer(nn.Module):
         read, weights = self.source_attention(self.source_norm(x), *source.chunk(2, -1), source_bias)
         x = x + self.dropout(read)
         y, memory = self.feed_forward_norm(x), past.memory
-        if memory:
+        if isinstance(self.feed_forward, Integration):
             y, memory = self.feed_forward(y, memory)
         else:
             y = self.feed_forward(y)
@@ -158,7 +173,7 @@ class DecoderLayer(nn.Module):
 
 
 def causal_bias(x: Tensor, keys: Tensor) -> Tensor:
-    """Very low where a step of ``x`` ``(B, T, D)``, the last T of ``keys`` ``(B, N, D)``, looks ahead: ``(T, N)``."""
+    """Very low where one of T steps, the last of ``keys`` ``(B, N, D)``, would look ahead: ``(T, N)``."""
     steps, total = x.shape[1], keys.shape[1]
     ahead = torch.ones(steps, total, dtype=torch.bool, device=x.device).triu(total - steps + 1)
     return x.new_zeros(steps, total).masked_fill(ahead, LOWEST)

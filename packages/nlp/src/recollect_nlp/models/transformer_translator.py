@@ -1,15 +1,16 @@
 """A small Transformer that translates, and whose decoder layers can carry a memory."""
 
 import math
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, cast, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recollect import Concatenation, Fusion, Memory
 from recollect.state import register_state
 from recollect_nlp.data.subwords import PAD
-from recollect_nlp.models.transformer_layers import LOWEST, DecoderLayer, EncoderLayer, Past
+from recollect_nlp.models.transformer_layers import LOWEST, DecoderLayer, EncoderLayer, Join, Past
 from recollect_nlp.models.translator import Translator
 
 
@@ -32,9 +33,9 @@ class TransformerState(NamedTuple):
 class TransformerTranslator(Translator[TransformerState]):
     """An encoder–decoder Transformer with normalisation before each part and one matrix of embeddings.
 
-    Vaswani et al. 2017 (arXiv:1706.03762), pre-norm as in Xiong et al. 2020 (arXiv:2002.04745); the default sizes
-    are the Transformer-Tiny of Wu et al. 2021 (arXiv:2105.14462) for Multi30k. Source, target and output share
-    their embeddings; positions are sinusoids.
+    Vaswani et al. 2017 (arXiv:1706.03762), pre-norm as in Xiong et al. 2020 (arXiv:2002.04745); the
+    default sizes are the Transformer-Tiny of Wu et al. 2021 (arXiv:2105.14462) for Multi30k. Source,
+    target and output share their embeddings; positions are sinusoids.
 
     Args:
         vocabulary_size: Number of pieces.
@@ -44,9 +45,14 @@ class TransformerTranslator(Translator[TransformerState]):
         decoder_layers: Number of decoder layers.
         heads: Number of attention heads.
         dropout: Of embeddings and of what each part of a layer adds.
+        memory: What one decoder layer carries beside its feed-forward part, over the pieces told so far; the
+            default is none. With ``remember=True`` it writes at every step.
+        integration: How it joins: ``Concatenation``, ``Parallel``, or ``Fusion`` with ``stepwise=True``,
+            without which training would see another past than beam search.
+        memory_layer: Which decoder layer carries it, counted as in Python.
 
     Raises:
-        ValueError: If the sizes do not fit together.
+        ValueError: If the sizes do not fit together, there is no such layer, or ``Fusion`` goes by segments.
 
     Example:
         >>> model = TransformerTranslator(20, model_size=8, hidden_size=16, heads=2)
@@ -63,6 +69,9 @@ class TransformerTranslator(Translator[TransformerState]):
         decoder_layers: int = 4,
         heads: int = 4,
         dropout: float = 0.1,
+        memory: Memory | None = None,
+        integration: Join = Concatenation,
+        memory_layer: int = -1,
     ) -> None:
         super().__init__(vocabulary_size)
         if model_size < 1 or model_size % heads or model_size % 2:
@@ -76,6 +85,17 @@ class TransformerTranslator(Translator[TransformerState]):
         self.encoder_norm = nn.LayerNorm(model_size)
         self.decoder_norm = nn.LayerNorm(model_size)
         self.dropout = nn.Dropout(dropout)
+        if memory is not None:
+            self._carry(memory, integration, memory_layer)
+
+    def _carry(self, memory: Memory, integration: Join, number: int) -> None:
+        if not -len(self.decoder) <= number < len(self.decoder):
+            raise ValueError(f"there is no decoder layer {number}: there are {len(self.decoder)}")
+        layer = cast(DecoderLayer, self.decoder[number])
+        layer.carry(memory, integration)
+        joined = layer.feed_forward
+        if isinstance(joined, Fusion) and not joined.stepwise:
+            raise ValueError("Fusion needs stepwise=True here: decoding goes step by step, training does not")
 
     def _embed(self, pieces: Tensor, start: int) -> Tensor:
         x = self.embedding(pieces) * math.sqrt(self.model_size)
@@ -88,12 +108,11 @@ class TransformerTranslator(Translator[TransformerState]):
         for layer in self.encoder:
             x = layer(x, bias.to(x.dtype))
         x = self.encoder_norm(x)
-        nothing = x.new_zeros(len(x), 0, self.model_size)
-        layers = [layer for layer in self.decoder if isinstance(layer, DecoderLayer)]
+        layers = [cast(DecoderLayer, layer) for layer in self.decoder]
         return TransformerState(
             source=tuple(layer.read_source(x) for layer in layers),
             source_mask=mask,
-            past=tuple(Past(nothing, nothing, ()) for _ in layers),
+            past=tuple(layer.initial_past(x) for layer in layers),
         )
 
     def decode(self, state: TransformerState, target: Tensor) -> tuple[Tensor, TransformerState]:
@@ -127,7 +146,7 @@ def source_bias(mask: Tensor) -> Tensor:
 
 
 def sinusoids(start: int, steps: int, size: int, like: Tensor) -> Tensor:
-    """Positions ``start`` … ``start + steps − 1`` as sines and cosines, ``(steps, size)`` (Vaswani et al., 3.5)."""
+    """Positions from ``start`` on as sines and cosines, ``(steps, size)`` (Vaswani et al., 3.5)."""
     position = torch.arange(start, start + steps, device=like.device).unsqueeze(1)
     rate = torch.exp(torch.arange(0, size, 2, device=like.device) * (-math.log(10000.0) / size))
     return torch.cat([(position * rate).sin(), (position * rate).cos()], -1).to(like.dtype)

@@ -1,7 +1,7 @@
-"""The contract of every translator: encode a sentence, then decode step by step with a state that is a value."""
+"""The contract of every translator: encode a sentence, then decode step by step."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic
+from typing import Generic
 
 from torch import Tensor, nn
 
@@ -11,8 +11,8 @@ from recollect.state import S, select_items
 class Translator(nn.Module, ABC, Generic[S]):
     """A network that turns sentences of pieces into sentences of pieces.
 
-    ``encode`` gives the state from which ``decode`` goes on, any number of pieces at a time: T pieces at once for
-    training, one by one for beam search, with the same result. S in shapes counts source pieces.
+    ``encode`` gives the state from which ``decode`` goes on, any number of pieces at a time: T pieces at
+    once for training, one by one for beam search, with the same result. S in shapes counts source pieces.
 
     Args:
         vocabulary_size: Number of pieces, shared by both languages.
@@ -62,7 +62,3 @@ class Translator(nn.Module, ABC, Generic[S]):
     def select(self, state: S, index: Tensor) -> S:
         """Pick batch items ``index`` ``(B',)`` of a state."""
         return select_items(state, index)
-
-    def memory_state(self, state: S) -> Any | None:
-        """The part of a state that is a memory's own, if there is a memory."""
-        return None

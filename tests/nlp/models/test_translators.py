@@ -1,0 +1,146 @@
+"""Translators: step by step equals all at once, padding is no matter, and states are values."""
+
+import pytest
+import torch
+
+from recollect import Concatenation, Fusion, MemoryNetwork, Parallel, Seq2SeqMemory, VectorStorage
+from recollect.state import map_state
+from recollect_nlp.models.recurrent_translator import RecurrentTranslator
+from recollect_nlp.models.transformer_translator import TransformerTranslator
+
+SOURCE = torch.tensor([[5, 6, 7, 8, 3], [9, 4, 3, 0, 0], [6, 3, 0, 0, 0]])
+TARGET = torch.tensor([[2, 7, 8, 9], [2, 5, 5, 6], [2, 4, 8, 7]])
+
+
+def recurrent(cell="gru"):
+    memory = Seq2SeqMemory(8, VectorStorage(8, 8, slots=7, similarity="dot"), cell)
+    return RecurrentTranslator(12, memory, model_size=8)
+
+
+def without_memory():
+    return RecurrentTranslator(12, None, model_size=8)
+
+
+def transformer(**settings):
+    return TransformerTranslator(12, 8, 16, encoder_layers=1, decoder_layers=2, heads=2, **settings)
+
+
+def remembering(integration):
+    memory = MemoryNetwork(8, VectorStorage(8, 8, slots=3), remember=integration is not stepwise)
+    model = transformer(memory=memory, integration=integration, memory_layer=0)
+    with torch.no_grad():  # let the memory in: at initialisation the weight that does so is zero
+        for name, parameter in model.decoder[0].feed_forward.named_parameters():
+            if not name.startswith(("layer", "memory")):
+                parameter.normal_()
+    return model
+
+
+def stepwise(layer, memory):
+    return Fusion(layer, memory, stepwise=True)
+
+
+MODELS = {
+    "gru": recurrent,
+    "lstm": lambda: recurrent("lstm"),
+    "without memory": without_memory,
+    "transformer": transformer,
+    "concatenation": lambda: remembering(Concatenation),
+    "parallel": lambda: remembering(Parallel),
+    "fusion": lambda: remembering(stepwise),
+}
+
+
+@pytest.fixture(params=MODELS)
+def model(request):
+    torch.manual_seed(0)
+    return MODELS[request.param]().eval()
+
+
+def test_step_by_step_equals_all_at_once(model):
+    whole, _ = model.decode(model.encode(SOURCE), TARGET)
+    state, steps = model.encode(SOURCE), []
+    for piece in TARGET.split(1, 1):
+        step, state = model.decode(state, piece)
+        steps.append(step)
+    torch.testing.assert_close(torch.cat(steps, 1), whole)
+
+
+def test_decoding_sees_no_piece_ahead(model):
+    other = TARGET.clone()
+    other[:, 2:] = 11
+    before, after = (model(SOURCE, target)[:, :2] for target in (TARGET, other))
+    torch.testing.assert_close(before, after)
+
+
+def test_padding_and_the_rest_of_the_batch_are_no_matter(model):
+    alone = model(SOURCE[1:2, :3], TARGET[1:2])
+    torch.testing.assert_close(model(SOURCE, TARGET)[1:2], alone)
+
+
+def test_select_makes_the_state_follow(model):
+    _, state = model.decode(model.encode(SOURCE), TARGET[:, :2])
+    order = torch.tensor([2, 0, 0])
+    chosen, _ = model.decode(model.select(state, order), TARGET[order, 2:])
+    direct, _ = model.decode(state, TARGET[:, 2:])
+    torch.testing.assert_close(chosen, direct[order])
+
+
+def test_the_state_given_is_not_changed(model):
+    _, state = model.decode(model.encode(SOURCE), TARGET[:, :2])
+    before = map_state(torch.clone, state)
+    model.decode(state, TARGET[:, 2:])
+    map_state(lambda a, b: torch.testing.assert_close(a, b) or a, before, state)
+
+
+def test_gradients_reach_every_parameter(model):
+    model(SOURCE, TARGET).logsumexp(-1).sum().backward()
+    missing = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not missing
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("make", [recurrent, transformer])
+def test_alignment_is_a_share_of_each_source_piece(make):
+    model = make().eval()
+    weights = model.alignment(SOURCE, TARGET)
+    assert weights.shape == (3, 4, 5)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(3, 4))
+    assert (weights[SOURCE.eq(0).unsqueeze(1).expand_as(weights)] < 1e-6).all()
+
+
+def test_without_memory_there_is_no_alignment():
+    assert without_memory().alignment(SOURCE, TARGET) is None
+
+
+def test_without_memory_only_the_last_states_are_known():
+    model = without_memory().eval()
+    state = model.encode(SOURCE)
+    assert state.decoder[0].shape == (3, 8)
+
+
+def test_a_memory_changes_nothing_before_training():
+    torch.manual_seed(0)
+    plain = transformer().eval()
+    memory = MemoryNetwork(8, VectorStorage(8, 8, slots=4), remember=True)
+    model = transformer(memory=memory).eval()
+    names = {name.replace("feed_forward.layer.", "feed_forward."): name for name in model.state_dict()}
+    model.load_state_dict({names[key]: value for key, value in plain.state_dict().items()}, strict=False)
+    assert torch.equal(model(SOURCE, TARGET), plain(SOURCE, TARGET))
+
+
+def test_a_sentence_longer_than_the_slots_is_an_error():
+    with pytest.raises(ValueError, match="9 pieces and the memory 7 slots"):
+        recurrent().encode(torch.full((1, 9), 5))
+
+
+def test_sizes_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match="memory has width 8, the model has 6"):
+        RecurrentTranslator(12, Seq2SeqMemory(8, VectorStorage(8, 8, slots=7)), model_size=6)
+    with pytest.raises(ValueError, match="divisible by heads"):
+        TransformerTranslator(12, 9, 16)
+    with pytest.raises(ValueError, match="no decoder layer 2"):
+        transformer(memory=MemoryNetwork(8, VectorStorage(8, 8, slots=4)), memory_layer=2)
+    with pytest.raises(ValueError, match="stepwise=True"):
+        transformer(memory=MemoryNetwork(8, VectorStorage(8, 8, slots=4)), integration=Fusion)
+    with pytest.raises(ValueError, match="vocabulary_size"):
+        RecurrentTranslator(0, None)
