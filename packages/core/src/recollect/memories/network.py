@@ -175,6 +175,7 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
     def read(self, state: MemoryNetworkState, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Ask Q questions: ``x`` ``(…, Q, D)`` → ``(…, Q, D)``, with h = x."""
         mask = _full(x, mask)
+        x = blank(x, mask)
         context = self._attend(x, state.written.unsqueeze(-1), self._reader(state.stores, mask))
         return blank(self.conclude(torch.cat([context, x], -1)), mask)
 
@@ -225,6 +226,7 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
             return self._steps(x, state, mask)
         if not self.remember:
             return self.read(state, x, mask), state
+        x = blank(x, mask)
         now = state.written.unsqueeze(-1) + mask.cumsum(-1)
         context = self._attend(x, now, self._scanner(state, x, mask))
         return blank(self.conclude(torch.cat([context, x], -1)), mask), self.write(state, x, mask)
