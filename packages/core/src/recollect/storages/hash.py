@@ -219,7 +219,7 @@ class HashStorage(Storage[HashState]):
         again = ((dropped.unsqueeze(-1) == dropped.unsqueeze(-2)) & was.unsqueeze(-2)).tril(-1).any(-1)
         let_go_(state.stamp, state.free, dropped, was & ~again & (state.filings.gather(-1, dropped) == 0))
         if self.integer_keys:
-            flat = state.keys.view(*state.keys.shape[:-2], -1)
+            flat = state.keys.view(*state.keys.shape[:-2], self.size * self.key_size)
             places = slot.unsqueeze(-1) * self.key_size + torch.arange(self.key_size, device=key.device)
             add_where_(flat, places, key - flat.gather(-1, places), mask.unsqueeze(-1))
             let_go_(state.stamp, state.free, slot.unsqueeze(-1), (mask & ~live).unsqueeze(-1))

@@ -48,7 +48,7 @@ def candidates(tables: HashTables, stamp: Tensor, codes: Tensor) -> tuple[Tensor
         Slots ``(…, Q, tables · capacity)`` int64, and which of them count, bool; the others name slot 0.
     """
     positions = _positions(tables, codes)
-    entry, filed = (_flat(item).gather(-1, positions.flatten(-2)) for item in tables)
+    entry, filed = (item.flatten(-3).gather(-1, positions.flatten(-2)) for item in tables)
     found = (filed > 0) & (filed == stamp.gather(-1, entry))
     nowhere = stamp.shape[-1]
     slots = entry.masked_fill(~found, nowhere).view_as(positions).sort(-1).values
@@ -77,7 +77,7 @@ def insert_(
     positions = _positions(tables, codes.unsqueeze(-2)).squeeze(-2)  # (…, tables · capacity)
     entry, filed = (_flat(item).gather(-1, positions) for item in tables)
     age = filed * (filed == stamp.gather(-1, entry))  # 0 for a stale one
-    age, place = age.view(*codes.shape, -1).min(-1)
+    age, place = age.view(*codes.shape, tables.entry.shape[-1]).min(-1)
     bucket = torch.arange(codes.shape[-1], device=codes.device)
     place = bucket * tables.entry.shape[-1] + place  # among all the buckets' places
     positions, entry, filed = (item.gather(-1, place) for item in (positions, entry, filed))
@@ -88,7 +88,8 @@ def insert_(
 
 
 def _flat(table: Tensor) -> Tensor:
-    return table.view(*table.shape[:-3], -1)  # not flatten: a copy would swallow what is written to it
+    # Not flatten: a copy would swallow what is written to it.
+    return table.view(*table.shape[:-3], table.shape[-3:].numel())
 
 
 def _positions(tables: HashTables, codes: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ def sign_hash(key: Tensor, planes: Tensor) -> Tensor:
     # comes alone or among others: in double precision it is too small to move a sign.
     wide = torch.float32 if key.device.type == "mps" else torch.float64
     with torch.autocast(key.device.type, enabled=False):
-        normals = planes.flatten(0, 1).to(wide)
+        normals = planes.flatten(0, 1).to(key.device, wide)
         sides = key.detach().to(wide) @ normals.mT > 0
     powers = 1 << torch.arange(planes.shape[1], device=key.device)
     return (sides.view(*key.shape[:-1], *planes.shape[:2]) * powers).sum(-1)
@@ -84,7 +84,7 @@ def multiply_shift_hash(key: Tensor, multipliers: Tensor, bits: int) -> Tensor:
         >>> multiply_shift_hash(bigrams, multipliers, bits=20).unique().numel()
         2
     """
-    key = key.to(torch.int64)
+    key, multipliers = key.to(torch.int64), multipliers.to(key.device)
     halves = torch.cat([key & 0xFFFFFFFF, (key >> 32) & 0xFFFFFFFF], -1).unsqueeze(-2)
     mixed = (halves * multipliers[:, :-1]).sum(-1) + multipliers[:, -1]
     # The shift is arithmetic: what it draws in from the sign is masked away.

@@ -69,8 +69,9 @@ def let_go_(stamp: Tensor, places: FreePlaces, slots: Tensor, mask: Tensor) -> N
 
 
 def own_integers(state: S) -> S:
-    """The same state with integers of its own, for bookkeeping in place."""
-    return map_state(lambda item: item if item.is_floating_point() else item.clone(), state)
+    """The same state with integers of its own, contiguous ones, for bookkeeping in place."""
+    own = torch.contiguous_format
+    return map_state(lambda i: i if i.is_floating_point() else i.clone(memory_format=own), state)
 
 
 def look(table: Tensor, slot: Tensor) -> Tensor:
