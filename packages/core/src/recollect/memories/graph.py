@@ -217,8 +217,7 @@ class GraphMemory(Memory[GraphState]):
         """
         mask = _full(x, mask)
         read = self._attend(self.propagate(state, 0), self.query(blank(x, mask)), mask, nodes, hops)
-        context_weight = self.output.weight[:, : self.storage.value_size]
-        return nn.functional.linear(read.value, context_weight).tanh()
+        return (read.value @ self.output.weight[:, : self.storage.value_size].mT).tanh()
 
     def _attend(
         self, state: GraphState, query: Tensor, mask: Tensor, nodes: Tensor | None, hops: int

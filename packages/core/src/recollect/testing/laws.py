@@ -54,7 +54,7 @@ def check_declared(trial: Trial) -> None:
             raise AssertionError(f"{type(storage).__name__} is said to be without {verb}, but offers it")
 
 
-def check_all(storage: Storage[Any], **settings: Any) -> None:
+def check_all(storage: Storage, **settings: Any) -> None:
     """Run a storage through all ten laws.
 
     Args:

@@ -20,7 +20,9 @@ def check_read_after_write(trial: Trial) -> None:
     count = min(4, _capacity(trial))
     keys, values = trial.distinct(count, salt=3), trial.values(count)
     several = storage.write(empty, keys, values)
-    assert_close(storage.read(several, keys).value, values, "read among dissimilar keys", trial.tolerance)
+    found = storage.read(several, keys).value
+    assert_close(found, values, "read among dissimilar keys", trial.tolerance)
+    assert_close(storage.reader(several)(keys).value, found, "what a reader reads")
 
 
 def check_erase(trial: Trial) -> None:

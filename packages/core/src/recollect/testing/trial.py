@@ -11,7 +11,7 @@ from torch import Tensor
 from recollect.state import State, map_state
 from recollect.storages.base import Storage
 
-KeyMaker = Callable[[Storage[Any], tuple[int, ...], int, torch.Generator], Tensor]
+KeyMaker = Callable[[Storage, tuple[int, ...], int, torch.Generator], Tensor]
 """``(storage, batch, count, generator)`` → keys ``(*batch, count, K)``; see ``distinct_keys``."""
 
 
@@ -71,7 +71,7 @@ class Trial:
             dissimilar keys stand beside it.
     """
 
-    storage: Storage[Any]
+    storage: Storage
     batch: tuple[int, ...] = (2,)
     steps: int = 7
     seed: int = 0
@@ -162,9 +162,7 @@ class Trial:
         return self.storage.write(self.empty(), steps.key, steps.value, steps.write_strength)
 
 
-def distinct_keys(
-    storage: Storage[Any], batch: tuple[int, ...], count: int, generator: torch.Generator
-) -> Tensor:
+def distinct_keys(storage: Storage, batch: tuple[int, ...], count: int, generator: torch.Generator) -> Tensor:
     """Orthogonal real keys as far as there are dimensions, or different integers.
 
     Beyond the number of dimensions, keys are random; the last is orthogonal to all others even then. All are

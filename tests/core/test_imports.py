@@ -1,0 +1,118 @@
+"""Arrows point one way: who may import whom, and what ``import recollect`` costs."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGES = Path(__file__).parents[2] / "packages"
+CORE = PACKAGES / "core" / "src" / "recollect"
+DOMAINS = sorted(path.name for path in PACKAGES.glob("*/src/recollect_*"))
+
+TRAINING_ONLY = {
+    "lightning",
+    "pytorch_lightning",
+    "torchmetrics",
+    "wandb",
+    "matplotlib",
+    "jsonargparse",
+    "pooch",
+}
+FORBIDDEN_WITHIN = {
+    # part of the core: parts that it must not know
+    "storages": ("memories", "integrations", "training", "testing", "augment", "sessions"),
+    "memories": ("integrations", "training", "testing", "augment", "sessions"),
+    "integrations": ("training", "testing"),
+    "testing": ("memories", "integrations", "training"),
+    "state": ("storages", "memories", "integrations", "training", "testing"),
+}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, anywhere in it, by its full name."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are written in full"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def breaches(path: Path, where: tuple[str, ...]) -> Iterator[str]:
+    """What a file of the package ``where[0]``, in its part ``where[1:]``, must not import but does."""
+    package, *part = where
+    part_name = part[0].removesuffix(".py") if part else ""
+    for module in imports(path):
+        first, *rest = module.split(".")
+        if first.startswith("recollect_") and first != package:
+            yield f"{path} imports {module}: the core and the domains do not know another domain"
+        if package == "recollect":
+            if part_name != "training" and first in TRAINING_ONLY:
+                yield f"{path} imports {module}, which only recollect.training may"
+            if first == "torch_geometric" and path.name != "messages.py":
+                yield f"{path} imports {module}, which only GraphMemory's messages may"
+            if first == "recollect" and rest and rest[0] in FORBIDDEN_WITHIN.get(part_name, ()):
+                yield f"{path} imports {module}: an arrow against the picture"
+            if part_name != "training" and first == "recollect" and rest and rest[0] == "training":
+                yield f"{path} imports {module}: nothing in the core needs training"
+
+
+def files() -> list[Path]:
+    return sorted(path for path in PACKAGES.glob("*/src/**/*.py"))
+
+
+def test_there_is_something_to_walk():
+    assert CORE / "storages" / "base.py" in files()
+    assert "recollect_nlp" in DOMAINS
+
+
+def test_every_arrow_points_the_right_way():
+    found = [
+        breach
+        for path in files()
+        for breach in breaches(path, path.relative_to(path.parents[path.parts[::-1].index("src") - 1]).parts)
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("where", "line"),
+    [
+        (("recollect", "storages", "new.py"), "from recollect.memories import Memory"),
+        (("recollect", "memories", "new.py"), "import recollect.integrations.fusion"),
+        (("recollect", "memories", "new.py"), "def f():\n    import lightning"),
+        (("recollect", "augment.py"), "from torchmetrics import Metric"),
+        (("recollect", "memories", "new.py"), "from recollect import training"),
+        (("recollect_nlp", "new.py"), "import recollect_vision.models"),
+        (("recollect", "training", "new.py"), "import recollect_nlp"),
+        (("recollect", "memories", "graph.py"), "import torch_geometric"),
+    ],
+)
+def test_a_wrong_arrow_is_seen(tmp_path: Path, where: tuple[str, ...], line: str):
+    path = tmp_path / "new.py"
+    path.write_text(line)
+    assert list(breaches(path, where))
+
+
+SCRIPT = """
+import sys, time
+import torch
+before, start = set(sys.modules), time.process_time()
+import recollect
+spent = time.process_time() - start
+print(spent)
+print(*sorted({name.split(".")[0] for name in set(sys.modules) - before}))
+"""
+
+
+def test_importing_recollect_is_cheap_and_pulls_in_nothing_else():
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    seconds, modules = done.stdout.splitlines()
+    unwanted = TRAINING_ONLY | {"torch_geometric", "tensorboard", "rich", "pandas", "faiss", *DOMAINS}
+    assert not unwanted & set(modules.split())
+    assert float(seconds) < 0.2
