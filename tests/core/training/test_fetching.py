@@ -73,6 +73,8 @@ def test_a_download_cut_short_leaves_no_file(server: ThreadingHTTPServer, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+# urllib3 leaves the socket of a refused connection to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", ["missing.txt", None])
 def test_without_the_file_or_the_network_the_error_says_what_to_do(
     name: str | None, server: ThreadingHTTPServer, tmp_path: Path

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins import CheckpointIO
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
 from recollect.training.arguments import COMMANDS, Invocation, interpret
@@ -112,7 +112,8 @@ class RecollectCLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=None,  # RunRecord writes it, without what concerns this one command
-            parser_kwargs={"prog": program, **defaults},
+            # An abbreviation that happens to be unambiguous would hide a typo.
+            parser_kwargs={"prog": program, "allow_abbrev": False, **defaults},
             args=invocation.args,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
@@ -124,7 +125,6 @@ class RecollectCLI(LightningCLI):
         self, klass: type, subcommand: str, **kwargs: Any
     ) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        parser.allow_abbrev = False  # an abbreviation that happens to be unambiguous would hide a typo
         if subcommand == "predict":
             parser.add_argument(
                 "--output",

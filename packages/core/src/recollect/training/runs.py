@@ -52,11 +52,13 @@ def best_checkpoint(run: Path) -> Path:
     """
     callbacks = load(last_checkpoint(run)).get("callbacks", {})
     for name, state in callbacks.items():
-        if name.startswith("ModelCheckpoint") and state.get("best_model_path"):
+        if name.startswith("ModelCheckpoint"):
             path = run / "checkpoints" / Path(state["best_model_path"]).name
-            if path.exists():
+            if path.is_file():
                 return path
-    raise CheckpointError(f"{run} has no best checkpoint")
+    raise CheckpointError(
+        f"{run} has no best checkpoint: no ModelCheckpoint has saved one; there is last.ckpt"
+    )
 
 
 def newest_run(root: Path, name: str) -> Path:

@@ -23,8 +23,8 @@ Stage = Literal["val", "test"]
 class Task(LightningModule, ABC):
     """What is trained, measured and predicted; a subclass fills in the hooks, so that every task reads alike.
 
-    A subclass takes typed arguments of its own, passes ``optimizer``, ``scheduler``, ``scheduler_interval`` on,
-    and implements ``build_model``, ``build_metrics``, ``training_loss``, ``evaluate`` and ``predict``. It
+    A subclass takes typed arguments of its own, passes ``optimizer``, ``scheduler``, ``scheduler_interval``
+    on, implements ``build_model``, ``build_metrics``, ``training_loss``, ``evaluate`` and ``predict``. It
     need not save hyperparameters: what a run was made of is its ``config.yaml``, and nothing in a checkpoint
     overrides a flag.
 

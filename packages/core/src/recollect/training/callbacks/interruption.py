@@ -43,9 +43,12 @@ class Interruption(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Stop, if the last batch was the last one before a stop, now that its figures are logged."""
-        if self._saved is not None:
-            raise Interrupted(self._received or signal.SIGTERM, self._saved)
+        """Stop if a checkpoint was saved after the last batch, whose figures are logged by now."""
+        self._stop_if_saved()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop if a checkpoint was saved at the end of the last epoch, which is all done by now."""
+        self._stop_if_saved()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -67,14 +70,13 @@ class Interruption(Callback):
             self._save_if_asked(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save what validation has added, and stop, if a signal came."""
+        """Save with what validation has added, if a signal came."""
         self._save_if_asked(trainer)
-        if self._saved is not None:
-            raise Interrupted(self._received or signal.SIGTERM, self._saved)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the signals back."""
+        """Give the signals back, and stop if one came in the last epoch."""
         self._give_back()
+        self._stop_if_saved()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Give the signals back."""
@@ -97,11 +99,12 @@ class Interruption(Callback):
         if savers and savers[0].dirpath is not None:
             folder = Path(savers[0].dirpath)
         path = Path(trainer.strategy.broadcast(str(folder / "last.ckpt")))
-        for saver in savers:
-            if saver.save_last:
-                saver.last_model_path = str(path)  # so that the resumed run goes on using this file
         trainer.save_checkpoint(path, weights_only=False)
         self._saved = path
+
+    def _stop_if_saved(self) -> None:
+        if self._saved is not None:
+            raise Interrupted(self._received or signal.SIGTERM, self._saved)
 
     def _give_back(self) -> None:
         for signum, handler in self._former.items():

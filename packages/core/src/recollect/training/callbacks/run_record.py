@@ -38,24 +38,35 @@ class RunRecord(Callback):
             logger.log_hyperparams(self.config)
 
 
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps the state at the end of each epoch as ``last.ckpt``, whatever the metrics say.
+
+    Args:
+        dirpath: Its folder.
+    """
+
+    def __init__(self, dirpath: str) -> None:
+        super().__init__(dirpath, filename="last", enable_version_counter=False)
+
+
 def complete_callbacks(callbacks: list[Callback], folder: Path, checkpoints: bool) -> list[Callback]:
     """The configured callbacks and those that every run has, where the config does not name them.
 
     Checkpoints go to ``checkpoints`` in the run folder, the last one always among them as ``last.ckpt``, so
     that a run can be resumed.
     """
+    where = str((folder / "checkpoints").absolute())
     savers = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
     if not checkpoints:
         callbacks = [callback for callback in callbacks if callback not in savers]
         savers = []
-    elif not savers:
-        savers = [ModelCheckpoint()]
-        callbacks = [*callbacks, *savers]
     for saver in savers:
         if saver.dirpath is None:
-            saver.dirpath = str((folder / "checkpoints").absolute())
-    if savers and all(saver.save_last is None for saver in savers):
-        savers[0].save_last = True
+            saver.dirpath = where
+        # Lightning's save_last writes only when the metric has improved, and that is not the last state.
+        saver.save_last = False
+    if checkpoints:
+        callbacks = [*callbacks, LastCheckpoint(where)]
     for kind in (Interruption, MemoryMonitor, Timer):
         if not any(isinstance(callback, kind) for callback in callbacks):
             callbacks = [*callbacks, kind()]
