@@ -128,7 +128,7 @@ def attention_calls(keys: Tensor, values: Tensor) -> tuple[dict[str, Call], int]
 
 
 def contenders(hnsw_limit: int) -> list[Contender]:
-    """Ours, then the peers."""
+    """Those that must be flat, the peers, and the rest of ours."""
 
     def linked(**arguments: Any) -> Callable[[int], LinkedStorage]:
         return lambda count: LinkedStorage(KEY, VALUE, count, **arguments)
@@ -140,16 +140,16 @@ def contenders(hnsw_limit: int) -> list[Contender]:
     hard = storage_calls(linked(links="hard"), filled_hard)
     vector = storage_calls(lambda count: VectorStorage(KEY, VALUE, count), filled_vector)
     return [
-        Contender("VectorStorage", vector, {}),
         Contender("HashStorage", storage_calls(hash_storage, filled_hash), {"scan": 100_000}, flat=True),
         Contender("LinkedStorage hard", hard, {"scan": 100_000}, flat=True),
+        Contender("attention (torch)", attention_calls, {}),
+        Contender("FAISS flat", faiss_calls(lambda: faiss.IndexFlatIP(KEY)), {}),
+        Contender("FAISS HNSW", faiss_calls(hnsw), dict.fromkeys(VERBS, hnsw_limit)),
+        Contender("VectorStorage", vector, {}),
         Contender("LinkedStorage sparse", sparse, dict.fromkeys(VERBS, 10_000)),
         Contender(
             "LinkedStorage soft", soft, dict.fromkeys(VERBS, 1_000) | {"read": 10_000, "write": 10_000}
         ),
-        Contender("attention (torch)", attention_calls, {}),
-        Contender("FAISS flat", faiss_calls(lambda: faiss.IndexFlatIP(KEY)), {}),
-        Contender("FAISS HNSW", faiss_calls(hnsw), dict.fromkeys(VERBS, hnsw_limit)),
     ]
 
 
@@ -230,26 +230,42 @@ def plot(results: dict[str, Any], path: Path) -> None:
     pyplot.close(figure)
 
 
-def main() -> int:
-    """Measure, show, save, and say whether what must be flat is."""
+def options() -> tuple[argparse.Namespace, list[Contender]]:
+    """What the command line asks for, and who is to be measured."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="some contenders, by the names in the table"
     )
     parser.add_argument("--quick", action="store_true", help="small sizes only")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="folder of the results")
     parser.add_argument(
         "--hnsw-limit", type=int, default=100_000, help="entries at most in HNSW: slow to build"
     )
-    arguments = parser.parse_args()
+    chosen = parser.parse_args()
+    known = {contender.name: contender for contender in contenders(chosen.hnsw_limit)}
+    unknown = set(chosen.only or ()) - set(known)
+    if unknown:
+        parser.error(f"--only: no such contender: {', '.join(sorted(unknown))}")
+    return chosen, [known[name] for name in known if name in (chosen.only or known)]
+
+
+def main() -> int:
+    """Measure, show, save, and say whether what must be flat is."""
+    arguments, chosen = options()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)
     torch.manual_seed(0)
-    sizes, chosen, console = SIZES[arguments.quick], contenders(arguments.hnsw_limit), Console(width=140)
+    sizes, console = SIZES[arguments.quick], Console(width=140)
     results = {}
     with torch.no_grad():
         for contender in chosen:
             console.print(f"measuring {contender.name} …")
             results[contender.name] = run(contender, sizes)
+            saved = {"sizes": sizes, "key": KEY, "value": VALUE, "results": results}
+            (arguments.out / "storages.json").write_text(json.dumps(saved, indent=1))
     console.print(table(results, sizes))
     ratios = flatness(results, chosen)
     for line in ratios:
@@ -257,9 +273,7 @@ def main() -> int:
         console.print(
             f"{verdict} {line['what']}: dearest / cheapest size {line['ratio']:.2f}, at most {FLAT}"
         )
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    saved = {"sizes": sizes, "key": KEY, "value": VALUE, "results": results, "flat": ratios}
-    (arguments.out / "storages.json").write_text(json.dumps(saved, indent=1))
+    (arguments.out / "storages.json").write_text(json.dumps(saved | {"flat": ratios}, indent=1))
     plot(results, arguments.out / "storages.png")
     console.print(f"wrote {arguments.out / 'storages.json'} and {arguments.out / 'storages.png'}")
     return 0 if all(line["passes"] for line in ratios) else 1
