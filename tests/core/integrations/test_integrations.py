@@ -151,7 +151,7 @@ def test_masked_steps_are_kept_from_the_memory(integration):
 @pytest.mark.parametrize("positional", [True, False])
 def test_a_transformer_layers_own_padding_mask_is_heeded(calling_once, batch_first, positional):
     layer = nn.TransformerEncoderLayer(D, 2, 16, dropout=0.0, batch_first=batch_first)
-    integrated = opened(integration(layer, make_memory()))
+    integrated = opened(calling_once(layer, make_memory()))
     x = torch.randn(2, 5, D)
     padding = torch.tensor([[False, False, False, True, True]] * 2)
     given, short = (x, x[:, :3]) if batch_first else (x.transpose(0, 1), x[:, :3].transpose(0, 1))
@@ -205,7 +205,7 @@ def test_other_widths_are_mapped(integration):
     ids=["bd", "bct", "bchw", "bchw_pooled", "gru tbd", "tbd"],
 )
 def test_layouts_keep_batch_items_apart(calling_once, layer, x, layout):
-    integrated = opened(integration(layer, make_memory(), layout=layout))
+    integrated = opened(calling_once(layer, make_memory(), layout=layout))
     axis = 1 if layout == "tbd" or isinstance(layer, nn.GRU) else 0
     first = lambda output: output[0] if isinstance(output, tuple) else output  # noqa: E731
     y, state = integrated(x)

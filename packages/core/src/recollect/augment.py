@@ -16,7 +16,7 @@ from recollect.integrations.fusion import Fusion
 from recollect.integrations.layout import Layout, layout_of, width_of
 from recollect.integrations.sizes import Sizes, sizes_of
 from recollect.memories.base import Memory
-from recollect.sessions import Placed, close_call, open_call
+from recollect.sessions import Placed, close_call, open_call, places
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -33,7 +33,7 @@ class Place(NamedTuple):
 def augment(
     model: Model,
     at: str | Sequence[str],
-    memory: Callable[[int], Memory[Any]] | Memory[Any],
+    memory: Callable[[int], Memory] | Memory,
     integration: Callable[..., Integration] = Fusion,
     *,
     layout: Layout | None = None,
@@ -229,7 +229,5 @@ def _listen(model: nn.Module) -> None:
         model.register_forward_pre_hook(open_call, prepend=True)
         model.register_forward_hook(close_call, always_call=True)
     for part in model.modules():
-        if isinstance(part, nn.TransformerEncoder) and any(
-            isinstance(layer, Placed) for layer in part.layers
-        ):
+        if isinstance(part, nn.TransformerEncoder) and places(part):
             part.use_nested_tensor = False

@@ -51,7 +51,13 @@ class LayerCall:
         named = dict(zip(self.names[1:], args, strict=False)) | kwargs
         padding = next((named[name] for name in PADDING if isinstance(named.get(name), Tensor)), None)
         mask = None if padding is None else padding_mask(padding)
-        return Call(x, lambda new: layer(new, *args, **kwargs), mask)
+
+        def rest(new: Any) -> Any:
+            # Self-attention is given x three times over: what takes its place does so everywhere.
+            others = [new if value is x else value for value in args]
+            return layer(new, *others, **{k: new if value is x else value for k, value in kwargs.items()})
+
+        return Call(x, rest, mask)
 
 
 def first_of(output: Any) -> Tensor:
