@@ -1,11 +1,32 @@
-"""Splitting a module's parameters among processes."""
+"""Splitting a module's parameters among processes, on any device."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch.distributed as dist
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+
+class ShardedStrategy(ModelParallelStrategy):
+    """Every process has a part of the parameters (``fully_shard``) and its own share of the batches.
+
+    Lightning's own FSDP refuses the CPU, and its ``ModelParallelStrategy`` has to be told how many processes
+    there are; this asks the trainer.
+
+    Args:
+        save_distributed_checkpoint: Write a folder, in parallel, rather than one file that any number of
+            processes can load: for models that do not fit into the memory of one machine.
+    """
+
+    def __init__(self, save_distributed_checkpoint: bool = False) -> None:
+        super().__init__("auto", 1, save_distributed_checkpoint=save_distributed_checkpoint)
+
+    def setup_environment(self) -> None:
+        """Split over all processes."""
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        super().setup_environment()
 
 
 def shard_module(module: nn.Module, mesh: Any, methods: Sequence[str] = ()) -> None:

@@ -169,7 +169,8 @@ class Task(LightningModule, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another task or of other sizes."""
         check_task(checkpoint, self)
-        check_fit(checkpoint["state_dict"], self.state_dict())
+        if "state_dict" in checkpoint:  # a sharded strategy has loaded the weights by itself
+            check_fit(checkpoint["state_dict"], self.state_dict())
 
     # --- shared parts ---------------------------------------------------------------------------------------
 
@@ -184,7 +185,11 @@ class Task(LightningModule, ABC):
         values = self.summarize(stage, metrics.compute())
         if loss.update_called:
             values = {**values, "loss": loss.compute()}
-        self.log_dict({f"{stage}/{name}": value for name, value in values.items()}, prog_bar=len(values) <= 4)
+        logged = {
+            f"{stage}/{name}": torch.as_tensor(value, device=self.device) for name, value in values.items()
+        }
+        # The metrics have been put together over the processes already; the mean of equal values changes nothing.
+        self.log_dict(logged, prog_bar=len(values) <= 4, sync_dist=True)
         metrics.reset()
         loss.reset()
 
