@@ -8,6 +8,7 @@ that must be flat in the number of entries (``HashStorage`` and hard links: read
 """
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -57,9 +58,8 @@ class Contender:
 
 def in_turn(rows: Tensor) -> Iterator[Tensor]:
     """Single rows, over and over, in an order of chance."""
-    while True:
-        for row in torch.randperm(len(rows)):
-            yield rows[row : row + 1]
+    order = torch.randperm(len(rows)).tolist()  # made here, not in the first call that is measured
+    return (rows[row : row + 1] for row in itertools.cycle(order))
 
 
 def storage_calls(
@@ -155,7 +155,7 @@ def contenders(hnsw_limit: int) -> list[Contender]:
 
 def run(contender: Contender, sizes: tuple[int, ...]) -> dict[str, Any]:
     """All verbs of one contender at all sizes that it can do."""
-    allowed = max(contender.limits.values(), default=sizes[-1])
+    allowed = max(contender.limits.get(verb, sizes[-1]) for verb in VERBS)
     built = {}
     for count in sizes:
         if count <= allowed:
