@@ -12,6 +12,7 @@ from .conftest import only_run, results, run_tiny
 from .test_cli import metrics, rows
 
 TIMEOUT = 240
+ONE = ["--trainer.devices", "1", "--trainer.strategy", "auto"]
 # 93 items do not go evenly into batches of 16, nor these into two processes.
 COMMON = ["--data.size", "93", "--trainer.max_epochs", "2"]
 TWO = ["--trainer.devices", "2", "--data.batch_size", "8", "--trainer.enable_progress_bar", "false"]
@@ -61,13 +62,12 @@ def test_ddp_gets_the_metrics_of_one_process(alone: Path, tmp_path: Path):
     )
     run = only_run(tmp_path)
     same_metrics(run, alone, tolerance=0.02)
-    run_tiny(
-        tmp_path, "test", "--ckpt_path", "best"
-    )  # the same weights in one process: exactly the same figures
+    # the same weights in one process: exactly the same figures
+    run_tiny(tmp_path, "test", "--ckpt_path", "best", *ONE)
     for name, value in results(run / "test")["metrics"].items():
         assert results(run)["metrics"][name] == pytest.approx(value, rel=1e-5) or name.startswith("memory/")
     predicted = rows(run / "predictions.jsonl")
-    run_tiny(tmp_path, "predict", "--ckpt_path", "last", "--data.size", "21")  # by one process
+    run_tiny(tmp_path, "predict", "--ckpt_path", "last", "--data.size", "21", *ONE)  # by one process
     expected = rows(run / "predictions.jsonl")
     assert [row["question"] for row in predicted] == [row["question"] for row in expected]
     assert [row["answer"] for row in predicted] == [row["answer"] for row in expected]
@@ -89,6 +89,6 @@ def test_the_sharded_strategy_trains_saves_and_resumes(alone: Path, tmp_path: Pa
         4,
         16,
     )  # whole, so that one process can load it
-    run_tiny(tmp_path, "test", "--ckpt_path", "best")
+    run_tiny(tmp_path, "test", "--ckpt_path", "best", *ONE)
     tested = results(run / "test")["metrics"]["test/loss"]
     assert tested == pytest.approx(results(run)["metrics"]["test/loss"], rel=1e-4)

@@ -188,7 +188,7 @@ class Task(LightningModule, ABC):
         logged = {
             f"{stage}/{name}": torch.as_tensor(value, device=self.device) for name, value in values.items()
         }
-        # The metrics have been put together over the processes already; the mean of equal values changes nothing.
+        # Metrics have been put together over the processes already; the mean of equal values is that value.
         self.log_dict(logged, prog_bar=len(values) <= 4, sync_dist=True)
         metrics.reset()
         loss.reset()
