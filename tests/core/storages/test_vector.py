@@ -180,8 +180,9 @@ def test_update_changes_values_and_nothing_else():
     assert torch.equal(new.keys, state.keys)
     still_empty = storage.update(state, torch.tensor([2]), values(7))
     torch.testing.assert_close(storage.read(still_empty, EYE[2:3]).value, storage.read(state, EYE[2:3]).value)
-    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
-        storage.update(state, torch.tensor([3]), values(7))
+    for wrong in (3, -1):
+        with pytest.raises(ValueError, match=r"slots must be in \[0, 3\)"):
+            storage.update(state, torch.tensor([wrong]), values(7))
 
 
 def test_inspect_tells_occupancy_and_age():

@@ -291,9 +291,7 @@ def _relational_messages(node_size: int, model_size: int, relations: int) -> nn.
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != "torch_geometric":
             raise
-        raise ImportError(
-            "GraphMemory needs PyTorch Geometric, which is missing: pip install recollect[graph]"
-        ) from error
+        raise ImportError("GraphMemory needs PyTorch Geometric: pip install recollect[graph]") from error
     return RelationalMessages(node_size, model_size, relations)
 
 

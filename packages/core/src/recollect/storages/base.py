@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from recollect.state import S, select_items, where_items
+from recollect.storages.slots import check_slots
 
 
 class Read(NamedTuple):
@@ -198,13 +199,15 @@ class Storage(nn.Module, ABC, Generic[S]):
             slots: ``(…, U)`` int64; where one slot is named twice, the last wins.
             value: ``(…, U, V)``.
             mask: ``(…, U)`` bool; an update where it is false does nothing.
-            inplace: As in ``write``, with the same errors.
+            inplace: As in ``write``, with the same errors, and one for a slot that is none.
         """
         _refuse_inplace_in_autograd(inplace)
         mask = self._check(value, "value", self.value_size, mask)
         if slots.shape != mask.shape:
             raise ValueError(f"slots must have shape {tuple(mask.shape)}, got {tuple(slots.shape)}")
-        return self._update(state, slots.masked_fill(~mask, 0), blank(value, mask), mask, inplace)
+        slots = slots.masked_fill(~mask, 0)
+        check_slots(slots, self.entries(state).filled.shape[-1])
+        return self._update(state, slots, blank(value, mask), mask, inplace)
 
     # --- over time ------------------------------------------------------------------------------------------
 
@@ -244,9 +247,7 @@ class Storage(nn.Module, ABC, Generic[S]):
             strength_t = None if write_strength is None else write_strength[..., now]
             state = self.write(state, key_t, value[..., now, :], strength_t, mask_t)
             reads.append(self.read(state, query[..., now, :], mask_t).value)
-        if not reads:
-            return value[..., :0, :], state
-        return torch.cat(reads, -2), state
+        return (torch.cat(reads, -2) if reads else value[..., :0, :]), state
 
     # --- over the batch -------------------------------------------------------------------------------------
 
@@ -274,8 +275,7 @@ class Storage(nn.Module, ABC, Generic[S]):
 
     def _strength(self, strength: Tensor | None, mask: Tensor, like: Tensor) -> Tensor:
         if strength is None:
-            dtype = like.dtype if like.is_floating_point() else self._like.dtype
-            return mask.to(dtype)
+            return mask.to(like.dtype if like.is_floating_point() else self._like.dtype)
         if strength.shape != mask.shape:
             raise ValueError(f"strength must have shape {tuple(mask.shape)}, got {tuple(strength.shape)}")
         return blank(strength, mask)
@@ -296,6 +296,4 @@ def blank(tensor: Tensor, mask: Tensor) -> Tensor:
 
 def _refuse_inplace_in_autograd(inplace: bool) -> None:
     if inplace and torch.is_grad_enabled():
-        raise RuntimeError(
-            "inplace=True reuses the given state: no gradients can be recorded (torch.no_grad)"
-        )
+        raise RuntimeError("inplace=True reuses the given state: call it under torch.no_grad()")

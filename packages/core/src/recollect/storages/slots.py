@@ -4,6 +4,18 @@ import torch
 from torch import Tensor
 
 
+def check_slots(slots: Tensor, size: int) -> None:
+    """Slots are in [0, size). On CPU scatter may write beyond a tensor; a CUDA device checks by itself.
+
+    Raises:
+        ValueError: If a slot is no slot.
+    """
+    if slots.device.type != "cpu" or torch.compiler.is_compiling() or not slots.numel():
+        return
+    if slots.amin() < 0 or slots.amax() >= size:
+        raise ValueError(f"slots must be in [0, {size}), got {slots.tolist()}")
+
+
 def last_writer(slots: Tensor, mask: Tensor, size: int) -> Tensor:
     """Which of W rows each of ``size`` places gets: the last one sent there, −1 for none.
 
