@@ -53,6 +53,8 @@ CASES = [
         lambda: HashStorage(2, 3, buckets=4, capacity=8, entries=5, integer_keys=True),
         {"without_gradient": ONE_SLOT},
     ),
+    Case("linked-soft", lambda: LinkedStorage(6, 3, slots=5, learn_sharpness=True)),
+    Case("linked-sparse", lambda: LinkedStorage(6, 3, slots=5, links="sparse", kept=2)),
     Case("linked-hard", lambda: LinkedStorage(6, 3, slots=5, links="hard", learn_sharpness=True)),
 ]
 

@@ -1,5 +1,6 @@
 """Linked entries: what follows what, after any writes, inserts and erases."""
 
+import math
 from typing import Any
 
 import pytest
@@ -230,9 +231,7 @@ def test_a_masked_query_follows_to_nothing(variant: str):
 def test_batch_items_have_lists_of_their_own(variant: str, batch: tuple[int, ...]):
     storage = linked(variant)
     generator = torch.Generator().manual_seed(0)
-    count = 1
-    for size in batch:
-        count *= size
+    count = math.prod(batch)
     orders = torch.stack([torch.randperm(5, generator=generator) for _ in range(count)])
     keys, values = torch.eye(IDS)[orders], orders.unsqueeze(-1).float() + 1
     gone = keys[:, 1:2]

@@ -26,6 +26,8 @@ def test_arguments_that_do_not_fit_are_refused():
         storage.write(state, key(2), key(2)[:, :1], after=torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="after must hold integers of shape"):
         storage.write(state, key(2), key(2)[:, :1], after=torch.tensor([0.0]))
+    with pytest.raises(ValueError, match=r"slots must be in \[0, 5\)"):
+        storage.write(state, key(2), key(2)[:, :1], after=torch.tensor([5]))
     for arguments, message in (
         ({"slots": 0}, "slots must be at least 1"),
         ({"slots": 4, "links": "loose"}, "links must be"),

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from recollect.state import S
 from recollect.storages.base import Read, Storage, _refuse_inplace_in_autograd, blank
+from recollect.storages.slots import check_slots
 
 Direction = Literal["forward", "backward"]
 
@@ -83,7 +84,7 @@ class Links(Storage[S]):
             inplace: Reuse the memory of ``state``, which must not be used afterwards. Outside autograd only.
 
         Raises:
-            ValueError: If a shape does not fit.
+            ValueError: If a shape does not fit, or ``after`` names a slot that is none.
             RuntimeError: If ``inplace`` is asked for while gradients are recorded.
         """
         _refuse_inplace_in_autograd(inplace)
@@ -98,6 +99,7 @@ class Links(Storage[S]):
                 f"got {after.dtype} of shape {tuple(after.shape)}"
             )
         after = after.long().masked_fill(~mask, -1)
+        check_slots(after.clamp_min(0), self.slots)
         return self._link(state, blank(key, mask), blank(value, mask), strength, mask, after, inplace)
 
     def _write(
