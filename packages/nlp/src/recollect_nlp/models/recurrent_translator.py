@@ -80,7 +80,8 @@ class RecurrentTranslator(Translator[RecurrentState]):
         self.dropout = nn.Dropout(dropout)
 
     def _embed(self, pieces: Tensor) -> Tensor:
-        return self.dropout(self.embedding(pieces) * math.sqrt(self.model_size))
+        embedded: Tensor = self.dropout(self.embedding(pieces) * math.sqrt(self.model_size))
+        return embedded
 
     def encode(self, source: Tensor) -> RecurrentState:
         """The decoder's first state, with the encoder's states in its memory.
@@ -118,7 +119,8 @@ class RecurrentTranslator(Translator[RecurrentState]):
         return self._tell(output, embedded), RecurrentState(after)
 
     def _tell(self, output: Tensor, embedded: Tensor) -> Tensor:
-        return self.dropout(self.tell(torch.cat([output, embedded], -1)).tanh())
+        told: Tensor = self.dropout(self.tell(torch.cat([output, embedded], -1)).tanh())
+        return told
 
     def logits(self, decoded: Tensor) -> Tensor:
         """Scores of every next piece; see ``Translator.logits``."""

@@ -99,7 +99,8 @@ class TransformerTranslator(Translator[TransformerState]):
 
     def _embed(self, pieces: Tensor, start: int) -> Tensor:
         x = self.embedding(pieces) * math.sqrt(self.model_size)
-        return self.dropout(x + sinusoids(start, pieces.shape[1], self.model_size, x))
+        embedded: Tensor = self.dropout(x + sinusoids(start, pieces.shape[1], self.model_size, x))
+        return embedded
 
     def encode(self, source: Tensor) -> TransformerState:
         """The encoded source, as keys and values for each decoder layer, and an empty past."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
 from sacrebleu import BLEU, CHRF
-from sacremoses import MosesTokenizer
+from sacremoses import MosesTokenizer  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.optim import AdamW
 from torchmetrics import MetricCollection
