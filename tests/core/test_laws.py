@@ -55,8 +55,6 @@ CASES = [
     ),
     Case("linked-soft", lambda: LinkedStorage(6, 3, slots=5, learn_sharpness=True)),
     Case("linked-sparse", lambda: LinkedStorage(6, 3, slots=5, links="sparse", kept=2)),
-    Case("linked-soft", lambda: LinkedStorage(6, 3, slots=5, learn_sharpness=True)),
-    Case("linked-sparse", lambda: LinkedStorage(6, 3, slots=5, links="sparse", kept=2)),
     Case("linked-hard", lambda: LinkedStorage(6, 3, slots=5, links="hard", learn_sharpness=True)),
 ]
 
