@@ -86,7 +86,7 @@ class _Search:
     def step(self, step: int) -> None:
         """Go on by one piece."""
         decoded, state = self.model.decode(self.state, self.last.reshape(-1, 1))
-        told = self.model.logits(decoded[:, -1]).float().log_softmax(-1).unflatten(0, self.last.shape)
+        told = self.model.logits(decoded[:, -1]).float().log_softmax(-1).view(*self.last.shape, -1)
         told[..., [PAD, BEGIN]] = -torch.inf
         # At most K of the best 2K end, one for each beam, so that K are left to go on from.
         sums, choice = (self.sums.unsqueeze(-1) + told).flatten(1).topk(2 * self.beam, -1)
@@ -122,7 +122,8 @@ class _Search:
         A sum only falls, and is divided by the power of no greater length than the limit.
         """
         bound = self.sums[:, 0] / self.limit**self.penalty
-        return (self.ended[self.open] < self.beam) & (bound > self.best[self.open])
+        undecided: Tensor = (self.ended[self.open] < self.beam) & (bound > self.best[self.open])
+        return undecided
 
     def _close(self, done: Tensor) -> None:
         self.open, self.sums, self.last = self.open[~done], self.sums[~done], self.last[~done]

@@ -89,7 +89,8 @@ class EncoderLayer(nn.Module):
         """``x`` ``(B, S, D)``; ``bias`` ``(B, 1, 1, S)`` is −∞ at padding."""
         y = self.attention_norm(x)
         x = x + self.dropout(self.attention(y, *self.attention.project(y), bias)[0])
-        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        added: Tensor = self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        return x + added
 
 
 @register_state
