@@ -281,3 +281,17 @@ def test_autocast_reads_and_follows_in_bfloat16():
             state = storage.erase(state, keys[1:2])
             found = storage.follow(state, storage.read(state, keys[:1]))
         assert int(found.weights[0].argmax()) == 2
+
+
+@pytest.mark.parametrize("kept", [None, 2])
+def test_an_insert_and_a_follow_compile(kept: int | None):
+    storage = wide(kept)
+
+    def step(state: Any, new: Tensor, after: Tensor) -> Tensor:
+        state = storage.write(state, new, new[:, :2], after=after)
+        return storage.follow(state, storage.read(state, new), "backward").value
+
+    torch.compiler.reset()
+    arguments = (filled(storage, count=3), torch.eye(WIDTH).double()[3:4], torch.tensor([1]))
+    with torch.no_grad():
+        assert_close(torch.compile(step, fullgraph=True, backend="eager")(*arguments), step(*arguments))

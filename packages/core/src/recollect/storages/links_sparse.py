@@ -96,8 +96,10 @@ class LinkRows(NamedTuple):
         kept, origin = weights.shape[-1], self.sources.clamp_min(0)
         leaving = _times(torch.ones_like(precedence), weights, self.sources) + precedence
         passing = erased * inverse(torch.maximum(weights.sum(-1), leaving))
-        # Paths found so far (joined), and the part of them that an erased entry passes on further (moving).
-        joined, last = (weights, self.sources), precedence
+        # Paths so far, less what is lost where they begin (joined), and what erased entries pass on (moving).
+        # What is lost must not stand in the way when the largest links are picked.
+        lost = _pick(erased, origin) * (self.sources >= 0)
+        joined, last = (weights * (1 - lost), self.sources), precedence * (1 - erased)
         moving, moving_last = (weights * _pick(passing, origin), self.sources), precedence * passing
         for _ in range(max(1, (precedence.shape[-1] - 1).bit_length())):
             last = last + _times(moving_last, *joined)
@@ -108,10 +110,8 @@ class LinkRows(NamedTuple):
             moving = _largest(*_paths(moving, moving), kept)
             if not torch.compiler.is_compiling() and not (moving[0].any() or moving_last.any()):
                 break
-        lost = _pick(erased, origin) * (self.sources >= 0)
         weights, sources = _where_rows((lost > 0).any(-1), joined, (weights, self.sources))
-        weights = weights * (1 - _pick(erased, sources.clamp_min(0))) * (1 - erased).unsqueeze(-1)
-        return self._like(weights, sources, last * (1 - erased))
+        return self._like(weights * (1 - erased).unsqueeze(-1), sources, last)
 
     def move(self, weights: Tensor, forward: bool) -> Tensor:
         """Weights (…, Q, N) one link on, L w, or back, Lᵀ w, at a cost of O(N · k)."""
