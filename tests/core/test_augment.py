@@ -118,14 +118,14 @@ def test_the_model_computes_what_it_did(case, integration):
 def test_a_torchvision_resnet_computes_what_it_did(at):
     torch.manual_seed(0)
     original = torchvision.models.resnet18(weights=None).eval()
-    x = torch.randn(2, 3, 64, 64)
+    x = torch.randn(2, 3, 32, 32)
     model = augment(
         copy.deepcopy(original),
         at,
         plain_memory,
         Fusion,
         layout="bchw_pooled",
-        example=torch.randn(1, 3, 64, 64),
+        example=torch.randn(1, 3, 32, 32),
     )
     with torch.no_grad():
         assert torch.equal(model(x), original(x))
