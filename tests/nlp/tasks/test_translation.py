@@ -1,0 +1,161 @@
+"""Translation from files to predictions, through the command line, on a language learnt in seconds."""
+
+import json
+import math
+import random
+import shutil
+
+import pytest
+import torch
+import yaml
+
+from recollect_nlp.cli import main
+from recollect_nlp.tasks.translation import after_begin, until_end
+
+WORDS = ["one", "two", "three", "four", "five", "six"]
+DATA = "recollect_nlp.data.parallel.ParallelData"
+RECURRENT = {
+    "class_path": "recollect_nlp.models.recurrent_translator.RecurrentTranslator",
+    "init_args": {
+        "model_size": 48,
+        "dropout": 0.0,
+        "memory": {
+            "class_path": "recollect.Seq2SeqMemory",
+            "init_args": {
+                "model_size": 48,
+                "storage": {
+                    "class_path": "recollect.VectorStorage",
+                    "init_args": {"key_size": 48, "value_size": 48, "slots": 16, "similarity": "dot"},
+                },
+            },
+        },
+    },
+}
+
+
+def settings(folder, steps):
+    files = {
+        f"{split}_{side}": str(folder / f"{split}.{side}")
+        for split in ("train", "val", "test")
+        for side in ("source", "target")
+    }
+    return {
+        "model": {
+            "class_path": "recollect_nlp.tasks.translation.Translation",
+            "init_args": {
+                "translator": RECURRENT,
+                "beam": 3,
+                "optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 0.01}},
+            },
+        },
+        "data": {"class_path": DATA, "init_args": {**files, "vocabulary_size": 60, "batch_pieces": 256}},
+        "trainer": {
+            "accelerator": "cpu",
+            "max_steps": steps,
+            "log_every_n_steps": 5,
+            "check_val_every_n_epoch": 9,
+            "enable_progress_bar": False,
+            "callbacks": [
+                {
+                    "class_path": "recollect.training.callbacks.average_last.AverageLast",
+                    "init_args": {"count": 3, "every_n_steps": 5},
+                },
+                {
+                    "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
+                    "init_args": {
+                        "monitor": "val/bleu",
+                        "mode": "max",
+                        "filename": "best",
+                        "save_last": True,
+                    },
+                },
+            ],
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def language(tmp_path_factory):
+    """Each sentence is translated word by word, in reverse order."""
+    folder = tmp_path_factory.mktemp("language")
+    chance = random.Random(0)
+    for split, size in (("train", 600), ("val", 40), ("test", 40)):
+        sentences = [chance.choices(WORDS, k=chance.randint(1, 4)) for _ in range(size)]
+        (folder / f"{split}.source").write_text("".join(" ".join(s) + "\n" for s in sentences))
+        (folder / f"{split}.target").write_text(
+            "".join(" ".join(word.upper() for word in reversed(s)) + "\n" for s in sentences)
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(language):
+    """A trained run."""
+    config = language / "reverse.yaml"
+    config.write_text(yaml.safe_dump(settings(language, 220)))
+    main(["fit", "--config", str(config), "--trainer.default_root_dir", str(language / "out")])
+    (folder,) = (language / "out" / "runs" / "reverse").iterdir()
+    return folder
+
+
+def test_it_learns_to_translate(run):
+    metrics = json.loads((run / "results.json").read_text())["metrics"]
+    assert metrics["test/bleu_tokenized_lowercase"] > 40  # an untrained model has 0
+    assert metrics["test/bleu"] > 40
+    assert metrics["test/chrf"] > 60
+    assert metrics["test/loss"] < 0.8  # chance is log 6 ≈ 1.8 for a word
+
+
+def test_it_draws_what_was_read(run):
+    assert list((run / "pictures").glob("test-*.png"))
+
+
+def test_it_translates_a_file_of_ones_own_from_the_checkpoint_alone(run, language, tmp_path):
+    (tmp_path / "mine.txt").write_text("one two three\n\nsix ☃ five\n")
+    for split in ("train", "val", "test"):  # only the checkpoint is left
+        shutil.move(language / f"{split}.source", language / f"{split}.kept")
+    try:
+        main(
+            [
+                "predict",
+                "--config",
+                str(run / "config.yaml"),
+                "--ckpt_path",
+                "last",
+                "--data.path",
+                str(tmp_path / "mine.txt"),
+                "--output",
+                str(tmp_path / "out.jsonl"),
+            ]
+        )
+    finally:
+        for split in ("train", "val", "test"):
+            shutil.move(language / f"{split}.kept", language / f"{split}.source")
+    first, blank, strange = (json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines())
+    assert first["translation"] == "THREE TWO ONE"
+    assert 0 < first["probability"] <= 1
+    assert first["score"] == pytest.approx(math.log(first["probability"]) / len(first["read"]), rel=1e-3)
+    assert first["unknown"] == []
+    said = [max(row["from"], key=row["from"].get) for row in first["read"][:-1]]
+    assert {place.split(":")[1].lower().strip("▁") for place in said} & {"three", "two", "one"}
+    assert blank["translation"] == ""
+    assert strange["unknown"] == ["☃"]
+
+
+def test_two_unlike_files_are_refused_by_name(language, tmp_path, capsys):
+    (tmp_path / "short").write_text("one\n")
+    config = tmp_path / "broken.yaml"
+    made = settings(language, 1)
+    made["data"]["init_args"]["train_target"] = str(tmp_path / "short")
+    config.write_text(yaml.safe_dump(made))
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", str(config), "--trainer.default_root_dir", str(tmp_path)])
+    assert stop.value.code == 1
+    assert "line 2" in capsys.readouterr().err
+
+
+def test_what_the_decoder_is_given_is_one_behind():
+    target = torch.tensor([[7, 8, 3, 0]])
+    assert after_begin(target).tolist() == [[2, 7, 8, 3]]
+    assert until_end(target[0]) == [7, 8, 3]
+    assert until_end(torch.tensor([7, 8])) == [7, 8]
