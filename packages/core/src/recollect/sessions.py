@@ -100,7 +100,7 @@ class Session:
         memories = self._memories()
         return {name: memories[name].inspect(state) for name, state in self.state.items()}
 
-    def _memories(self) -> dict[str, Memory[Any]]:
+    def _memories(self) -> dict[str, Memory]:
         return {name: place.integrated.memory for place, name in self.places.items()}
 
 
@@ -144,7 +144,7 @@ def places(model: nn.Module) -> dict[str, Placed]:
     return {name: place for name, place in model.named_modules() if isinstance(place, Placed)}
 
 
-def memories_of(model: nn.Module) -> dict[str, Memory[Any]]:
+def memories_of(model: nn.Module) -> dict[str, Memory]:
     """The memories of ``model``, by dotted name: to write, read and erase in a session's state by hand."""
     return {name: place.integrated.memory for name, place in places(model).items()}
 

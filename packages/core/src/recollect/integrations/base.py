@@ -38,7 +38,7 @@ class Integration(nn.Module, ABC):
     def __init__(
         self,
         layer: nn.Module,
-        memory: Memory[Any],
+        memory: Memory,
         *,
         in_size: int | None = None,
         out_size: int | None = None,

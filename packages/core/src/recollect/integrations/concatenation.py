@@ -43,7 +43,7 @@ class Concatenation(Integration):
     def __init__(
         self,
         layer: nn.Module,
-        memory: Memory[Any],
+        memory: Memory,
         mode: Literal["add", "concat"] = "add",
         *,
         in_size: int | None = None,

@@ -51,7 +51,7 @@ class Fusion(Integration):
     def __init__(
         self,
         layer: nn.Module,
-        memory: Memory[Any],
+        memory: Memory,
         *,
         in_size: int | None = None,
         out_size: int | None = None,

@@ -42,7 +42,7 @@ class Parallel(Integration):
     def __init__(
         self,
         layer: nn.Module,
-        memory: Memory[Any],
+        memory: Memory,
         *,
         in_size: int | None = None,
         out_size: int | None = None,
