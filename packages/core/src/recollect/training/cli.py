@@ -215,9 +215,11 @@ class RecollectCLI(LightningCLI):
     def fit(self, **kwargs: Any) -> None:
         """Train, test the best checkpoint, and say what came of it."""
         self.trainer.fit(**kwargs)
+        # Loading the best checkpoint for the test sets the timer to what it stood at there, on top.
+        seconds = training_seconds(self.callbacks)
         best = getattr(self.trainer.checkpoint_callback, "best_model_path", "") or None
         tested = self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False)
-        self._report(tested, best)
+        self._report(tested, best, seconds)
 
     def validate(self, **kwargs: Any) -> None:
         """Measure a checkpoint on the validation split."""
@@ -242,7 +244,9 @@ class RecollectCLI(LightningCLI):
             raise UserError(f"{type(self.datamodule).__name__} as configured has no {split} split")
         return measured
 
-    def _report(self, measured: Sequence[Mapping[str, float]], checkpoint: str | None) -> None:
+    def _report(
+        self, measured: Sequence[Mapping[str, float]], checkpoint: str | None, seconds: float | None = None
+    ) -> None:
         if not self.trainer.is_global_zero:
             return
         found = {name: value for part in measured for name, value in part.items()}
@@ -252,7 +256,7 @@ class RecollectCLI(LightningCLI):
             "metrics": metrics,
             "seed": self._get(self.config, "seed_everything"),
             "device": describe_device(self.trainer),
-            "seconds": round(training_seconds(self.callbacks), 3),
+            "seconds": round(training_seconds(self.callbacks) if seconds is None else seconds, 3),
             "parameters": count_parameters(self.model),
             "epochs": self.trainer.fit_loop.epoch_progress.current.completed,
             "steps": self.trainer.fit_loop.epoch_loop.global_step,
