@@ -63,6 +63,8 @@ def test_bare_fit_trains_the_default_and_leaves_all_in_one_folder(trained: Path)
     assert found["metrics"]["test/accuracy"] == 1
     assert found["metrics"]["test/error"] == 0
     assert {"seed", "device", "seconds", "parameters", "config", "checkpoint"} <= found.keys()
+    saved = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
+    assert found["seconds"] == pytest.approx(saved["Timer"]["time_elapsed"]["train"], rel=0.5)
     assert found["parameters"] == 197
     assert found["steps"] == 24
     logged = metrics(trained)

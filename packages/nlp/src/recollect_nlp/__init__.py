@@ -1,0 +1,1 @@
+"""Question answering and translation with a memory."""

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Generic
+from typing import Generic
 
 import torch
 from torch import Tensor, nn

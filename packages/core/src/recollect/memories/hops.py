@@ -34,7 +34,8 @@ class AddHop(Hop):
 
     def forward(self, query: Tensor, read: Tensor) -> Tensor:
         """Next query."""
-        return self.project(query) + read
+        kept: Tensor = self.project(query)
+        return kept + read
 
 
 @final
@@ -51,7 +52,7 @@ class GatedHop(Hop):
 
     def forward(self, query: Tensor, read: Tensor) -> Tensor:
         """Next query."""
-        gate = self.gate(query).sigmoid()
+        gate: Tensor = self.gate(query).sigmoid()
         return read * gate + query * (1 - gate)
 
 
@@ -68,12 +69,14 @@ class MlpHop(Hop):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.mix = nn.Sequential(nn.Linear(2 * size, 2 * size), nn.ReLU(), nn.Linear(2 * size, size))
+        last = nn.Linear(2 * size, size)
+        self.mix = nn.Sequential(nn.Linear(2 * size, 2 * size), nn.ReLU(), last)
         self.norm = nn.LayerNorm(size)
         # Begin near u + o, in the space of what is remembered: the next hop looks up what was just read.
         with torch.no_grad():
-            self.mix[-1].weight.mul_(0.3)
+            last.weight.mul_(0.3)
 
     def forward(self, query: Tensor, read: Tensor) -> Tensor:
         """Next query."""
-        return self.norm(query + read + self.mix(torch.cat([query, read], -1)))
+        following: Tensor = self.norm(query + read + self.mix(torch.cat([query, read], -1)))
+        return following

@@ -1,7 +1,7 @@
 """A memory network: a knowledge base that is queried in several hops."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeVar, final
+from typing import Literal, NamedTuple, TypeVar, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -136,16 +136,15 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
         )
 
     def _address_by_content(self) -> None:
-        for k, (ask, tell) in enumerate(zip(self.ask, self.tell, strict=True)):
-            keys, values = _of_hop(tuple(self.embed_keys), k), _of_hop(tuple(self.embed_values), k)
-            for embed in (keys, values):
-                nn.init.orthogonal_(embed.weight)
-            for layer in (keys, values, ask, tell):
-                nn.init.zeros_(layer.bias)
-        for k, (ask, tell) in enumerate(zip(self.ask, self.tell, strict=True)):
-            with torch.no_grad():
-                ask.weight.copy_(_of_hop(tuple(self.embed_keys), k).weight)
-                tell.weight.copy_(_of_hop(tuple(self.embed_values), k).weight.T)
+        with torch.no_grad():
+            for layer in (*self.embed_keys, *self.embed_values):
+                nn.init.orthogonal_(cast(nn.Linear, layer).weight)
+            for k, (ask, tell) in enumerate(zip(self.ask, self.tell, strict=True)):
+                keys, values = _of_hop(tuple(self.embed_keys), k), _of_hop(tuple(self.embed_values), k)
+                cast(nn.Linear, ask).weight.copy_(cast(nn.Linear, keys).weight)
+                cast(nn.Linear, tell).weight.copy_(cast(nn.Linear, values).weight.T)
+            for layer in (*self.embed_keys, *self.embed_values, *self.ask, *self.tell):
+                nn.init.zeros_(cast(nn.Linear, layer).bias)
 
     def initial_state(
         self, *batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -264,8 +263,8 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
 
     def _attend(self, asked: Tensor, now: Tensor, look_up: Callable[[int, Tensor], Tensor]) -> Tensor:
         """Attention in hops: ``asked`` ``(…, Q, D)``, ``now`` ``(…, Q)`` or ``(…, 1)``."""
-        query = self.norm_query(asked if self.time is None else asked + self.time(now))
-        seen = [query]
+        query: Tensor = self.norm_query(asked if self.time is None else asked + self.time(now))
+        seen: list[Tensor] = [query]
         for k, (ask, tell, hop) in enumerate(zip(self.ask, self.tell, self.hops, strict=True)):
             found = look_up(k, self._heads_first(ask(seen[-1])))
             seen.append(hop(seen[-1], tell(found.transpose(-3, -2).flatten(-2))))

@@ -38,4 +38,5 @@ class RelationNetwork(nn.Module):
             raise ValueError(f"a relation needs at least two vectors, got {count}")
         i, j = torch.triu_indices(count, count, 1, device=objects.device)
         query = query.unsqueeze(-2).expand(*query.shape[:-1], len(i), query.shape[-1])
-        return self.relate(torch.cat([objects[..., i, :], objects[..., j, :], query], -1)).sum(-2)
+        related: Tensor = self.relate(torch.cat([objects[..., i, :], objects[..., j, :], query], -1)).sum(-2)
+        return related

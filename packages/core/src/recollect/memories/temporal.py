@@ -27,6 +27,8 @@ class TemporalEncoding(nn.Module):
         torch.Size([3, 8])
     """
 
+    frequencies: Tensor
+
     def __init__(self, size: int, longest: int = 128) -> None:
         super().__init__()
         if size % 2:
@@ -40,4 +42,5 @@ class TemporalEncoding(nn.Module):
     def forward(self, time: Tensor) -> Tensor:
         """Encode times ``(…,)`` as ``(…, D)``."""
         angles = time.unsqueeze(-1) * self.frequencies
-        return self.project(torch.cat([angles.sin(), angles.cos()], -1))
+        encoded: Tensor = self.project(torch.cat([angles.sin(), angles.cos()], -1))
+        return encoded

@@ -178,7 +178,7 @@ class VectorStorage(Storage[VectorState]):
         last: Tensor,
         inplace: bool,
     ) -> VectorState:
-        """Keys, values, presence and usage of W entries into their slots; ``last`` rows leave something there."""
+        """Keys, values, presence and usage of the ``last`` rows of W into their slots."""
         kept = (state.keys, state.values, state.presence, state.usage)
         put = put_rows_ if inplace else put_rows
         keys, values, presence, usage = (

@@ -42,7 +42,7 @@ EXPECTED_WARNINGS = (
     "Total length of .list. across ranks is zero",  # data without a test split
     "The dirpath has changed from",  # a run that starts from another's checkpoint has a folder of its own
     ".*_get_pg_default_device. will be deprecated",  # torch calls it itself to load a sharded single number,
-    "Multiple backends are registered with this ProcessGroup",  # and then complains that it has a CPU and a GPU
+    "Multiple backends are registered with this ProcessGroup",  # then complains of its CPU and GPU
     r".isinstance\(treespec, LeafSpec\). is deprecated",  # Lightning 2.6 on torch 2.14; no matter to a user
 )
 

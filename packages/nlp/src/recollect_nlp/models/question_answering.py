@@ -1,6 +1,6 @@
 """Answering questions about a story, with a memory and without."""
 
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ class MemoryReader(nn.Module):
         >>> reader = MemoryReader(10, 3, MemoryNetwork(8, VectorStorage(8, 8, slots=4)))
     """
 
-    def __init__(self, vocabulary_size: int, answers: int, memory: Memory[Any], dropout: float = 0.0) -> None:
+    def __init__(self, vocabulary_size: int, answers: int, memory: Memory, dropout: float = 0.0) -> None:
         super().__init__()
         size = memory.model_size
         self.encoder = SentenceEncoder(vocabulary_size, size, dropout=dropout)

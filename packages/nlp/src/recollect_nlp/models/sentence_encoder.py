@@ -51,4 +51,5 @@ class SentenceEncoder(nn.Module):
         roles = F.linear(
             words.flatten(-2), self.roles.weight[:, : words.shape[-2] * words.shape[-1]], self.roles.bias
         )
-        return words.sum(-2) + self.mix(roles.relu())
+        sentence: Tensor = words.sum(-2) + self.mix(roles.relu())
+        return sentence

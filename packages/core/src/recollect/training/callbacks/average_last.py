@@ -14,8 +14,8 @@ class AverageLast(Callback):
     """Averages the weights of the last ``count`` snapshots (Vaswani et al. 2017, arXiv:1706.03762, 6.1).
 
     A snapshot is taken every ``every_n_steps`` steps. Validation is of the average, and checkpoints hold the
-    average, so that the best one by validation is what is tested and predicts. They also hold what training goes on
-    from: resuming changes nothing. Only floating-point parameters and buffers are averaged.
+    average, so that the best one by validation is what is tested and predicts. They also hold what training
+    goes on from: resuming changes nothing. Only floating-point parameters and buffers are averaged.
 
     Args:
         count: How many snapshots are averaged, at most.
