@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,10 @@ def test_wandb_is_added_to_the_other_loggers(tiny: Command, tmp_path: Path):
     assert metrics(run)
     assert list((run / "tensorboard").glob("events*"))
     (record,) = offline.glob("*.wandb")
+    # W&B's own process writes the file, some time after the run has ended.
+    patience = time.monotonic() + 30
+    while b"recollect_tiny.task.RecallTask" not in record.read_bytes() and time.monotonic() < patience:
+        time.sleep(0.1)
     assert b"recollect_tiny.task.RecallTask" in record.read_bytes()  # the config
 
 

@@ -90,8 +90,8 @@ class Memory(nn.Module, ABC, Generic[S]):
             >>> state = memory.write(memory.initial_state(1), torch.randn(1, 3, 4))
             >>> with memory.tracing() as reads:
             ...     _ = memory.read(state, torch.randn(1, 1, 4))
-            >>> [read.weights.shape for read in reads]
-            [torch.Size([1, 1, 3]), torch.Size([1, 1, 3])]
+            >>> [read.weights.shape for read in reads]  # (B, H, Q, N)
+            [torch.Size([1, 1, 1, 3]), torch.Size([1, 1, 1, 3])]
         """
         reads: list[Read] = []
         self._traces.append(reads)

@@ -101,6 +101,10 @@ class Storage(nn.Module, ABC, Generic[S]):
     def _update(self, state: S, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool) -> S:
         raise NotImplementedError(f"{type(self).__name__} has no entries to update; use write instead")
 
+    def _places(self, state: S) -> int:
+        """How many places N there are; overridden where ``entries`` costs O(N)."""
+        return self.entries(state).filled.shape[-1]
+
     def entries(self, state: S) -> Entries:
         """The entries as they stand."""
         raise NotImplementedError(f"{type(self).__name__} keeps no entries apart; use read instead")
@@ -206,7 +210,7 @@ class Storage(nn.Module, ABC, Generic[S]):
         if slots.shape != mask.shape:
             raise ValueError(f"slots must have shape {tuple(mask.shape)}, got {tuple(slots.shape)}")
         slots = slots.masked_fill(~mask, 0)
-        check_slots(slots, self.entries(state).filled.shape[-1])
+        check_slots(slots, self._places(state))
         return self._update(state, slots, blank(value, mask), mask, inplace)
 
     # --- over time ------------------------------------------------------------------------------------------

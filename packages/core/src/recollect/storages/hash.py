@@ -261,6 +261,9 @@ class HashStorage(Storage[HashState]):
             return state
         return state._replace(values=take_rows(state.values, value, last_writer(slots, mask, self.size)))
 
+    def _places(self, state: HashState) -> int:
+        return state.presence.shape[-1]
+
     def entries(self, state: HashState) -> Entries:
         """All N places, free ones with presence zero."""
         return Entries(state.keys, state.values, state.presence.masked_fill(state.stamp == 0, 0))

@@ -135,6 +135,9 @@ class LinkedStorage(Links[Any]):
     def _update(self, state: Any, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool) -> Any:
         return self.variant._update(state, slots, value, mask, inplace)
 
+    def _places(self, state: Any) -> int:
+        return self.variant._places(state)
+
     def entries(self, state: Any) -> Entries:
         """All N places, free ones with presence zero."""
         return self.variant.entries(state)

@@ -249,6 +249,9 @@ class HardLinks(Links[HardLinksState]):
         used = (highest.squeeze(-1) > 0) & (state.stamp.gather(-1, slots) > 0)
         return self._use(state, slots, used, inplace=False)
 
+    def _places(self, state: HardLinksState) -> int:
+        return state.presence.shape[-1]
+
     def entries(self, state: HardLinksState) -> Entries:
         """All N slots, free ones with presence zero."""
         return Entries(state.keys, state.values, state.presence.masked_fill(state.stamp == 0, 0))

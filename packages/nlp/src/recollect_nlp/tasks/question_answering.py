@@ -173,5 +173,5 @@ def read_weights(reads: Sequence[Read], item: int, sentences: int) -> Tensor:
             size = max(int(read.slots.amax()) + 1, sentences)
             spread = weights.new_zeros(*weights.shape[:-1], size)
             weights = spread.scatter_add(-1, read.slots[item, ..., 0, :], weights)
-        rows.append(weights.flatten(0, -2).mean(0)[:sentences])
+        rows.append(weights.reshape(-1, weights.shape[-1]).mean(0)[:sentences])
     return torch.stack(rows).cpu() if rows else torch.zeros(0, sentences)
