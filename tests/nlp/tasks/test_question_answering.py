@@ -57,19 +57,6 @@ def test_an_own_file_is_answered_with_what_was_read(trained: Path, tmp_path: Pat
         assert sum(hop) == pytest.approx(1, abs=1e-3)
 
 
-@pytest.mark.parametrize("config", ["babi", "babi-without-memory"])
-def test_the_babi_configs_train_on_an_own_file(config: str, tmp_path: Path) -> None:
-    own = tmp_path / "own.txt"
-    own.write_text(OWN * 20)
-    run(tmp_path, "fit", "--config", config, "--data.path", str(own), "--trainer.fast_dev_run", "2")
-
-
-@pytest.mark.data
-@pytest.mark.filterwarnings("ignore:.*only the last 64 of those are kept")  # of qa2 and qa3, as documented
-def test_the_babi_config_trains_on_babi(tmp_path: Path) -> None:
-    run(tmp_path, "fit", "--config", "babi", "--trainer.fast_dev_run", "2")
-
-
 def test_weights_are_put_where_the_storage_looked() -> None:
     read = Read(torch.zeros(1, 1, 2), torch.tensor([[[0.7, 0.3]]]), torch.tensor([[[2, 0]]]))
     torch.testing.assert_close(read_weights([read], 0, 3), torch.tensor([[0.3, 0.0, 0.7]]))
