@@ -4,7 +4,6 @@ import random
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from recollect import LinkedStorage
 from recollect.state import map_state
@@ -196,27 +195,11 @@ def test_in_place_and_step_by_step_give_the_same_state(batch: tuple[int, ...]):
     assert not bool(empty.clock.any() or empty.stamp.any() or empty.keys.any())
 
 
-class LargestResult(TorchDispatchMode):
-    """Notes the largest tensor that any operation makes, views of given memory aside."""
-
-    def __init__(self, given: set[int]):
-        super().__init__()
-        self.given, self.largest = given, 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        for tensor in result if isinstance(result, (tuple, list)) else [result]:
-            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() not in self.given:
-                self.largest = max(self.largest, tensor.untyped_storage().nbytes() // tensor.element_size())
-        return result
-
-
-def test_no_verb_in_place_makes_anything_of_the_size_of_the_store():
+def test_no_verb_in_place_makes_anything_of_the_size_of_the_store(watch_sizes):
     storage = LinkedStorage(8, 3, slots=2**14, links="hard", tables=2)
     state = storage.initial_state(2)
     key, value = torch.randn(2, 3, 8), torch.randn(2, 3, 3)
-    given = {tensor.untyped_storage().data_ptr() for tensor in leaves(state)}
-    with torch.no_grad(), LargestResult(given) as seen:
+    with torch.no_grad(), watch_sizes(state) as seen:
         state = storage.write(state, key, value, after=torch.zeros(2, 3, dtype=torch.int64), inplace=True)
         state = storage.update(state, torch.zeros(2, 3, dtype=torch.int64), value, inplace=True)
         storage.follow(state, storage.read(state, key), "backward")

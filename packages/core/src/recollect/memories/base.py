@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from recollect.state import S, select_items, where_items
-from recollect.storages.base import Read, Storage
+from recollect.storages.base import Storage
+from recollect.storages.results import Read
 
 
 class Memory(nn.Module, ABC, Generic[S]):

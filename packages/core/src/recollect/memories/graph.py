@@ -7,11 +7,12 @@ from torch import Tensor, nn
 
 from recollect.memories.base import Memory
 from recollect.memories.graph_state import GraphState, add_edges, check_events, no_edges, without_nodes
-from recollect.memories.located import write_located
 from recollect.memories.neighbourhood import read_near
 from recollect.state import State
+from recollect.storages.arguments import blank
 from recollect.storages.attention import match
-from recollect.storages.base import Read, Storage, blank
+from recollect.storages.base import Storage
+from recollect.storages.results import Read
 
 
 @final
@@ -29,7 +30,7 @@ class GraphMemory(Memory[GraphState]):
 
     Args:
         model_size: Width D of what goes in and comes out.
-        storage: Where the nodes are kept; it has real keys, ``entries`` and ``update``.
+        storage: Where the nodes are kept; it has real keys, ``entries``, ``place`` and ``update``.
         edges: Number L of edges at most. Past it the oldest goes, and its message if that still waits.
         relations: Number R of edge types.
         remember: Whether ``forward`` also writes each x_t as a node, before reading at step t, and connects
@@ -104,7 +105,7 @@ class GraphMemory(Memory[GraphState]):
         x = blank(x, mask)
         key = self.key(x)
         before = self.storage.entries(state.nodes)
-        nodes, slot = write_located(self.storage, state.nodes, key, self.value(x), mask)
+        nodes, slot = self.storage.place(state.nodes, key, self.value(x), mask=mask)
         places = torch.arange(before.filled.shape[-1], device=x.device)
         # Where the same key is written again the node stays the same, and so do its edges.
         same = (match(key.detach(), before.keys.detach())[..., 0, :] >= 1) & (before.filled > 0)

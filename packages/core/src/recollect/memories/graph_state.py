@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from recollect.state import State, register_state
-from recollect.storages.slots import last_writer, take_rows
+from recollect.storages.slots import put_rows, without_repeats
 
 
 @register_state
@@ -79,11 +79,10 @@ def add_edges(
         features: ``(…, E, D)``.
         mask: ``(…, E)`` bool; an edge where it is false is not made.
     """
-    size = edges.source.shape[-1]
-    number = edges.made.unsqueeze(-1) + mask.cumsum(-1) - 1
-    writer = last_writer(number % size, mask, size)
+    places = (edges.made.unsqueeze(-1) + mask.cumsum(-1) - 1) % edges.source.shape[-1]
+    once = without_repeats(places, mask)
     new = (source, target, relation, features, mask, mask)
-    kept = [take_rows(old, rows, writer) for old, rows in zip(edges[:6], new, strict=True)]
+    kept = [put_rows(old, rows, places, once) for old, rows in zip(edges[:6], new, strict=True)]
     return Edges._make([*kept, edges.made + mask.sum(-1)])
 
 

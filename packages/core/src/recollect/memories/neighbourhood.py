@@ -5,7 +5,7 @@ from torch import Tensor
 
 from recollect.memories.graph_state import Edges
 from recollect.storages.attention import attention_weights, similarity
-from recollect.storages.base import Entries, Read
+from recollect.storages.results import Entries, Read
 
 
 def read_near(entries: Entries, edges: Edges, query: Tensor, start: Tensor, hops: int) -> Read:

@@ -11,8 +11,9 @@ from recollect.memories.hops import AddHop, GatedHop, Hop, MlpHop
 from recollect.memories.relation import RelationNetwork
 from recollect.memories.temporal import TemporalEncoding
 from recollect.state import State, register_state
+from recollect.storages.arguments import blank
 from recollect.storages.attention import match
-from recollect.storages.base import Storage, blank
+from recollect.storages.base import Storage
 
 T = TypeVar("T")
 

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from recollect.memories.base import Memory
 from recollect.state import register_state
-from recollect.storages.base import Read, Storage, blank
+from recollect.storages.arguments import blank
+from recollect.storages.base import Storage
+from recollect.storages.results import Read
 
 
 @register_state

@@ -2,42 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic
 
 import torch
 from torch import Tensor, nn
 
 from recollect.state import S, select_items, where_items
-from recollect.storages.slots import check_slots
-
-
-class Read(NamedTuple):
-    """What a read gave, and how.
-
-    Attributes:
-        value: ``(…, Q, V)`` what was read; zero where nothing was found.
-        weights: ``(…, Q, k)`` attention over the k entries looked at; ``None`` where there are no entries.
-        slots: ``(…, Q, k)`` which entries those were (int64); ``None`` means all of them, in order. An index
-            of an entry that got no weight carries no meaning.
-    """
-
-    value: Tensor
-    weights: Tensor | None
-    slots: Tensor | None
-
-
-class Entries(NamedTuple):
-    """The entries as they stand.
-
-    Attributes:
-        keys: ``(…, N, K)``.
-        values: ``(…, N, V)``.
-        filled: ``(…, N)`` presence of each entry in [0, 1]; zero is a free place.
-    """
-
-    keys: Tensor
-    values: Tensor
-    filled: Tensor
+from recollect.storages.arguments import blank, check_inplace, check_positive, check_rows
+from recollect.storages.results import Entries, Read
+from recollect.storages.slots import check_slots, made
 
 
 class Storage(nn.Module, ABC, Generic[S]):
@@ -65,9 +38,7 @@ class Storage(nn.Module, ABC, Generic[S]):
 
     def __init__(self, key_size: int, value_size: int) -> None:
         super().__init__()
-        for name, size in (("key_size", key_size), ("value_size", value_size)):
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
+        check_positive(key_size=key_size, value_size=value_size)
         self.key_size = key_size
         self.value_size = value_size
         # Follows .to(…): where a state lives and what it is made of when nobody says otherwise.
@@ -92,11 +63,17 @@ class Storage(nn.Module, ABC, Generic[S]):
     def _write(
         self, state: S, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> S:
-        """Write W entries in order, as if one by one."""
+        """Write W entries in order, as if one by one; ``_place(…)[0]`` where there are entries."""
 
     @abstractmethod
     def _erase(self, state: S, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool) -> S:
         """Erase by content; masked keys have strength zero."""
+
+    def _place(
+        self, state: S, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
+    ) -> tuple[S, Tensor]:
+        """Write as ``_write`` does; also the slots (…, W), of any meaning where no entry was made."""
+        raise NotImplementedError(f"{type(self).__name__} keeps no entries apart; use write instead")
 
     def _update(self, state: S, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool) -> S:
         raise NotImplementedError(f"{type(self).__name__} has no entries to update; use write instead")
@@ -163,11 +140,7 @@ class Storage(nn.Module, ABC, Generic[S]):
             ValueError: If a shape does not fit.
             RuntimeError: If ``inplace`` is asked for while gradients are recorded.
         """
-        _refuse_inplace_in_autograd(inplace)
-        mask = self._check(key, "key", self.key_size, mask)
-        self._check(value, "value", self.value_size, mask)
-        strength = self._strength(strength, mask, value)
-        return self._write(state, blank(key, mask), blank(value, mask), strength, mask, inplace)
+        return self._write(state, *self._rows(key, value, strength, mask, inplace), inplace)
 
     def erase(
         self,
@@ -187,11 +160,31 @@ class Storage(nn.Module, ABC, Generic[S]):
             mask: ``(…, E)`` bool; a key where it is false erases nothing.
             inplace: As in ``write``, with the same errors.
         """
-        _refuse_inplace_in_autograd(inplace)
+        check_inplace(inplace)
         mask = self._check(key, "key", self.key_size, mask)
         return self._erase(state, blank(key, mask), self._strength(strength, mask, key), mask, inplace)
 
     # --- by place -------------------------------------------------------------------------------------------
+
+    def place(
+        self,
+        state: S,
+        key: Tensor,
+        value: Tensor,
+        strength: Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        inplace: bool = False,
+    ) -> tuple[S, Tensor]:
+        """Write as ``write`` does, with the same arguments, and say where.
+
+        Returns:
+            The new state, and slots ``(…, W)`` int64: −1 where no entry was made, for it was masked or of
+            strength zero. Where a later one of the W took the place of an earlier one, both name it.
+        """
+        rows = self._rows(key, value, strength, mask, inplace)
+        state, slots = self._place(state, *rows, inplace)
+        return state, made(slots, *rows[2:])
 
     def update(
         self, state: S, slots: Tensor, value: Tensor, mask: Tensor | None = None, *, inplace: bool = False
@@ -205,7 +198,7 @@ class Storage(nn.Module, ABC, Generic[S]):
             mask: ``(…, U)`` bool; an update where it is false does nothing.
             inplace: As in ``write``, with the same errors, and one for a slot that is none.
         """
-        _refuse_inplace_in_autograd(inplace)
+        check_inplace(inplace)
         mask = self._check(value, "value", self.value_size, mask)
         if slots.shape != mask.shape:
             raise ValueError(f"slots must have shape {tuple(mask.shape)}, got {tuple(slots.shape)}")
@@ -266,16 +259,16 @@ class Storage(nn.Module, ABC, Generic[S]):
     # --- shared checks --------------------------------------------------------------------------------------
 
     def _check(self, tensor: Tensor, name: str, size: int, mask: Tensor | None) -> Tensor:
-        if tensor.dim() < 2 or tensor.shape[-1] != size:
-            raise ValueError(f"{name} must have shape (…, n, {size}), got {tuple(tensor.shape)}")
-        if mask is None:
-            return torch.ones(tensor.shape[:-1], dtype=torch.bool, device=tensor.device)
-        if mask.shape != tensor.shape[:-1] or mask.dtype != torch.bool:
-            raise ValueError(
-                f"mask must be bool of shape {tuple(tensor.shape[:-1])} to go with {name}, "
-                f"got {mask.dtype} of shape {tuple(mask.shape)}"
-            )
-        return mask
+        return check_rows(tensor, name, size, mask)
+
+    def _rows(
+        self, key: Tensor, value: Tensor, strength: Tensor | None, mask: Tensor | None, inplace: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Key, value, strength and mask of what is to be written, checked and blanked."""
+        check_inplace(inplace)
+        mask = self._check(key, "key", self.key_size, mask)
+        self._check(value, "value", self.value_size, mask)
+        return blank(key, mask), blank(value, mask), self._strength(strength, mask, value), mask
 
     def _strength(self, strength: Tensor | None, mask: Tensor, like: Tensor) -> Tensor:
         if strength is None:
@@ -291,13 +284,3 @@ class Storage(nn.Module, ABC, Generic[S]):
     def extra_repr(self) -> str:
         """The sizes, for ``repr``."""
         return f"key_size={self.key_size}, value_size={self.value_size}"
-
-
-def blank(tensor: Tensor, mask: Tensor) -> Tensor:
-    """Zero where masked, whatever stands there."""
-    return tensor.masked_fill(~mask.reshape((*mask.shape, *[1] * (tensor.dim() - mask.dim()))), 0)
-
-
-def _refuse_inplace_in_autograd(inplace: bool) -> None:
-    if inplace and torch.is_grad_enabled():
-        raise RuntimeError("inplace=True reuses the given state: call it under torch.no_grad()")

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from recollect.state import register_state
-from recollect.storages.base import Entries, Read, Storage
+from recollect.storages.arguments import check_attention, check_buckets, check_positive
+from recollect.storages.base import Storage
 from recollect.storages.hash_tables import HashTables, candidates, empty_tables, insert_, valid
 from recollect.storages.hashing import hash_multipliers, hash_planes, multiply_shift_hash, sign_hash
 from recollect.storages.near import cosine_near, fade, match_near, read_near
@@ -22,7 +23,8 @@ from recollect.storages.places import (
     rows_at,
     take_,
 )
-from recollect.storages.slots import last_writer, put_rows_, take_rows, without_repeats
+from recollect.storages.results import Entries, Read
+from recollect.storages.slots import put_rows, put_rows_, without_repeats
 
 
 @register_state
@@ -118,15 +120,9 @@ class HashStorage(Storage[HashState]):
         super().__init__(key_size, value_size)
         tables = (1 if integer_keys else 4) if tables is None else tables
         self.size = buckets * capacity if entries is None else entries
-        if buckets.bit_count() != 1 or not 1 <= buckets <= 2**32:
-            raise ValueError(f"buckets must be a power of two up to 2**32, got {buckets}")
-        for name, number in (("capacity", capacity), ("tables", tables), ("entries", self.size)):
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
-        if sharpness <= 0:
-            raise ValueError(f"sharpness must be positive, got {sharpness}")
-        if not 0 <= match_start < 0.999:
-            raise ValueError(f"match_start must be in [0, 0.999), got {match_start}")
+        check_buckets(buckets)
+        check_positive(capacity=capacity, tables=tables, entries=self.size)
+        check_attention(sharpness, match_start)
         self.buckets = buckets
         self.capacity = capacity
         self.tables = tables
@@ -169,6 +165,11 @@ class HashStorage(Storage[HashState]):
     def _write(
         self, state: HashState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> HashState:
+        return self._place(state, key, value, strength, mask, inplace)[0]
+
+    def _place(
+        self, state: HashState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
+    ) -> tuple[HashState, Tensor]:
         state = state if inplace else own_integers(state)
         codes, live = self._codes(key), strength > 0
         steps = [
@@ -176,18 +177,12 @@ class HashStorage(Storage[HashState]):
             for w in range(key.shape[-2])
         ]
         if not steps:
-            return state
+            return state, torch.zeros_like(mask, dtype=torch.int64)
         slots, mask = (torch.stack(column, -1) for column in zip(*steps, strict=True))
-        rows = [(state.values, value), (state.presence, strength), (state.keys, key)]
-        rows = rows[:2] if self.integer_keys else rows
-        if inplace:
-            once = without_repeats(slots, mask)
-            for old, new in rows:
-                put_rows_(old, new, slots, once)
-            return state
-        writer = last_writer(slots, mask, self.size)
-        values, presence, *keys = (take_rows(old, new, writer) for old, new in rows)
-        return state._replace(values=values, presence=presence, keys=keys[0] if keys else state.keys)
+        put, once = put_rows_ if inplace else put_rows, without_repeats(slots, mask)
+        values, presence = put(state.values, value, slots, once), put(state.presence, strength, slots, once)
+        keys = state.keys if self.integer_keys else put(state.keys, key, slots, once)
+        return state._replace(keys=keys, values=values, presence=presence), slots
 
     def _settle_(
         self, state: HashState, key: Tensor, codes: Tensor, live: Tensor, mask: Tensor
@@ -256,10 +251,8 @@ class HashStorage(Storage[HashState]):
         self, state: HashState, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool
     ) -> HashState:
         mask = mask & (state.stamp.gather(-1, slots) > 0)
-        if inplace:
-            put_rows_(state.values, value, slots, without_repeats(slots, mask))
-            return state
-        return state._replace(values=take_rows(state.values, value, last_writer(slots, mask, self.size)))
+        put = put_rows_ if inplace else put_rows
+        return state._replace(values=put(state.values, value, slots, without_repeats(slots, mask)))
 
     def _places(self, state: HashState) -> int:
         return state.presence.shape[-1]

@@ -6,10 +6,10 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor
 
-from recollect.storages.base import Entries, Read
 from recollect.storages.links import Direction, Links
 from recollect.storages.links_hard import HardLinks
 from recollect.storages.links_soft import SoftLinks
+from recollect.storages.results import Entries, Read
 
 
 @final
@@ -126,7 +126,7 @@ class LinkedStorage(Links[Any]):
         mask: Tensor,
         after: Tensor,
         inplace: bool,
-    ) -> Any:
+    ) -> tuple[Any, Tensor]:
         return self.variant._link(state, key, value, strength, mask, after, inplace)
 
     def _erase(self, state: Any, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool) -> Any:

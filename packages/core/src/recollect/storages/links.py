@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from recollect.state import S
-from recollect.storages.base import Read, Storage, _refuse_inplace_in_autograd, blank
-from recollect.storages.slots import check_slots
+from recollect.storages.arguments import check_positive
+from recollect.storages.base import Storage
+from recollect.storages.results import Read
+from recollect.storages.slots import check_slots, made
 
 Direction = Literal["forward", "backward"]
 
@@ -35,8 +37,7 @@ class Links(Storage[S]):
 
     def __init__(self, key_size: int, value_size: int, slots: int) -> None:
         super().__init__(key_size, value_size)
-        if slots < 1:
-            raise ValueError(f"slots must be at least 1, got {slots}")
+        check_positive(slots=slots)
         self.slots = slots
 
     @abstractmethod
@@ -49,10 +50,11 @@ class Links(Storage[S]):
         mask: Tensor,
         after: Tensor,
         inplace: bool,
-    ) -> S:
-        """Write W entries in order; ``after`` (…, W) is −1 for "after the last" and wherever masked.
+    ) -> tuple[S, Tensor]:
+        """Write W entries in order, and say to which slots (…, W); see ``Storage._place``.
 
-        Also where ``after`` names a free slot, the entry is linked after the last.
+        ``after`` (…, W) is −1 for "after the last" and wherever masked. Also where it names a free slot, the
+        entry is linked after the last.
         """
 
     @abstractmethod
@@ -87,10 +89,22 @@ class Links(Storage[S]):
             ValueError: If a shape does not fit, or ``after`` names a slot that is none.
             RuntimeError: If ``inplace`` is asked for while gradients are recorded.
         """
-        _refuse_inplace_in_autograd(inplace)
-        mask = self._check(key, "key", self.key_size, mask)
-        self._check(value, "value", self.value_size, mask)
-        strength = self._strength(strength, mask, value)
+        return self.place(state, key, value, strength, mask, after=after, inplace=inplace)[0]
+
+    def place(
+        self,
+        state: S,
+        key: Tensor,
+        value: Tensor,
+        strength: Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        after: Tensor | None = None,
+        inplace: bool = False,
+    ) -> tuple[S, Tensor]:
+        """Write as ``write`` does, with the same arguments, and say where; see ``Storage.place``."""
+        rows = self._rows(key, value, strength, mask, inplace)
+        *_, strength, mask = rows
         if after is None:
             after = torch.full_like(mask, -1, dtype=torch.int64)
         elif after.shape != mask.shape or after.is_floating_point() or after.is_complex():
@@ -100,13 +114,14 @@ class Links(Storage[S]):
             )
         after = after.long().masked_fill(~mask, -1)
         check_slots(after.clamp_min(0), self.slots)
-        return self._link(state, blank(key, mask), blank(value, mask), strength, mask, after, inplace)
+        state, slots = self._link(state, *rows, after, inplace)
+        return state, made(slots, strength, mask)
 
     def _write(
         self, state: S, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> S:
         after = torch.full_like(mask, -1, dtype=torch.int64)
-        return self._link(state, key, value, strength, mask, after, inplace)
+        return self._link(state, key, value, strength, mask, after, inplace)[0]
 
     def follow(self, state: S, read: Read, direction: Direction = "forward") -> Read:
         """Read along the links: what comes after, or before, the entries that ``read`` looked at.

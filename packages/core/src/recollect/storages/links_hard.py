@@ -7,14 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from recollect.state import register_state
-from recollect.storages.base import Entries, Read
+from recollect.storages.arguments import check_attention, check_buckets, check_positive
 from recollect.storages.chain import Chain, empty_chain, first, last, link_, unlink_, unlink_many_
 from recollect.storages.hash_tables import HashTables, candidates, empty_tables, insert_
 from recollect.storages.hashing import hash_planes, sign_hash
 from recollect.storages.links import Direction, Links
 from recollect.storages.near import cosine_near, fade, match_near, read_near
 from recollect.storages.places import FreePlaces, all_free, let_go_, look, own_integers, put_, rows_at, take_
-from recollect.storages.slots import last_writer, put_rows_, take_rows, without_repeats
+from recollect.storages.results import Entries, Read
+from recollect.storages.slots import put_rows, put_rows_, without_repeats
 
 
 @register_state
@@ -95,17 +96,11 @@ class HardLinks(Links[HardLinksState]):
         seed: int = 0,
     ) -> None:
         super().__init__(key_size, value_size, slots)
-        for name, number in (("capacity", capacity), ("tables", tables)):
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
+        check_positive(capacity=capacity, tables=tables)
         if buckets is None:
             buckets = 1 << ((2 * slots - 1) // capacity).bit_length()
-        if buckets.bit_count() != 1 or not 1 <= buckets <= 2**32:
-            raise ValueError(f"buckets must be a power of two up to 2**32, got {buckets}")
-        if sharpness <= 0:
-            raise ValueError(f"sharpness must be positive, got {sharpness}")
-        if not 0 <= match_start < 0.999:
-            raise ValueError(f"match_start must be in [0, 0.999), got {match_start}")
+        check_buckets(buckets)
+        check_attention(sharpness, match_start)
         self.shape = (tables, buckets, capacity)
         self.match_start = match_start
         self.hash: Tensor
@@ -158,24 +153,20 @@ class HardLinks(Links[HardLinksState]):
         mask: Tensor,
         after: Tensor,
         inplace: bool,
-    ) -> HardLinksState:
+    ) -> tuple[HardLinksState, Tensor]:
         state = state if inplace else own_integers(state)
         codes, mask = sign_hash(key, self.hash), mask & (strength > 0)
         steps = [
             self._settle_(state, codes[..., w, :], after[..., w], mask[..., w]) for w in range(key.shape[-2])
         ]
         if not steps:
-            return state
+            return state, torch.zeros_like(after)
         slots = torch.stack(steps, -1)
-        rows = ((state.keys, key), (state.values, value), (state.presence, strength))
-        if inplace:
-            once = without_repeats(slots, mask)
-            for old, new in rows:
-                put_rows_(old, new, slots, once)
-            return state
-        writer = last_writer(slots, mask, self.slots)
-        keys, values, presence = (take_rows(old, new, writer) for old, new in rows)
-        return state._replace(keys=keys, values=values, presence=presence)
+        put, once = put_rows_ if inplace else put_rows, without_repeats(slots, mask)
+        keys, values, presence = (
+            put(old, new, slots, once) for old, new in zip(state[:3], (key, value, strength), strict=True)
+        )
+        return state._replace(keys=keys, values=values, presence=presence), slots
 
     def _settle_(self, state: HardLinksState, codes: Tensor, after: Tensor, mask: Tensor) -> Tensor:
         """Find a slot for one node an item, link and file it, in place: all but what can be differentiated.
@@ -227,10 +218,8 @@ class HardLinks(Links[HardLinksState]):
     ) -> HardLinksState:
         mask = mask & (state.stamp.gather(-1, slots) > 0)
         state = self._use(state, slots, mask, inplace)
-        if inplace:
-            put_rows_(state.values, value, slots, without_repeats(slots, mask))
-            return state
-        return state._replace(values=take_rows(state.values, value, last_writer(slots, mask, self.slots)))
+        put = put_rows_ if inplace else put_rows
+        return state._replace(values=put(state.values, value, slots, without_repeats(slots, mask)))
 
     def _use(self, state: HardLinksState, slots: Tensor, mask: Tensor, inplace: bool) -> HardLinksState:
         """Count nodes ``slots`` (…, n) as used, in order, where ``mask`` (…, n)."""

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from recollect.state import map_state, register_state
+from recollect.storages.arguments import check_positive
 from recollect.storages.attention import match
-from recollect.storages.base import Entries, Read
 from recollect.storages.links import Direction, Links
 from recollect.storages.links_dense import LinkMatrix, no_link_matrix, places
 from recollect.storages.links_sparse import LinkRows, no_link_rows
-from recollect.storages.slots import last_writer, put_rows_, take_rows
-from recollect.storages.vector import VectorState, VectorStorage
+from recollect.storages.results import Entries, Read
+from recollect.storages.vector import VectorState, VectorStorage, put_entries
 
 NEVER = torch.iinfo(torch.int64).max
 """Later than any write: the usage of an entry that is not to be evicted."""
@@ -88,8 +88,8 @@ class SoftLinks(Links[SoftLinksState]):
         match_start: float = 0.5,
     ) -> None:
         super().__init__(key_size, value_size, slots)
-        if kept is not None and kept < 1:
-            raise ValueError(f"kept must be at least 1, got {kept}")
+        if kept is not None:
+            check_positive(kept=kept)
         self.kept = None if kept is None else min(kept, slots)
         self.nodes = VectorStorage(
             key_size, value_size, slots, "lru", similarity, sharpness, learn_sharpness, top_k, match_start
@@ -130,17 +130,19 @@ class SoftLinks(Links[SoftLinksState]):
         mask: Tensor,
         after: Tensor,
         inplace: bool,
-    ) -> SoftLinksState:
+    ) -> tuple[SoftLinksState, Tensor]:
+        slots = [after[..., :0]]
         for w in range(key.shape[-2]):
             now = slice(w, w + 1)
             rows = (key[..., now, :], value[..., now, :], strength[..., now], state.nodes.clock.unsqueeze(-1))
-            state = self._link_one(state, rows, mask[..., now], after[..., now], inplace)
-        return state
+            state, slot = self._link_one(state, rows, mask[..., now], after[..., now], inplace)
+            slots.append(slot)
+        return state, torch.cat(slots, -1)
 
     def _link_one(
         self, state: SoftLinksState, rows: tuple[Tensor, ...], mask: Tensor, after: Tensor, inplace: bool
-    ) -> SoftLinksState:
-        """One entry: ``rows`` are its key, value, strength and number."""
+    ) -> tuple[SoftLinksState, Tensor]:
+        """One entry, and its slot (…, 1): ``rows`` are its key, value, strength and number."""
         presence, usage = state.nodes.presence, state.nodes.usage
         named, after = after >= 0, after.clamp_min(0)
         spared = places(after, self.slots) & named
@@ -148,9 +150,8 @@ class SoftLinks(Links[SoftLinksState]):
         slot = torch.where(presence > 0, reluctance, 0).argmin(-1, keepdim=True)
         given = named & (presence.gather(-1, after) > 0) & (after != slot)
         links = state.links.unlink(slot, mask).attach(slot, rows[2], after, given)
-        return SoftLinksState(
-            _put(state.nodes, rows, slot, mask, inplace), _reuse(state.links, links) if inplace else links
-        )
+        nodes = put_entries(state.nodes, rows, slot, mask, mask, inplace)
+        return SoftLinksState(nodes, _reuse(state.links, links) if inplace else links), slot
 
     def _erase(
         self, state: SoftLinksState, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool
@@ -186,21 +187,6 @@ class SoftLinks(Links[SoftLinksState]):
     def extra_repr(self) -> str:
         """The sizes, for ``print``."""
         return super().extra_repr() if self.kept is None else f"{super().extra_repr()}, kept={self.kept}"
-
-
-def _put(
-    nodes: VectorState, rows: tuple[Tensor, ...], slot: Tensor, mask: Tensor, inplace: bool
-) -> VectorState:
-    """Key, value, presence and usage (…, 1, ·) of an entry into its slot (…, 1)."""
-    kept = (nodes.keys, nodes.values, nodes.presence, nodes.usage)
-    if inplace:
-        for old, new in zip(kept, rows, strict=True):
-            put_rows_(old, new, slot, mask)
-        nodes.clock.add_(mask.sum(-1))
-        return nodes
-    writer = last_writer(slot, mask, nodes.presence.shape[-1])
-    keys, values, presence, usage = (take_rows(a, b, writer) for a, b in zip(kept, rows, strict=True))
-    return VectorState(keys, values, presence, usage, nodes.clock + mask.sum(-1))
 
 
 def _reuse(old: LinkMatrix | LinkRows, new: LinkMatrix | LinkRows) -> LinkMatrix | LinkRows:

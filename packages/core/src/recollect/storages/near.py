@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from recollect.storages.attention import attention_weights, match, similarity
-from recollect.storages.base import Read
 from recollect.storages.places import rows_at
+from recollect.storages.results import Read
 
 
 def read_near(values: Tensor, presence: Tensor, slots: Tensor, found: Tensor, scores: Tensor) -> Read:

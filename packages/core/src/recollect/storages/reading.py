@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recollect.storages.base import Entries, Read
+from recollect.storages.results import Entries, Read
 from recollect.storages.scanning import presence_bias
 
 

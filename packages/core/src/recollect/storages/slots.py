@@ -16,30 +16,9 @@ def check_slots(slots: Tensor, size: int) -> None:
         raise ValueError(f"slots must be in [0, {size}), got {slots.tolist()}")
 
 
-def last_writer(slots: Tensor, mask: Tensor, size: int) -> Tensor:
-    """Which of W rows each of ``size`` places gets: the last one sent there, −1 for none.
-
-    Args:
-        slots: ``(…, W)`` int64 in [0, size).
-        mask: ``(…, W)`` bool; a row where it is false goes nowhere.
-        size: Number N of places.
-
-    Returns:
-        ``(…, N)`` int64.
-    """
-    rows = torch.arange(slots.shape[-1], device=slots.device).expand_as(slots)
-    nobody = slots.new_full((*slots.shape[:-1], size), -1)
-    return nobody.scatter_reduce(-1, slots.masked_fill(~mask, 0), rows.masked_fill(~mask, -1), "amax")
-
-
-def take_rows(old: Tensor, new: Tensor, writer: Tensor) -> Tensor:
-    """Row n of ``old`` (…, N, …) replaced by row ``writer[n]`` of ``new`` (…, W, …), kept if it is −1."""
-    if new.shape[writer.dim() - 1] == 0:
-        return old
-    trailing = [1] * (old.dim() - writer.dim())
-    index = writer.clamp_min(0).reshape(*writer.shape, *trailing)
-    taken = new.to(old.dtype).gather(writer.dim() - 1, index.expand_as(old))
-    return torch.where((writer >= 0).reshape(index.shape), taken, old)
+def made(slots: Tensor, strength: Tensor, mask: Tensor) -> Tensor:
+    """``slots`` (…, W), −1 where nothing was written that is present."""
+    return slots.masked_fill(~(mask & (strength > 0)), -1)
 
 
 def put_rows(old: Tensor, new: Tensor, slots: Tensor, mask: Tensor) -> Tensor:

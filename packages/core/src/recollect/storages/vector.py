@@ -9,9 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recollect.state import register_state
+from recollect.storages.arguments import blank, check_attention, check_positive
 from recollect.storages.attention import attention_weights, match, similarity
-from recollect.storages.base import Entries, Read, Storage, blank
+from recollect.storages.base import Storage
 from recollect.storages.reading import entries_reader
+from recollect.storages.results import Entries, Read
 from recollect.storages.scanning import presence_attention, ring_presence
 from recollect.storages.slots import put_rows, put_rows_, without_repeats
 
@@ -91,18 +93,14 @@ class VectorStorage(Storage[VectorState]):
         match_start: float = 0.5,
     ) -> None:
         super().__init__(key_size, value_size)
-        if slots < 1:
-            raise ValueError(f"slots must be at least 1, got {slots}")
+        check_positive(slots=slots)
+        check_attention(sharpness, match_start)
         if policy not in ("ring", "lru", "content"):
             raise ValueError(f'policy must be "ring", "lru" or "content", got {policy!r}')
         if similarity not in ("cosine", "dot"):
             raise ValueError(f'similarity must be "cosine" or "dot", got {similarity!r}')
-        if sharpness is not None and sharpness <= 0:
-            raise ValueError(f"sharpness must be positive, got {sharpness}")
         if top_k is not None and not 1 <= top_k <= slots:
             raise ValueError(f"top_k must be between 1 and slots ({slots}), got {top_k}")
-        if not 0 <= match_start < 0.999:
-            raise ValueError(f"match_start must be in [0, 0.999), got {match_start}")
         self.slots = slots
         self.policy = policy
         self.similarity = similarity
@@ -148,18 +146,26 @@ class VectorStorage(Storage[VectorState]):
     def _write(
         self, state: VectorState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> VectorState:
+        return self._place(state, key, value, strength, mask, inplace)[0]
+
+    def _place(
+        self, state: VectorState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
+    ) -> tuple[VectorState, Tensor]:
         if self.policy == "ring":
             number = state.clock.unsqueeze(-1) + mask.cumsum(-1) - 1  # (…, W), of the store's life
             last = mask & (number + self.slots > number[..., -1:])  # not overwritten by a later one of these
-            return self._put(state, (key, value, strength, number), number % self.slots, mask, last, inplace)
+            slots, rows = number % self.slots, (key, value, strength, number)
+            return put_entries(state, rows, slots, mask, last, inplace), slots
+        taken = [state.usage[..., :0]]
         for w in range(key.shape[-2]):
             now = slice(w, w + 1)
             rows = (key[..., now, :], value[..., now, :], strength[..., now], state.clock.unsqueeze(-1))
-            slot, now_mask = self._place(state, rows[0]), mask[..., now]
-            state = self._put(state, rows, slot, now_mask, now_mask, inplace)
-        return state
+            slot, now_mask = self._next(state, rows[0]), mask[..., now]
+            state = put_entries(state, rows, slot, now_mask, now_mask, inplace)
+            taken.append(slot)
+        return state, torch.cat(taken, -1)
 
-    def _place(self, state: VectorState, key: Tensor) -> Tensor:
+    def _next(self, state: VectorState, key: Tensor) -> Tensor:
         """Where one entry goes under ``lru`` and ``content``: ``(…, 1)``."""
         taken = state.presence > 0
         free_first = torch.where(taken, state.usage + 1, 0).argmin(-1, keepdim=True)
@@ -168,24 +174,6 @@ class VectorStorage(Storage[VectorState]):
         same = match(key.detach(), state.keys.detach(), self.match_start)[..., 0, :].masked_fill(~taken, 0)
         highest, best = same.max(-1, keepdim=True)
         return torch.where(highest >= 1, best, free_first)
-
-    def _put(
-        self,
-        state: VectorState,
-        rows: tuple[Tensor, ...],
-        slots: Tensor,
-        mask: Tensor,
-        last: Tensor,
-        inplace: bool,
-    ) -> VectorState:
-        """Keys, values, presence and usage of the ``last`` rows of W into their slots."""
-        kept = (state.keys, state.values, state.presence, state.usage)
-        put = put_rows_ if inplace else put_rows
-        keys, values, presence, usage = (
-            put(old, new, slots, last) for old, new in zip(kept, rows, strict=True)
-        )
-        clock = state.clock.add_(mask.sum(-1)) if inplace else state.clock + mask.sum(-1)
-        return VectorState(keys, values, presence, usage, clock)
 
     def _erase(
         self, state: VectorState, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool
@@ -286,3 +274,24 @@ class VectorStorage(Storage[VectorState]):
         """Sizes, policy and similarity, for ``repr``."""
         own = f"slots={self.slots}, policy={self.policy!r}, similarity={self.similarity!r}"
         return f"{super().extra_repr()}, {own}"
+
+
+def put_entries(
+    state: VectorState, rows: tuple[Tensor, ...], slots: Tensor, mask: Tensor, last: Tensor, inplace: bool
+) -> VectorState:
+    """Write W entries to slots that have been chosen for them.
+
+    Args:
+        state: What to write to.
+        rows: Keys ``(…, W, K)``, values ``(…, W, V)``, presence and usage ``(…, W)``.
+        slots: ``(…, W)`` int64.
+        mask: ``(…, W)`` bool, which of them count as written.
+        last: ``(…, W)`` bool, which of those stay: no later one takes the same slot.
+        inplace: Whether to write to the tensors of ``state`` themselves.
+    """
+    put = put_rows_ if inplace else put_rows
+    keys, values, presence, usage = (
+        put(old, new, slots, last) for old, new in zip(state[:4], rows, strict=True)
+    )
+    clock = state.clock.add_(mask.sum(-1)) if inplace else state.clock + mask.sum(-1)
+    return VectorState(keys, values, presence, usage, clock)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from recollect.memories.base import Memory
-from recollect.storages.base import Read, Storage
+from recollect.storages.base import Storage
+from recollect.storages.results import Read
 
 
 class Watched:

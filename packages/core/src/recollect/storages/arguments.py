@@ -1,0 +1,70 @@
+"""What is asked of the arguments of storages, and of their verbs."""
+
+import torch
+from torch import Tensor
+
+
+def check_positive(**numbers: int) -> None:
+    """Each number is at least 1.
+
+    Raises:
+        ValueError: If not, by the number's name.
+    """
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
+
+
+def check_attention(sharpness: float | None, match_start: float) -> None:
+    """A factor on the similarity is positive, where one is given, and a match can rise to 1.
+
+    Raises:
+        ValueError: If not.
+    """
+    if sharpness is not None and sharpness <= 0:
+        raise ValueError(f"sharpness must be positive, got {sharpness}")
+    if not 0 <= match_start < 0.999:
+        raise ValueError(f"match_start must be in [0, 0.999), got {match_start}")
+
+
+def check_buckets(buckets: int) -> None:
+    """Buckets of a hash table are numbered by whole bits.
+
+    Raises:
+        ValueError: If not.
+    """
+    if buckets.bit_count() != 1 or not 1 <= buckets <= 2**32:
+        raise ValueError(f"buckets must be a power of two up to 2**32, got {buckets}")
+
+
+def check_rows(tensor: Tensor, name: str, size: int, mask: Tensor | None) -> Tensor:
+    """Rows of width ``size`` have a mask that goes with them: ``mask``, or one that is true everywhere.
+
+    Raises:
+        ValueError: If not.
+    """
+    if tensor.dim() < 2 or tensor.shape[-1] != size:
+        raise ValueError(f"{name} must have shape (…, n, {size}), got {tuple(tensor.shape)}")
+    if mask is None:
+        return torch.ones(tensor.shape[:-1], dtype=torch.bool, device=tensor.device)
+    if mask.shape != tensor.shape[:-1] or mask.dtype != torch.bool:
+        raise ValueError(
+            f"mask must be bool of shape {tuple(tensor.shape[:-1])} to go with {name}, "
+            f"got {mask.dtype} of shape {tuple(mask.shape)}"
+        )
+    return mask
+
+
+def check_inplace(inplace: bool) -> None:
+    """Nothing is done in place while gradients are recorded.
+
+    Raises:
+        RuntimeError: If it is asked for.
+    """
+    if inplace and torch.is_grad_enabled():
+        raise RuntimeError("inplace=True reuses the given state: call it under torch.no_grad()")
+
+
+def blank(tensor: Tensor, mask: Tensor) -> Tensor:
+    """Zero where masked, whatever stands there."""
+    return tensor.masked_fill(~mask.reshape((*mask.shape, *[1] * (tensor.dim() - mask.dim()))), 0)
