@@ -28,9 +28,8 @@ REPORTED = {
 
 def sentences(size: int) -> list[str]:
     chance = random.Random(size)
-    return [
-        " ".join(chance.choices(["a", "dog", "cat", "man", "runs", "sits", "here", "red", "ball"], k=4)) for _ in range(size)
-    ]
+    words = ["a", "dog", "cat", "man", "runs", "sits", "here", "red", "ball"]
+    return [" ".join(chance.choices(words, k=4)) for _ in range(size)]
 
 
 def parallel_text(folder: Path, suffix: str) -> dict[str, Path]:
@@ -102,7 +101,7 @@ def test_the_babi_config_trains_on_babi(tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(("source", "target"), [("en", "de"), ("de", "en"), ("en", "fr"), ("fr", "de")])
+@pytest.mark.parametrize(("source", "target"), [("de", "en"), ("en", "fr")])
 def test_multi30k_goes_any_way(source: str, target: str, tmp_path: Path) -> None:
     ways = ["--data.source", source, "--data.target", target, "--trainer.default_root_dir", str(tmp_path)]
     main(["fit", "--config", "multi30k-recurrent", *ways, *FAST, *QUIET])

@@ -129,7 +129,7 @@ def test_a_memory_changes_nothing_before_training():
 
 
 def test_a_sentence_longer_than_the_slots_is_an_error():
-    with pytest.raises(ValueError, match="9 pieces and the memory 7 slots"):
+    with pytest.raises(ValueError, match="9 pieces, but the memory holds 7"):
         recurrent().encode(torch.full((1, 9), 5))
 
 

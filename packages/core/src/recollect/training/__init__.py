@@ -4,5 +4,17 @@ from recollect.training.data import DataModule, Split, data_folder, fetch
 from recollect.training.errors import DataError, UserError
 from recollect.training.pictures import ReadPicture
 from recollect.training.task import Task
+from recollect.training.trained import TrainedRun, load_run
 
-__all__ = ["DataError", "DataModule", "ReadPicture", "Split", "Task", "UserError", "data_folder", "fetch"]
+__all__ = [
+    "DataError",
+    "DataModule",
+    "ReadPicture",
+    "Split",
+    "Task",
+    "TrainedRun",
+    "UserError",
+    "data_folder",
+    "fetch",
+    "load_run",
+]

@@ -236,7 +236,7 @@ class RecollectCLI(LightningCLI):
         self.trainer.predict(**{**kwargs, "return_predictions": False})
         writer = next(part for part in self.callbacks if isinstance(part, PredictionWriter))
         if self.trainer.is_global_zero and writer.path is not None:
-            show_results(self.console, {}, {"predictions": str(writer.path)})
+            show_results(self.console, {}, [("predictions", str(writer.path))])
 
     def _required(self, measured: Sequence[Mapping[str, float]]) -> Sequence[Mapping[str, float]]:
         if not any(measured):
@@ -251,9 +251,11 @@ class RecollectCLI(LightningCLI):
             return
         found = {name: value for part in measured for name, value in part.items()}
         metrics = dict(sorted(found.items(), key=lambda entry: entry[0].startswith("memory/")))
+        notes = [*self.datamodule.notes, *self.model.notes]
         results = {
             "command": self.subcommand,
             "metrics": metrics,
+            "notes": notes,
             "seed": self._get(self.config, "seed_everything"),
             "device": describe_device(self.trainer),
             "seconds": round(training_seconds(self.callbacks) if seconds is None else seconds, 3),
@@ -263,10 +265,12 @@ class RecollectCLI(LightningCLI):
             "checkpoint": checkpoint,
             "config": self.resolved,
         }
-        lines = {"results": "not written (fast_dev_run)"}
-        if not self.dry:
+        lines = [("note", note) for note in notes]
+        if self.dry:
+            lines.append(("results", "not written (fast_dev_run)"))
+        else:
             write_results(self.folder / "results.json", results)
-            lines = {"run folder": str(self.folder)}
+            lines.append(("run folder", str(self.folder)))
             if any((self.folder / "pictures").glob("*.png")):
-                lines["pictures"] = str(self.folder / "pictures")
+                lines.append(("pictures", str(self.folder / "pictures")))
         show_results(self.console, metrics, lines)

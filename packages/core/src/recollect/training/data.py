@@ -75,6 +75,11 @@ class DataModule(LightningDataModule, ABC):
         order = self.shuffled(size, epoch) if split == "train" else list(range(size))
         return [order[start : start + self.batch_size] for start in range(0, size, self.batch_size)]
 
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the results has to know about the data; shown with them, none by default."""
+        return []
+
     # --- what callers use -----------------------------------------------------------------------------------
 
     @property

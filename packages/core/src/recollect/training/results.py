@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,13 @@ def write_results(path: Path, results: dict[str, Any]) -> None:
     os.replace(partial, path)
 
 
-def show_results(console: Console, metrics: dict[str, float], lines: dict[str, str]) -> None:
-    """A table of metrics, and below it where things are."""
+def show_results(console: Console, metrics: dict[str, float], lines: Sequence[tuple[str, str]]) -> None:
+    """A table of metrics, and below it notes, and where things are."""
     table = Table("metric", "value", header_style="bold")
     table.columns[1].justify = "right"
     for name, value in metrics.items():
         table.add_row(name, f"{value:.4g}")
     if metrics:
         console.print(table)
-    for name, line in lines.items():
+    for name, line in lines:
         console.print(f"{name:<12} {line}", soft_wrap=True, highlight=False, markup=False)

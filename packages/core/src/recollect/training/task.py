@@ -81,6 +81,11 @@ class Task(LightningModule, ABC):
         """What is logged at the end of an epoch, without the stage; ``values`` as the metrics gave them."""
         return values
 
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the results has to know about how they were measured; none by default."""
+        return []
+
     def pictures(self, batch: Any) -> list[ReadPicture]:
         """What the memory read for a few items of the batch, to be drawn; none by default."""
         return []
@@ -171,6 +176,18 @@ class Task(LightningModule, ABC):
         check_task(checkpoint, self)
         if "state_dict" in checkpoint:  # a sharded strategy has loaded the weights by itself
             check_fit(checkpoint["state_dict"], self.state_dict())
+
+    @classmethod
+    def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> Any:
+        """Not offered: a checkpoint alone does not say what the task was made of.
+
+        Raises:
+            NotImplementedError: Always; ``recollect.training.load_run`` takes a run folder instead.
+        """
+        raise NotImplementedError(
+            f"{cls.__name__}.load_from_checkpoint is not offered, for a checkpoint alone does not say what "
+            "the task was made of: use recollect.training.load_run(RUN_FOLDER), which gives task and data"
+        )
 
     # --- shared parts ---------------------------------------------------------------------------------------
 

@@ -103,12 +103,13 @@ class BabiData(QuestionData):
 
     @property
     def notes(self) -> list[str]:
-        """Whether task 3 is trained on other files than the published ones."""
+        """Also whether task 3 is trained on other files than the published ones."""
         if self.path is not None or not self._substitutes:
-            return []
+            return super().notes
         return [
+            *super().notes,
             "qa3: trained on the stories of the 1k training file and of the 10k validation file, "
-            "for want of the 10k training file."
+            "for want of the 10k training file.",
         ]
 
     def prepare_data(self) -> None:

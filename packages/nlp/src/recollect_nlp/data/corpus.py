@@ -23,7 +23,7 @@ def read_lines(path: Path) -> list[str]:
     else:
         content = _unpack(path) if path.suffix == ".gz" else path.read_bytes()
     if not content.strip():
-        raise DataError(f"{_name(path)} is empty")
+        raise DataError(f"{name_of(path)} is empty")
     lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if not lines[-1]:
         lines.pop()
@@ -64,9 +64,10 @@ def _decode(line: bytes, path: Path, number: int) -> str:
         return line.decode("utf-8").removesuffix("\r")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{_name(path)}, line {number}: not UTF-8 ({error.reason} at byte {error.start + 1})"
+            f"{name_of(path)}, line {number}: not UTF-8 ({error.reason} at byte {error.start + 1})"
         ) from error
 
 
-def _name(path: Path) -> str:
+def name_of(path: Path) -> str:
+    """What a message calls a file."""
     return "standard input" if path == STANDARD_INPUT else str(path)

@@ -21,6 +21,8 @@ SHA256 = {
     "val.en.gz": "14f7d25ddd868909a9213e361768460edcacdd6ab9d1e77b92560dc10c10dc28",
     "val.fr.gz": "ca3106f1a72390591d25f6c45cb4cd39dec4cd3f123e099748a3ce5256c160e9",
 }
+"""Of copies of these files taken from the dataset's repository, which publishes no checksums itself: they
+tell whether a file is the one that the results were measured on."""
 
 Language = Literal["en", "de", "fr"]
 

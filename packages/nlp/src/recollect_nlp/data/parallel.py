@@ -6,17 +6,22 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from recollect.training import DataModule, Split
 from recollect.training.errors import ArgumentError
-from recollect_nlp.data.corpus import read_lines, read_pairs
-from recollect_nlp.data.subwords import PAD, Subwords
+from recollect_nlp.data.corpus import name_of, read_lines, read_pairs
+from recollect_nlp.data.subwords import END, PAD, Subwords
 
 LENGTH_NOISE = 2.0
 """In pieces: how far lengths are blurred before sorting, so that batches differ between epochs."""
+
+
+LINES_NAMED = 5
+"""How many of the lines that are too long a warning names."""
 
 
 class ParallelItem(NamedTuple):
@@ -50,12 +55,21 @@ class ParallelDataset(Dataset[ParallelItem]):
     Args:
         pairs: Sentences and translations.
         subwords: How to spell them in pieces.
+        longest: How many pieces of a sentence are kept, the end piece among them; ``cut`` has the number and
+            the pieces of each sentence that had more. All by default.
     """
 
-    def __init__(self, pairs: Sequence[tuple[str, str]], subwords: Subwords) -> None:
-        self.items = [
-            ParallelItem(subwords.encode(a), subwords.encode(b) if b else [], a, b) for a, b in pairs
-        ]
+    def __init__(
+        self, pairs: Sequence[tuple[str, str]], subwords: Subwords, longest: int | None = None
+    ) -> None:
+        self.items: list[ParallelItem] = []
+        self.cut: list[tuple[int, int]] = []
+        for number, (a, b) in enumerate(pairs):
+            source, target = subwords.encode(a), subwords.encode(b) if b else []
+            if longest is not None and len(source) > longest:
+                self.cut.append((number, len(source)))
+                source = [*source[: longest - 1], END]
+            self.items.append(ParallelItem(source, target, a, b))
 
     def __len__(self) -> int:
         """Number of pairs."""
@@ -71,7 +85,8 @@ class ParallelData(DataModule):
 
     The subword vocabulary is learnt from the training files alone, jointly for both languages; it travels
     in the checkpoint. Batches hold sentences of about one length and ``batch_pieces`` pieces, padding
-    included.
+    included. A sentence with more pieces than the model's memory can hold is cut to its first ones, and a
+    warning names its file and line.
 
     Args:
         train_source: Sentences to learn from (``.gz`` is unpacked).
@@ -116,6 +131,7 @@ class ParallelData(DataModule):
         self.path = path
         self.vocabulary_size = vocabulary_size
         self.batch_pieces = batch_pieces
+        self.longest_source: int | None = None  # the task says how many pieces its model can read
         self._datasets: dict[str, ParallelDataset] = {}
         self._subwords: Subwords | None = None
 
@@ -153,7 +169,8 @@ class ParallelData(DataModule):
         if not self.has(split):
             return None
         if split not in self._datasets:
-            self._datasets[split] = ParallelDataset(self._pairs(split), self.subwords)
+            self._datasets[split] = ParallelDataset(self._pairs(split), self.subwords, self.longest_source)
+            self._warn_of_long_sentences(split)
         return self._datasets[split]
 
     def _pairs(self, split: Split) -> list[tuple[str, str]]:
@@ -162,6 +179,19 @@ class ParallelData(DataModule):
         if self.path is None:
             raise ArgumentError("--data.path is missing: the file to translate, or - for the standard input")
         return [(line, "") for line in read_lines(self.path)]
+
+    def _warn_of_long_sentences(self, split: Split) -> None:
+        dataset = self._datasets[split]
+        if dataset.cut:
+            path = name_of(cast(Path, self.path) if split == "predict" else self.files(split)[0])
+            named = ", ".join(f"line {i + 1} ({pieces} pieces)" for i, pieces in dataset.cut[:LINES_NAMED])
+            more = len(dataset.cut) - LINES_NAMED
+            rank_zero_warn(
+                f"{path}: {len(dataset.cut)} of {len(dataset)} sentences are longer than the memory can hold "
+                f"and are cut to their first {self.longest_source} pieces: {named}"
+                + (f" and {more} more" if more > 0 else "")
+                + ". Storage with more slots (storage.init_args.slots) reads them whole."
+            )
 
     def collate(self, items: list[ParallelItem]) -> ParallelBatch:
         """Pairs as padded tensors."""

@@ -45,8 +45,9 @@ class QuestionData(DataModule):
         val_path: The validation questions that go with ``path``; else stories of ``path`` are set aside.
         test_path: The test questions that go with ``path``; else stories of ``path`` are set aside.
         validation: Share of the training stories that is set aside wherever a split has no file of its own.
-        slots: Sentences that the memory can hold; of a longer story the most recent ones are kept, and a
-            warning counts the questions concerned. All by default.
+        slots: Sentences of a story to keep: of a longer one the most recent, and a warning counts the
+            questions concerned. As many as the memory holds by default, which is also the most; all of them
+            without a memory.
         focus: In each epoch draw the training questions by task, in proportion to the task's rate of errors
             in the epoch before (in training, 2 % at least), rather than each once; a resumed run begins
             evenly.
@@ -97,12 +98,13 @@ class QuestionData(DataModule):
     def built_in(self, split: AnsweredSplit) -> list[Question]:
         """The questions of a split of the dataset."""
 
+    # --- what callers use -----------------------------------------------------------------------------------
+
     @property
     def notes(self) -> list[str]:
-        """What a reader of the results has to know about the data; nothing by default."""
-        return []
-
-    # --- what callers use -----------------------------------------------------------------------------------
+        """How many of the questions that were measured are about stories that were cut."""
+        told = [_shortened(self._datasets[s], s, self.slots) for s in ("val", "test") if s in self._datasets]
+        return [note for note in told if note]
 
     @property
     def tasks(self) -> list[str]:
@@ -206,11 +208,17 @@ class QuestionData(DataModule):
 
 
 def _warn_of_short_memory(dataset: QuestionDataset, split: Split, slots: int | None) -> None:
-    if dataset.shortened:
-        rank_zero_warn(
-            f"{dataset.shortened} of {len(dataset)} {split} questions are about stories of more than {slots} "
-            f"sentences: only the last {slots} of those are kept (data.slots)."
-        )
+    if told := _shortened(dataset, split, slots):
+        rank_zero_warn(told)
+
+
+def _shortened(dataset: QuestionDataset, split: str, slots: int | None) -> str:
+    if not dataset.shortened:
+        return ""
+    return (
+        f"{dataset.shortened} of {len(dataset)} {split} questions are about stories of more than {slots} "
+        f"sentences: only the last {slots} of those are kept (data.slots)."
+    )
 
 
 def _warn_of_unknown_words(questions: Sequence[Question], vocabulary: Vocabulary) -> None:

@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from recollect import Seq2SeqMemory, Seq2SeqState
 from recollect.state import register_state
 from recollect_nlp.data.subwords import PAD
+from recollect_nlp.models.capacity import capacity
 from recollect_nlp.models.translator import Translator
 
 
@@ -83,11 +84,16 @@ class RecurrentTranslator(Translator[RecurrentState]):
         embedded: Tensor = self.dropout(self.embedding(pieces) * math.sqrt(self.model_size))
         return embedded
 
+    @property
+    def longest_source(self) -> int | None:
+        """As many as the memory holds; any number without one."""
+        return None if self.memory is None else capacity(self.memory)
+
     def encode(self, source: Tensor) -> RecurrentState:
         """The decoder's first state, with the encoder's states in its memory.
 
         Raises:
-            ValueError: If a sentence has more pieces than the memory's storage has slots.
+            ValueError: If a sentence has more pieces than the memory's storage holds.
         """
         mask = source != PAD
         packed = pack_padded_sequence(
@@ -98,10 +104,10 @@ class RecurrentTranslator(Translator[RecurrentState]):
         hidden = self.summary(last[-2:].transpose(0, 1).flatten(1)).tanh()
         if self.memory is None:
             return RecurrentState((hidden,))
-        slots = getattr(self.memory.storage, "slots", None)
-        if slots is not None and source.shape[1] > slots:
+        if self.longest_source is not None and source.shape[1] > self.longest_source:
             raise ValueError(
-                f"a sentence has {source.shape[1]} pieces and the memory {slots} slots: give its storage more"
+                f"a sentence has {source.shape[1]} pieces, but the memory holds {self.longest_source}: "
+                "give its storage more slots"
             )
         padded, _ = pad_packed_sequence(states, batch_first=True, total_length=source.shape[1])
         state = self.memory.initial_state(len(source), device=source.device, dtype=padded.dtype)

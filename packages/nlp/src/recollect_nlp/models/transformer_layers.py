@@ -66,9 +66,8 @@ class FeedForward(nn.Sequential):
         super().__init__(nn.Linear(model_size, hidden_size), nn.ReLU(), nn.Linear(hidden_size, model_size))
 
 
-@final
-class EncoderLayer(nn.Module):
-    """x + Attention(norm x), then x + FeedForward(norm x).
+class Layer(nn.Module):
+    """The parts of a layer: attention and a feed-forward part, each with a norm before it.
 
     Args:
         model_size: Width D.
@@ -77,13 +76,26 @@ class EncoderLayer(nn.Module):
         dropout: Of what each part adds.
     """
 
+    source_attention: Attention
+    source_norm: nn.LayerNorm
+    reads_source = False
+    """Whether it also attends to an encoded source."""
+
     def __init__(self, model_size: int, hidden_size: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.attention = Attention(model_size, heads)
-        self.feed_forward = FeedForward(model_size, hidden_size)
         self.attention_norm = nn.LayerNorm(model_size)
+        if self.reads_source:
+            self.source_attention = Attention(model_size, heads)
+            self.source_norm = nn.LayerNorm(model_size)
+        self.feed_forward: nn.Module = FeedForward(model_size, hidden_size)
         self.feed_forward_norm = nn.LayerNorm(model_size)
         self.dropout = nn.Dropout(dropout)
+
+
+@final
+class EncoderLayer(Layer):
+    """x + Attention(norm x), then x + FeedForward(norm x)."""
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """``x`` ``(B, S, D)``; ``bias`` ``(B, 1, 1, S)`` is −∞ at padding."""
@@ -109,25 +121,10 @@ class Past(NamedTuple):
 
 
 @final
-class DecoderLayer(nn.Module):
-    """x + Attention(norm x, past), x + Attention(norm x, source), x + FeedForward(norm x).
+class DecoderLayer(Layer):
+    """x + Attention(norm x, past), x + Attention(norm x, source), x + FeedForward(norm x)."""
 
-    Args:
-        model_size: Width D.
-        hidden_size: Width of the feed-forward part.
-        heads: Number of heads.
-        dropout: Of what each part adds.
-    """
-
-    def __init__(self, model_size: int, hidden_size: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.attention = Attention(model_size, heads)
-        self.source_attention = Attention(model_size, heads)
-        self.feed_forward: FeedForward | Integration = FeedForward(model_size, hidden_size)
-        self.attention_norm = nn.LayerNorm(model_size)
-        self.source_norm = nn.LayerNorm(model_size)
-        self.feed_forward_norm = nn.LayerNorm(model_size)
-        self.dropout = nn.Dropout(dropout)
+    reads_source = True
 
     def carry(self, memory: Memory, join: Join) -> None:
         """Give the feed-forward part a memory; at first the layer does what it did before."""

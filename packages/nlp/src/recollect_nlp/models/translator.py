@@ -27,6 +27,11 @@ class Translator(nn.Module, ABC, Generic[S]):
             raise ValueError(f"vocabulary_size must be at least 1, got {vocabulary_size}")
         self.vocabulary_size = vocabulary_size
 
+    @property
+    def longest_source(self) -> int | None:
+        """How many pieces of a source sentence it can read; ``None`` is any number."""
+        return None
+
     @abstractmethod
     def encode(self, source: Tensor) -> S:
         """Read sentences ``(B, S)`` int64, padded; the state before the first target piece."""

@@ -1,6 +1,6 @@
 """The task of answering questions about stories."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, cast, final
 
 import torch
@@ -10,12 +10,15 @@ from torch import Tensor, nn
 from torch.optim import Adam
 from torchmetrics import MetricCollection
 
-from recollect import Memory, Read
-from recollect.training import DataModule, ReadPicture, Task
+from recollect import Memory, Read, Storage
+from recollect.training import DataModule, ReadPicture, Split, Task
+from recollect.training.errors import ArgumentError
+from recollect.training.watching import watch
 from recollect_nlp.data.question_data import QuestionData
 from recollect_nlp.data.questions import QuestionBatch
 from recollect_nlp.data.vocabulary import NO_ANSWER
 from recollect_nlp.metrics import ErrorPerTask
+from recollect_nlp.models.capacity import capacity
 from recollect_nlp.models.question_answering import MemoryReader, RecurrentReader
 
 PICTURES = 6
@@ -53,7 +56,10 @@ class QuestionAnswering(Task):
     def build_model(self, data: DataModule) -> nn.Module:
         """A reader for the words and answers of the training data."""
         data = _questions(data)
-        self._practised = ErrorPerTask(data.tasks).to(self.device)
+        if self.memory is not None:
+            fit_slots(data, self.memory)
+        if data.focus:
+            self._practised = ErrorPerTask(data.tasks).to(self.device)
         words, answers = len(data.vocabulary), len(data.answers)
         if self.memory is None:
             return RecurrentReader(words, answers, self.size, self.dropout)
@@ -86,9 +92,12 @@ class QuestionAnswering(Task):
         return F.cross_entropy(scores[known], batch.answer[known]) if known.any() else scores.sum() * 0
 
     def predict(self, batch: QuestionBatch) -> list[dict[str, Any]]:
-        """The answer, its probability, and the sentences that were read, each with its weight by hop."""
+        """The answer, its probability, and the sentences that were read, each with its weight by hop.
+
+        ``read`` is null without a memory, and where the memory did not keep the sentences apart.
+        """
         data = self._data
-        probabilities, reads = self._answer(batch)
+        probabilities, read = self._answer(batch)
         chances, classes = probabilities.max(-1)
         rows = []
         for b, index in enumerate(batch.index.tolist()):
@@ -100,7 +109,7 @@ class QuestionAnswering(Task):
                     "question": question.question,
                     "answer": data.answers[int(classes[b])],
                     "probability": round(float(chances[b]), 4),
-                    "read": _read(read_weights(reads, b, len(question.story)), question.story),
+                    "read": _read_rows(read[b], question.story),
                 }
             )
         return rows
@@ -110,28 +119,38 @@ class QuestionAnswering(Task):
         if self.memory is None:
             return []
         batch = first_questions(batch, PICTURES)
-        probabilities, reads = self._answer(batch)
+        split: Split = "test" if self.trainer.testing else "val"
+        probabilities, read = self._answer(batch)
         pictures = []
         for b, index in enumerate(batch.index.tolist()):
-            question = self._data.question("test", index)
+            question, weights = self._data.question(split, index), read[b]
+            if weights is None:
+                continue
             answer = self._data.answers[int(probabilities[b].argmax())]
             chance = float(probabilities[b].max())
             pictures.append(
                 ReadPicture(
                     title=f"{question.question}  {answer} ({chance:.0%}); true: {question.answer}",
-                    weights=read_weights(reads, b, len(question.story)),
-                    rows=[f"hop {k + 1}" for k in range(len(reads))],
+                    weights=weights,
+                    rows=[f"hop {k + 1}" for k in range(len(weights))],
                     columns=question.story,
                     highlighted=question.supporting,
                 )
             )
         return pictures
 
-    def _answer(self, batch: QuestionBatch) -> tuple[Tensor, list[Read]]:
+    def _answer(self, batch: QuestionBatch) -> tuple[Tensor, list[Tensor | None]]:
+        """Probabilities of the answers, and what was read of each story, where that can be told."""
         if self.memory is None:
-            return self.model(batch).softmax(-1), []
-        with self.memory.tracing() as reads:
-            return self.model(batch).softmax(-1), reads
+            return self.model(batch).softmax(-1), [None] * len(batch.index)
+        with self.memory.tracing() as reads, watch(self.memory) as watched:
+            probabilities = self.model(batch).softmax(-1)
+        told = batch.story_mask.sum(1)
+        if any(read.weights is None for read in reads):
+            return probabilities, [None] * len(told)
+        apart = kept_apart(watched.states.values(), told).tolist()
+        sizes = enumerate(told.tolist())
+        return probabilities, [read_weights(reads, b, size) if apart[b] else None for b, size in sizes]
 
     @property
     def _data(self) -> QuestionData:
@@ -144,8 +163,29 @@ def _questions(data: DataModule) -> QuestionData:
     return data
 
 
-def _read(weights: Tensor, story: Sequence[str]) -> list[dict[str, Any]]:
+def fit_slots(data: QuestionData, memory: Memory) -> None:
+    """Let ``data`` keep no more sentences of a story than the memory holds.
+
+    Raises:
+        ArgumentError: If ``data.slots`` asks for more.
+    """
+    holds = capacity(memory)
+    if holds is None:
+        return
+    if data.slots is None:
+        data.slots = holds
+    if data.slots > holds:
+        raise ArgumentError(
+            f"--data.slots {data.slots} is more than the memory holds: {type(memory.storage).__name__} has "
+            f"room for {holds} sentences. Set --data.slots to {holds} at most, or "
+            f"--model.memory.init_args.storage.init_args.slots to {data.slots}"
+        )
+
+
+def _read_rows(weights: Tensor | None, story: Sequence[str]) -> list[dict[str, Any]] | None:
     """The sentences with the weight that each hop gave them."""
+    if weights is None:
+        return None
     by_sentence = weights.T.tolist()
     return [
         {"sentence": sentence, "weights": [round(weight, 4) for weight in by_hop]}
@@ -161,10 +201,23 @@ def first_questions(batch: QuestionBatch, count: int) -> QuestionBatch:
     return batch._replace(**kept)
 
 
+def kept_apart(states: Iterable[tuple[Storage, Any]], told: Tensor) -> Tensor:
+    """Whether as many entries are there as sentences were written, ``told`` ``(B,)``: ``(B,)`` bool.
+
+    Not so where a storage has merged sentences, or dropped some: which entry is which is then not known.
+    """
+    apart = torch.ones_like(told, dtype=torch.bool)
+    for storage, state in states:
+        filled = storage.entries(state).filled > 0
+        count = filled.sum(-1).reshape(len(told), -1)
+        apart &= (count == told.unsqueeze(1)).all(1)
+    return apart
+
+
 def read_weights(reads: Sequence[Read], item: int, sentences: int) -> Tensor:
     """How much each read looked at each sentence of one story, the mean over heads: ``(reads, sentences)``.
 
-    A storage that names the entries it looked at has them in the order in which they were written.
+    Each sentence has an entry of its own (see ``kept_apart``), and these stand in the order of the sentences.
     """
     rows = []
     for read in reads:

@@ -7,7 +7,6 @@ from typing import Any, Literal, cast, final
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities import rank_zero_info
 from sacrebleu import BLEU, CHRF
 from sacremoses import MosesTokenizer  # type: ignore[import-untyped]
 from torch import Tensor
@@ -73,6 +72,7 @@ class Translation(Task):
         self.label_smoothing = label_smoothing
         self.beam = beam
         self.length_penalty = length_penalty
+        self._signatures: list[str] = []
 
     @property
     def data(self) -> ParallelData:
@@ -87,7 +87,9 @@ class Translation(Task):
         """
         if not isinstance(data, ParallelData):
             raise TypeError(f"Translation needs parallel text (ParallelData), got {type(data).__name__}")
-        return self.translator(len(data.subwords))
+        model = self.translator(len(data.subwords))
+        data.longest_source = model.longest_source
+        return model
 
     def build_metrics(self, data: DataModule) -> MetricCollection:
         """BLEU with both signatures, and chrF."""
@@ -129,28 +131,35 @@ class Translation(Task):
         return int((batch.target != PAD).sum())
 
     def summarize(self, stage: Literal["val", "test"], values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """As measured; after a test the signatures of the scores are printed."""
-        if stage == "test":
-            for name, metric in cast(MetricCollection, self.metrics["test"]).items():
-                rank_zero_info(f"test/{name}: {cast(CorpusMetric, metric).signature()}")
+        """As measured; the signatures of the scores are kept for ``notes``."""
+        measured = cast(MetricCollection, self.metrics[stage]).items()
+        self._signatures = [
+            f"{stage}/{name}: {cast(CorpusMetric, metric).signature()}" for name, metric in measured
+        ]
         return values
+
+    @property
+    def notes(self) -> list[str]:
+        """How the scores that were measured last were made, in sacrebleu's signatures."""
+        return self._signatures
 
     def predict(self, batch: ParallelBatch) -> list[dict[str, Any]]:
         """For each sentence: translation, probability, score, and for each piece what was read of the source.
 
-        ``unknown`` lists the parts of the source that the vocabulary cannot spell; a blank line stays
-        blank.
+        ``unknown`` lists the parts of the source that the vocabulary cannot spell, ``cut`` is how many of its
+        pieces were left out because the memory cannot hold them; a blank line stays blank.
         """
         found, subwords = self._translate(batch.source, self.beam), self.data.subwords
         reads = self._alignment(batch.source, found)
         rows = []
         for i, (source, translation) in enumerate(zip(batch.source_text, self._texts(found), strict=True)):
-            pieces = subwords.pieces(source)
+            ids = batch.source[i][batch.source[i] != PAD].tolist()
+            pieces = self._source_pieces(source, len(ids))
             row: dict[str, Any] = {"source": source, "translation": translation if source.strip() else ""}
             row["probability"] = math.exp(float(found.log_probability[i]))
             row["score"] = float(found.score[i])
-            ids = batch.source[i].tolist()
-            row["unknown"] = [name for name, piece in zip(pieces, ids, strict=False) if piece == UNKNOWN]
+            row["unknown"] = [name for name, piece in zip(pieces, ids, strict=True) if piece == UNKNOWN]
+            row["cut"] = len(subwords.encode(source)) - len(ids)
             row["read"] = None if reads is None else self._read_row(found.pieces[i], pieces, reads[i])
             rows.append(row)
         return rows
@@ -165,7 +174,7 @@ class Translation(Task):
             return []
         pictures = []
         for i in range(few):
-            columns = subwords.pieces(batch.source_text[i])
+            columns = self._source_pieces(batch.source_text[i], int((source[i] != PAD).sum()))
             told = until_end(found.pieces[i])
             title = f"{batch.source_text[i]} → {subwords.decode(told)}"
             weights = reads[i, : len(told), : len(columns)]
@@ -176,6 +185,11 @@ class Translation(Task):
 
     def _translate(self, source: Tensor, beam: int) -> Found:
         return beam_search(self.model, source, beam, self.length_penalty)
+
+    def _source_pieces(self, source: str, length: int) -> list[str]:
+        """The pieces that were read: the first ones of the sentence, and its end."""
+        pieces = self.data.subwords.pieces(source)
+        return [*pieces[: length - 1], pieces[-1]]
 
     def _texts(self, found: Found) -> list[str]:
         return [self.data.subwords.decode(pieces) for pieces in found.pieces.tolist()]

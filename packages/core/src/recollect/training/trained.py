@@ -1,0 +1,90 @@
+"""A trained run in Python: its task with the weights of a checkpoint, and its data."""
+
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast
+
+import yaml
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser
+
+from recollect.training.checkpoints import check_task, load
+from recollect.training.data import DataModule
+from recollect.training.errors import CheckpointError
+from recollect.training.runs import best_checkpoint, last_checkpoint
+from recollect.training.task import Task
+
+
+class TrainedRun(NamedTuple):
+    """What a run left.
+
+    Attributes:
+        task: In evaluation mode, on the CPU; ``task.model`` is the network, ``task.predict(batch)`` gives
+            rows.
+        data: With the vocabularies and statistics of the checkpoint.
+    """
+
+    task: Task
+    data: DataModule
+
+
+def load_run(
+    folder: str | Path, checkpoint: Literal["best", "last"] | Path = "best", **data: Any
+) -> TrainedRun:
+    """The trained task and the data of a run folder, made from its ``config.yaml``.
+
+    Args:
+        folder: The run folder, ``runs/<config>/<time>``.
+        checkpoint: Which of its checkpoints, or a file. Where no ``ModelCheckpoint`` has chosen a best one,
+            the last is taken.
+        data: Arguments of the data module to replace, ``path="my.txt"`` for instance.
+
+    Raises:
+        CheckpointError: If there is no run or no checkpoint, or it does not fit the config.
+
+    A trained run answers in a few lines::
+
+        task, data = load_run("runs/stories/2026-01-31_12-00-00", path="my.txt")
+        with torch.no_grad():
+            rows = [row for batch in data.predict_dataloader() for row in task.predict(batch)]
+    """
+    folder = Path(folder)
+    if not (folder / "config.yaml").is_file():
+        raise CheckpointError(f"{folder} is no run folder: it has no config.yaml")
+    settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    settings["data"].setdefault("init_args", {}).update(data)
+    parser = LightningArgumentParser(exit_on_error=False)
+    parser.add_lightning_class_args(Task, "model", subclass_mode=True)
+    parser.add_lightning_class_args(DataModule, "data", subclass_mode=True)
+    parts = parser.instantiate_classes(
+        parser.parse_object({part: settings[part] for part in ("model", "data")})
+    )
+    return restore(parts.model, parts.data, _chosen(folder, checkpoint))
+
+
+def restore(task: Task, data: DataModule, path: Path) -> TrainedRun:
+    """Give a task and its data what the checkpoint ``path`` holds.
+
+    Raises:
+        CheckpointError: If it is of another task or data, or does not fit.
+    """
+    saved = load(path)
+    check_task(saved, task, data, path)
+    data.load_state_dict(saved[type(data).__qualname__])
+    trainer = Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
+    cast(Any, trainer).datamodule = data
+    data.trainer = task.trainer = trainer
+    task.configure_model()
+    task.on_load_checkpoint(saved)
+    task.load_state_dict(saved["state_dict"])
+    return TrainedRun(task.eval(), data)
+
+
+def _chosen(folder: Path, checkpoint: str | Path) -> Path:
+    if checkpoint == "last":
+        return last_checkpoint(folder)
+    if checkpoint != "best":
+        return Path(checkpoint)
+    try:
+        return best_checkpoint(folder)
+    except CheckpointError:
+        return last_checkpoint(folder)
