@@ -2,13 +2,14 @@
 
 from recollect.training.data import DataModule, Split, data_folder, fetch
 from recollect.training.errors import DataError, UserError
-from recollect.training.pictures import ReadPicture
+from recollect.training.pictures import Picture, ReadPicture
 from recollect.training.task import Task
 from recollect.training.trained import TrainedRun, load_run
 
 __all__ = [
     "DataError",
     "DataModule",
+    "Picture",
     "ReadPicture",
     "Split",
     "Task",

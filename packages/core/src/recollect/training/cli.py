@@ -132,7 +132,7 @@ class RecollectCLI(LightningCLI):
                 "--output",
                 type=str | None,
                 default=None,
-                help="Where predictions go, or - for standard output; <run>/predictions.jsonl by default.",
+                help="Where predictions go (.jsonl, .csv), or - for standard output; the run folder by default.",
             )
         return parser
 

@@ -1,8 +1,8 @@
-"""Pictures of what a memory read, drawn with matplotlib's object interface (no global state, no display)."""
+"""Pictures that a run leaves, drawn with matplotlib's object interface (no global state, no display)."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -12,6 +12,14 @@ from torch import Tensor
 
 LABEL_LENGTH = 48
 """Characters of a label that are shown."""
+
+
+class Picture(Protocol):
+    """Anything that can be drawn: what ``Task.pictures`` gives."""
+
+    def draw(self) -> Figure:
+        """The figure."""
+        ...
 
 
 class ReadPicture(NamedTuple):
@@ -30,6 +38,10 @@ class ReadPicture(NamedTuple):
     rows: Sequence[str]
     columns: Sequence[str]
     highlighted: Sequence[int] = ()
+
+    def draw(self) -> Figure:
+        """See ``draw``."""
+        return draw(self)
 
 
 def draw(picture: ReadPicture) -> Figure:

@@ -1,20 +1,20 @@
 """The base of every task: what is trained, measured and predicted, by template hooks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, cast, final
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import SGD, AdamW
 from torchmetrics import MeanMetric, MetricCollection
 
 from recollect.training.checkpoints import check_fit, check_task, sign
 from recollect.training.data import DataModule
 from recollect.training.errors import NonFiniteError
-from recollect.training.pictures import ReadPicture
+from recollect.training.pictures import Picture
 from recollect.training.sharding import shard_module
 
 Stage = Literal["val", "test"]
@@ -39,6 +39,9 @@ class Task(LightningModule, ABC):
 
     model_methods: tuple[str, ...] = ()
     """Methods of the model, besides ``forward``, that the task calls: sharded training must know them."""
+
+    prediction_file: str = "predictions.jsonl"
+    """What ``predict`` writes in the run folder unless ``--output`` says otherwise: ``.jsonl`` or ``.csv``."""
 
     def __init__(
         self,
@@ -86,8 +89,8 @@ class Task(LightningModule, ABC):
         """What a reader of the results has to know about how they were measured; none by default."""
         return []
 
-    def pictures(self, batch: Any) -> list[ReadPicture]:
-        """What the memory read for a few items of the batch, to be drawn; none by default."""
+    def pictures(self, batch: Any) -> Sequence[Picture]:
+        """A few items of the batch, to be drawn: what the memory read, what came of it; none by default."""
         return []
 
     def items(self, batch: Any) -> int:
@@ -157,8 +160,11 @@ class Task(LightningModule, ABC):
         self._summarize("test")
 
     def configure_optimizers(self) -> Any:
-        """The optimiser and its schedule, as the config makes them."""
-        optimizer = self.optimizer(self.parameter_groups())
+        """The optimiser and its schedule, as the config makes them; a model may have nothing to learn."""
+        groups = list(self.parameter_groups())
+        if not groups:
+            return SGD([torch.zeros(())], lr=0.0)
+        optimizer = self.optimizer(groups)
         if self.scheduler is None:
             return optimizer
         scheduler = self.scheduler(optimizer)
@@ -166,6 +172,11 @@ class Task(LightningModule, ABC):
         if isinstance(scheduler, ReduceLROnPlateau):
             plan["monitor"] = scheduler.monitor
         return {"optimizer": optimizer, "lr_scheduler": plan}
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Descend, unless nothing can: a baseline without parameters runs as everything else does."""
+        if loss.requires_grad or any(parameter.requires_grad for parameter in self.parameters()):
+            loss.backward(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say whose checkpoint it is."""

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from matplotlib.figure import Figure
 from torch import nn
 
-from recollect.training.pictures import draw, pixels, save
+from recollect.training.pictures import pixels, save
 from recollect.training.task import Task
 from recollect.training.watching import Watched, watch
 
@@ -132,7 +132,7 @@ class MemoryMonitor(Callback):
         if not trainer.is_global_zero:
             return
         for number, picture in enumerate(pictures, 1):
-            figure = draw(picture)
+            figure = picture.draw()
             if dry:
                 continue
             path = Path(trainer.default_root_dir) / "pictures" / f"{name}-{number}.png"

@@ -1,5 +1,7 @@
-"""Predictions as JSON lines, written as they come."""
+"""Predictions as JSON lines or CSV, written as they come."""
 
+import csv
+import io
 import json
 import os
 import sys
@@ -8,29 +10,40 @@ from typing import Any, TextIO
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from recollect.training.task import Task
+
 
 class PredictionWriter(Callback):
-    """Writes each row of ``Task.predict`` as one line of JSON, in the order of the data.
+    """Writes each row of ``Task.predict`` as one line, in the order of the data: JSON, or CSV for ``.csv``.
 
-    A file appears under its name once it is whole. With several processes each writes a part, and the parts
-    are put together, batch by batch, at the end.
+    In a CSV file the names in the first row are the header, and the rows after it must have the same.
+    Standard output gets what the task's own file would. A file appears under its name once it is whole. With
+    several processes each writes a part, and the parts are put together, batch by batch, at the end.
 
     Args:
-        output: A file, or ``"-"`` for standard output; ``predictions.jsonl`` in the run folder by default.
+        output: A file, or ``"-"`` for standard output; ``Task.prediction_file`` in the run folder by default.
+
+    Raises:
+        ValueError: If a row does not go with the header of a CSV file.
     """
 
     def __init__(self, output: str | Path | None = None) -> None:
         self.output = output
         self.path: Path | None = None
         self._file: TextIO | None = None
+        self._table = False
+        self._header: list[str] | None = None
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the file."""
+        own = pl_module.prediction_file if isinstance(pl_module, Task) else Task.prediction_file
+        named = own if self.output in (None, "-") else str(self.output)
+        self._table, self._header = named.endswith(".csv"), None
         if self.output == "-" and trainer.world_size == 1:
             self._file = sys.stdout
             return
         folder = Path(trainer.strategy.broadcast(str(trainer.default_root_dir)))
-        self.path = folder / "predictions.jsonl" if self.output in (None, "-") else Path(str(self.output))
+        self.path = folder / own if self.output in (None, "-") else Path(named)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self._part(trainer.global_rank).open("w", encoding="utf-8")
 
@@ -46,7 +59,10 @@ class PredictionWriter(Callback):
         """Write the rows of one batch."""
         assert self._file is not None
         # With several processes a batch is one line of its part, so that they can be dealt back into order.
-        rows = [json.dumps(row, ensure_ascii=False) for row in outputs]
+        head = trainer.global_rank == 0 and self._header is None
+        rows = [self._line(row) for row in outputs]
+        if head and self._header is not None:
+            rows.insert(0, _cells(self._header))
         lines = [json.dumps(rows)] if trainer.world_size > 1 else rows
         self._file.writelines(f"{line}\n" for line in lines)
         self._file.flush()
@@ -71,6 +87,17 @@ class PredictionWriter(Callback):
             self._file.close()
             self._part(trainer.global_rank).unlink(missing_ok=True)
 
+    def _line(self, row: dict[str, Any]) -> str:
+        if not self._table:
+            return json.dumps(row, ensure_ascii=False)
+        if self._header is None:
+            self._header = list(row)
+        if list(row) != self._header:
+            raise ValueError(
+                f"a row of {', '.join(row)} does not go under the header {', '.join(self._header)}"
+            )
+        return _cells(list(row.values()))
+
     def _part(self, rank: int) -> Path:
         assert self.path is not None
         return self.path.with_name(f".{self.path.name}.{rank}.partial")
@@ -92,3 +119,9 @@ class PredictionWriter(Callback):
             whole.unlink()
         else:
             os.replace(whole, self.path)
+
+
+def _cells(values: list[Any]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(values)
+    return line.getvalue()
