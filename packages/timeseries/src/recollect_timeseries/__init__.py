@@ -1,0 +1,1 @@
+"""Forecasting with a memory of past patterns."""

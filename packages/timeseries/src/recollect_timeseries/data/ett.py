@@ -1,0 +1,71 @@
+"""Electricity transformer temperature: ETTh1, ETTh2, ETTm1, ETTm2."""
+
+from typing import Literal, final
+
+from recollect.training import data_folder, fetch
+from recollect_timeseries.data.benchmark import read_rows
+from recollect_timeseries.data.forecasting import Borders, ForecastingData
+from recollect_timeseries.data.series import Series
+
+URL = "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/main/ETT-small"
+
+SHA256: dict[str, str | None] = {
+    "ETTh1": "f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066",
+    "ETTh2": "a3dc2c597b9218c7ce1cd55eb77b283fd459a1d09d753063f944967dd6b9218b",
+    "ETTm1": "6ce1759b1a18e3328421d5d75fadcb316c449fcd7cec32820c8dafda71986c9e",
+    "ETTm2": None,  # not published and not at hand; the number of rows is checked instead
+}
+
+STEPS_PER_HOUR = {"ETTh1": 1, "ETTh2": 1, "ETTm1": 4, "ETTm2": 4}
+HOURS = 17_420
+"""Length of each series."""
+
+MONTH = 30 * 24
+"""Hours in a month, as the literature counts them."""
+
+
+@final
+class EttData(ForecastingData):
+    """Seven variables of an electricity transformer (Zhou et al. 2021, Informer, arXiv:2012.07436).
+
+    12 months for training, 4 for validation and 4 for the test, each of 30 days; what follows is unused.
+
+    Args:
+        lookback: As in ``ForecastingData``.
+        horizon: As in ``ForecastingData``.
+        batch_size: As in ``ForecastingData``.
+        num_workers: As in ``ForecastingData``.
+        seed: As in ``ForecastingData``.
+        forecast: As in ``ForecastingData``.
+        series: Which transformer, and hourly (h) or every 15 minutes (m).
+    """
+
+    def __init__(
+        self,
+        lookback: int = 336,
+        horizon: int = 96,
+        batch_size: int = 256,
+        num_workers: int = 0,
+        seed: int = 0,
+        *,
+        forecast: Literal["end", "test"] = "end",
+        series: Literal["ETTh1", "ETTh2", "ETTm1", "ETTm2"] = "ETTh1",
+    ) -> None:
+        super().__init__(lookback, horizon, batch_size, num_workers, seed, forecast=forecast)
+        if series not in SHA256:
+            raise ValueError(f"series must be one of {', '.join(SHA256)}, got {series!r}")
+        self.which = series
+
+    def prepare_data(self) -> None:
+        """Download what is missing."""
+        fetch(f"{URL}/{self.which}.csv", SHA256[self.which], data_folder("ett"))
+
+    def read(self) -> Series:
+        """The file, its rows counted."""
+        path = fetch(f"{URL}/{self.which}.csv", SHA256[self.which], data_folder("ett"))
+        return read_rows(path, HOURS * STEPS_PER_HOUR[self.which], 7)
+
+    def borders(self, series: Series) -> Borders:
+        """12, 16 and 20 months."""
+        month = MONTH * STEPS_PER_HOUR[self.which]
+        return Borders(12 * month, 16 * month, 20 * month)

@@ -1,0 +1,197 @@
+"""The base of every forecasting dataset: splits in order of time, scaling, windows."""
+
+from abc import abstractmethod
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, cast
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from recollect.training import DataError, DataModule, Split
+from recollect_timeseries.data.calendar import Calendar
+from recollect_timeseries.data.series import Series
+from recollect_timeseries.data.windows import WindowBatch, WindowDataset
+
+
+class Borders(NamedTuple):
+    """Where validation and test begin, and where the test ends: the first step of each."""
+
+    val: int
+    test: int
+    end: int
+
+
+class ForecastingData(DataModule):
+    """Windows of a series, split in order of time and scaled by what the training split looks like.
+
+    Every window of L + H steps that lies within the training split is an item of it. The windows of the other
+    splits are those whose H steps to be forecast lie within the split; their L steps may reach into the split
+    before, as is usual. Every one of them counts, the last, shorter batch included. Columns are scaled to
+    mean 0 and variance 1 over the training split.
+
+    Args:
+        lookback: Number L of steps looked back on.
+        horizon: Number H of steps forecast.
+        batch_size: Windows in a batch.
+        num_workers: Processes that load; 0 loads in the training process.
+        seed: Of the shuffling.
+        forecast: What ``predict`` forecasts: the steps after the ``"end"`` of the series, or all of its
+            ``"test"`` split, one horizon after the other.
+
+    Raises:
+        ValueError: If a number is not positive.
+    """
+
+    def __init__(
+        self,
+        lookback: int,
+        horizon: int,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        seed: int = 0,
+        *,
+        forecast: Literal["end", "test"] = "end",
+    ) -> None:
+        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
+        for name, number in (("lookback", lookback), ("horizon", horizon)):
+            if number < 1:
+                raise ValueError(f"{name} must be at least 1, got {number}")
+        self.lookback = lookback
+        self.horizon = horizon
+        self.forecast = forecast
+        self._datasets: dict[Split, WindowDataset] = {}
+
+    # --- what a subclass implements -------------------------------------------------------------------------
+
+    @abstractmethod
+    def read(self) -> Series:
+        """The series."""
+
+    @abstractmethod
+    def borders(self, series: Series) -> Borders:
+        """Where its splits begin and end."""
+
+    # --- what callers use -----------------------------------------------------------------------------------
+
+    @cached_property
+    def series(self) -> Series:
+        """The series, read once."""
+        return self.read()
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the C variables."""
+        return cast(list[str], self.learnt["columns"])
+
+    @property
+    def calendar(self) -> Calendar:
+        """The grid of time of the training data."""
+        return Calendar(*self.learnt["calendar"])
+
+    @property
+    def train_steps(self) -> int:
+        """Number of steps of the training split."""
+        return int(self.learnt["steps"])
+
+    def scale(self, values: Tensor) -> Tensor:
+        """Values ``(…, C)`` as the model sees them."""
+        return (values - self._mean) / self._std
+
+    def unscale(self, values: Tensor) -> Tensor:
+        """Values ``(…, C)`` in the units of the series."""
+        return values.cpu() * self._std + self._mean
+
+    @property
+    def _mean(self) -> Tensor:
+        return cast(Tensor, self.learnt["mean"])
+
+    @property
+    def _std(self) -> Tensor:
+        return cast(Tensor, self.learnt["std"])
+
+    def stamps(self, clock: int, steps: int) -> list[str]:
+        """The time stamps of ``steps`` steps from ``clock`` on, in ISO 8601."""
+        return [stamp.isoformat(sep=" ") for stamp in self.calendar.stamps(np.arange(clock, clock + steps))]
+
+    # --- what the base class asks for -----------------------------------------------------------------------
+
+    def learn(self) -> dict[str, Any]:
+        """Columns, calendar, and mean and standard deviation of the training split."""
+        series = self.series
+        values = torch.tensor(series.values[: self.borders(series).val])
+        std = values.std(0, correction=0)
+        for name, spread in zip(series.columns, std.tolist(), strict=True):
+            if spread == 0:
+                rank_zero_warn(
+                    f"{series.name}, column {name!r} is constant in the training split: it is not scaled"
+                )
+        return {
+            "columns": list(series.columns),
+            "calendar": list(series.calendar),
+            "steps": len(values),
+            "mean": values.mean(0).float(),
+            "std": torch.where(std == 0, 1.0, std).float(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the scaling of a checkpoint."""
+        super().load_state_dict(state_dict)
+        self._datasets.clear()
+
+    def dataset(self, split: Split) -> WindowDataset:
+        """The windows of a split."""
+        if split not in self._datasets:
+            self._datasets[split] = self._windows(split)
+        return self._datasets[split]
+
+    def collate(self, items: Any) -> WindowBatch:
+        """The batch as the dataset cut it."""
+        return WindowBatch(*items)
+
+    def _windows(self, split: Split) -> WindowDataset:
+        series, first = self.series, 0
+        if split == "predict":
+            first = self._tick_of(series)
+        values = self.scale(torch.tensor(series.values).float())
+        return WindowDataset(values, self._origins(series, split), self.lookback, self.horizon, first)
+
+    def _origins(self, series: Series, split: Split) -> Tensor:
+        if split == "predict" and self.forecast == "end":
+            self._require(series, "series", len(series.values), self.lookback)
+            return torch.tensor([len(series.values)])
+        borders = self.borders(series)
+        self._require(series, "training split", borders.val, self.lookback + self.horizon)
+        self._require(series, "validation split", borders.test - borders.val, self.horizon)
+        self._require(series, "test split", borders.end - borders.test, self.horizon)
+        if split == "predict":
+            return torch.arange(borders.test, borders.end, self.horizon)
+        begin, end = {
+            "train": (self.lookback, borders.val),
+            "val": (borders.val, borders.test),
+            "test": (borders.test, borders.end),
+        }[split]
+        return torch.arange(begin, end - self.horizon + 1)
+
+    def _require(self, series: Series, part: str, steps: int, needed: int) -> None:
+        if steps < needed:
+            raise DataError(
+                f"{series.name}: the {part} has {steps} rows and needs {needed} for "
+                f"lookback {self.lookback} and horizon {self.horizon}"
+            )
+
+    def _tick_of(self, series: Series) -> int:
+        """The clock at which a series begins that is to be forecast, by the training data's calendar."""
+        if series.columns != self.columns:
+            raise DataError(
+                f"{series.name} has the columns {', '.join(series.columns)}; the model was trained on "
+                f"{', '.join(self.columns)}"
+            )
+        if series.calendar[1:] != self.calendar[1:]:
+            raise DataError(
+                f"{series.name} has a step of {series.calendar.describe()}; the model was trained on one of "
+                f"{self.calendar.describe()}"
+            )
+        tick = float(self.calendar.ticks(series.calendar.stamps(np.array([series.first])))[0])
+        return int(np.floor(tick))

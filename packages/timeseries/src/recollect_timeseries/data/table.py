@@ -1,0 +1,130 @@
+"""CSV files as stamps and numbers, read so that nothing malformed passes unnoticed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from recollect.training import DataError
+
+MISSING = ("", "na", "n/a", "nan", "null", "none")
+"""What stands for a value that is missing, in any case."""
+
+
+class Table(NamedTuple):
+    """The rows of a file, in its order.
+
+    Attributes:
+        path: The file.
+        stamps: Its T time stamps.
+        columns: Names of the C columns of numbers.
+        values: ``(T, C)`` float64, NaN where a cell is empty.
+        lines: ``(T,)`` the line of the file that each row stands in.
+    """
+
+    path: Path
+    stamps: pd.DatetimeIndex
+    columns: list[str]
+    values: NDArray[np.float64]
+    lines: NDArray[np.int64]
+
+
+def read_table(
+    path: Path,
+    time: str | None = None,
+    columns: Sequence[str] | None = None,
+    time_format: str | None = None,
+    separator: str = ",",
+) -> Table:
+    """The time stamps and the numbers of a UTF-8 CSV file with a header.
+
+    Args:
+        path: The file.
+        time: Name of the time column; the first one by default.
+        columns: Names of the columns to take; all others by default.
+        time_format: How a stamp is written (``"%d/%m/%Y %H:%M"``); ISO 8601 by default.
+        separator: What stands between cells.
+
+    Raises:
+        DataError: If the file is malformed; the message names file, line and column.
+    """
+    cells = _cells(path, separator)
+    header = [str(name) for name in cells.columns]
+    time = header[0] if time is None else time
+    wanted = [name for name in header if name != time] if columns is None else list(columns)
+    for name in (time, *wanted):
+        if name not in header:
+            raise DataError(f"{path} has no column {name!r}; it has: {', '.join(header)}")
+    if not wanted:
+        raise DataError(f"{path} has no column besides the time column {time!r}")
+    lines = cells.index.to_numpy(dtype=np.int64) + 2  # the header is line 1
+    stamps = _stamps(path, cells[time], lines, time_format)
+    values = np.column_stack([_numbers(path, cells[name], lines) for name in wanted])
+    return Table(path, stamps, wanted, values, lines)
+
+
+def _cells(path: Path, separator: str) -> pd.DataFrame:
+    if not path.is_file():
+        raise DataError(f"there is no file {path}")
+    try:
+        cells = pd.read_csv(
+            path,
+            sep=separator,
+            dtype=str,
+            keep_default_na=False,
+            skip_blank_lines=False,
+            encoding="utf-8-sig",
+            index_col=False,
+        )
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8: {error.reason} at byte {error.start + 1}") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
+        raise DataError(f"{path}: {str(error).strip()}") from error
+    blank = (cells.isna() | (cells == "")).all(axis=1)
+    cells = cells[~blank]
+    if cells.empty:
+        raise DataError(f"{path} has no rows")
+    short = cells.isna().any(axis=1)
+    if short.any():
+        row = int(np.flatnonzero(short)[0])
+        raise DataError(
+            f"{path}, line {cells.index[row] + 2}: {int(cells.iloc[row].notna().sum())} cells where the "
+            f"header names {cells.shape[1]}"
+        )
+    return cells
+
+
+def _stamps(
+    path: Path, cells: "pd.Series[str]", lines: NDArray[np.int64], form: str | None
+) -> pd.DatetimeIndex:
+    text = cells.str.strip()
+    stamps = pd.to_datetime(text, format=form or "ISO8601", errors="coerce", utc=True)
+    bad = np.flatnonzero(stamps.isna())
+    if len(bad):
+        how = (
+            "by --data.time_format " + repr(form)
+            if form
+            else "as ISO 8601; --data.time_format says otherwise"
+        )
+        raise DataError(
+            f"{path}, line {lines[bad[0]]}, column {cells.name!r}: {text.iloc[bad[0]]!r} is no time stamp, "
+            f"read {how}"
+        )
+    return pd.DatetimeIndex(stamps).tz_localize(None)
+
+
+def _numbers(path: Path, cells: "pd.Series[str]", lines: NDArray[np.int64]) -> NDArray[np.float64]:
+    text = cells.str.strip()
+    numbers = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64)
+    missing = text.str.lower().isin(MISSING).to_numpy()
+    bad = np.flatnonzero(~np.isfinite(numbers) & ~missing)
+    if len(bad):
+        raise DataError(
+            f"{path}, line {lines[bad[0]]}, column {cells.name!r}: {text.iloc[bad[0]]!r} is no finite "
+            "number; --data.columns names the columns to take"
+        )
+    numbers[missing] = np.nan
+    return numbers

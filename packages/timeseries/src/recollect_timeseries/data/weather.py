@@ -1,0 +1,54 @@
+"""Weather 2020: 21 measurements every ten minutes."""
+
+from typing import Literal, final
+
+from recollect.training import data_folder, fetch
+from recollect_timeseries.data.benchmark import read_rows
+from recollect_timeseries.data.forecasting import Borders, ForecastingData
+from recollect_timeseries.data.series import Series
+
+URL = "https://huggingface.co/datasets/thuml/Time-Series-Library/resolve/main/weather/weather.csv"
+ROWS = 52_696
+
+
+@final
+class WeatherData(ForecastingData):
+    """Measured at Jena by the Max Planck Institute for Biogeochemistry (Wu et al. 2021, arXiv:2106.13008).
+
+    The first 70 % are for training, the last 20 % for the test. Eight stamps are missing from the file; as in
+    the literature its rows are taken one after the other. No checksum is published, so the size is checked
+    instead.
+
+    Args:
+        lookback: As in ``ForecastingData``.
+        horizon: As in ``ForecastingData``.
+        batch_size: As in ``ForecastingData``.
+        num_workers: As in ``ForecastingData``.
+        seed: As in ``ForecastingData``.
+        forecast: As in ``ForecastingData``.
+    """
+
+    def __init__(
+        self,
+        lookback: int = 336,
+        horizon: int = 96,
+        batch_size: int = 256,
+        num_workers: int = 0,
+        seed: int = 0,
+        *,
+        forecast: Literal["end", "test"] = "end",
+    ) -> None:
+        super().__init__(lookback, horizon, batch_size, num_workers, seed, forecast=forecast)
+
+    def prepare_data(self) -> None:
+        """Download what is missing."""
+        fetch(URL, None, data_folder("weather"))
+
+    def read(self) -> Series:
+        """The file, its rows counted."""
+        return read_rows(fetch(URL, None, data_folder("weather")), ROWS, 21)
+
+    def borders(self, series: Series) -> Borders:
+        """0.7, 0.1 and 0.2 of the rows."""
+        rows = len(series.values)
+        return Borders(int(rows * 0.7), rows - int(rows * 0.2), rows)

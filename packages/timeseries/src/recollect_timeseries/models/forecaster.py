@@ -1,0 +1,96 @@
+"""A backbone, the taking out and putting back of each window's level, and the memories it is given."""
+
+from collections.abc import Callable
+from typing import final
+
+from torch import Tensor, nn
+
+from recollect import Concatenation, Integration, Memory, augment
+from recollect_timeseries.models.backbone import Backbone, Sizes
+from recollect_timeseries.models.instance_norm import Level, level_of, put_back, take_out
+from recollect_timeseries.models.window_memory import Recalled, WindowMemory
+
+
+@final
+class Forecaster(nn.Module):
+    """y = put_back(backbone(take_out(x)) + what is recalled of like windows).
+
+    Args:
+        backbone: What forecasts each variable.
+        windows: A memory of training windows.
+        memory: A memory for the backbone's part ``memory_at``, which begins as it was.
+        integration: How that memory joins it.
+
+    Raises:
+        ValueError: If the backbone has no part that takes a memory.
+
+    Example:
+        >>> from recollect_timeseries.models.linear import Linear
+        >>> forecaster = Forecaster(Linear(Sizes(lookback=8, horizon=4, columns=3)))
+        >>> forecaster(torch.randn(2, 8, 3), torch.zeros(2, dtype=torch.int64)).shape
+        torch.Size([2, 4, 3, 1])
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        windows: WindowMemory | None = None,
+        memory: Memory | None = None,
+        integration: Callable[..., Integration] = Concatenation,
+    ) -> None:
+        super().__init__()
+        self.sizes: Sizes = backbone.sizes
+        self.windows = windows
+        # As it is before a memory stands around it; in a tuple, so that it is not listed twice.
+        self._linear = (getattr(backbone, "linear", None),)
+        if memory is not None:
+            if backbone.memory_at is None:
+                raise ValueError(f"{type(backbone).__name__} has no part that takes a memory")
+            augment(
+                backbone, backbone.memory_at, memory, integration, size=backbone.memory_sizes, layout="btd"
+            )
+        self.backbone = backbone
+
+    def forward(self, past: Tensor, clock: Tensor, recalled: Recalled | None = None) -> Tensor:
+        """Forecast.
+
+        Args:
+            past: ``(B, L, C)`` scaled values.
+            clock: ``(B,)`` int64, the first step that is forecast.
+            recalled: What was looked up before; looked up here by default, where there are ``windows``.
+
+        Returns:
+            ``(B, H, C, Q)`` scaled values: quantiles in rising order, or the one forecast.
+        """
+        features, level = self.take_apart(past)
+        futures = self.futures(past, clock, recalled)
+        return self.put_together(self.respond(features, clock, futures), level)
+
+    @property
+    def linear(self) -> nn.Linear | None:
+        """The backbone's linear map, if it has just one."""
+        return self._linear[0] if isinstance(self._linear[0], nn.Linear) else None
+
+    def take_apart(self, past: Tensor) -> tuple[Tensor, Level]:
+        """The past of each variable without its level, ``(B, C, L)``, and the level."""
+        by_variable = past.mT
+        level = level_of(by_variable, self.sizes.normalize)
+        return take_out(by_variable, level), level
+
+    def futures(self, past: Tensor, clock: Tensor, recalled: Recalled | None) -> list[Tensor]:
+        """What came after like windows; nothing where there is no memory of windows."""
+        if self.windows is None:
+            return []
+        return self.windows.futures(self.windows.recall(past, clock) if recalled is None else recalled)
+
+    def respond(self, features: Tensor, clock: Tensor, futures: list[Tensor]) -> Tensor:
+        """The forecast without its level, ``(B, C, H · Q)``."""
+        future: Tensor = self.backbone(features, clock)
+        return future if self.windows is None else future + self.windows(futures)
+
+    def put_together(self, future: Tensor, level: Level) -> Tensor:
+        """``(B, H, C, Q)`` from what ``respond`` gives."""
+        raised = put_back(future, level)
+        by_step = raised.reshape(*raised.shape[:2], self.sizes.horizon, self.sizes.quantiles).transpose(1, 2)
+        # Quantiles that cross are put in order (Chernozhukov et al. 2010, Econometrica 78, section 2).
+        return by_step.sort(-1).values if self.sizes.quantiles > 1 else by_step

@@ -1,0 +1,39 @@
+"""What was, one season ago: the forecast to beat."""
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from recollect_timeseries.models.backbone import Backbone, Sizes
+
+
+@final
+class SeasonalNaive(Backbone):
+    """y_{t+h} = x_{t+h−kp}, k the least number of periods p that leads into the past; nothing is learned.
+
+    Args:
+        sizes: What it is made for.
+        period: Steps p in a season.
+
+    Raises:
+        ValueError: If the past is shorter than a season, or quantiles are asked for.
+
+    Example:
+        >>> naive = SeasonalNaive(Sizes(lookback=4, horizon=3, columns=1), period=2)
+        >>> naive(torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]), torch.zeros(1, dtype=torch.int64))
+        tensor([[[3., 4., 3.]]])
+    """
+
+    def __init__(self, sizes: Sizes, period: int = 24) -> None:
+        super().__init__(sizes)
+        if not 1 <= period <= sizes.lookback:
+            raise ValueError(f"period must be between 1 and lookback ({sizes.lookback}), got {period}")
+        if sizes.quantiles > 1:
+            raise ValueError("a seasonal-naive forecast has no quantiles")
+        self.period = period
+
+    def forward(self, past: Tensor, clock: Tensor) -> Tensor:
+        """See ``Backbone``."""
+        steps = torch.arange(self.sizes.horizon, device=past.device) % self.period
+        return past[..., past.shape[-1] - self.period + steps]

@@ -1,0 +1,5 @@
+"""What is trained and measured."""
+
+from recollect_timeseries.tasks.forecasting import Forecasting
+
+__all__ = ["Forecasting"]

@@ -1,0 +1,259 @@
+"""The task of forecasting."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, cast, final
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.optim import Adam
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
+
+from recollect import Concatenation, Integration, Memory
+from recollect.training import DataModule, Split, Task
+from recollect_timeseries.data.forecasting import ForecastingData
+from recollect_timeseries.data.windows import WindowBatch
+from recollect_timeseries.metrics import Coverage, Crps, pinball_loss
+from recollect_timeseries.models.backbone import Backbone, Sizes
+from recollect_timeseries.models.forecaster import Forecaster
+from recollect_timeseries.models.instance_norm import Normalize
+from recollect_timeseries.models.ridge import Example, Solution, examples, solve
+from recollect_timeseries.models.window_memory import Recalled, WindowMemory
+from recollect_timeseries.pictures import ForecastPicture
+from recollect_timeseries.tasks.drawing import forecast_pictures
+
+LEVELS = tuple(i / 10 for i in range(1, 10))
+"""Levels of the quantiles that are forecast."""
+
+INTERVAL = (0.1, 0.9)
+"""The interval that is written, drawn and whose coverage is measured: 80 % of what comes should lie in it."""
+
+CHUNK = 512
+"""Windows that are looked up or solved for at once."""
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": F.mse_loss,
+    "mae": F.l1_loss,
+    "huber": F.huber_loss,
+}
+
+
+@final
+class Forecasting(Task):
+    """The next H steps of every variable from the last L, measured on the scaled values.
+
+    Without ``ridge`` all that has parameters is learnt by descent. With it, the backbone's linear map and
+    that of the memory of windows are solved in closed form when training begins, the penalty chosen on
+    validation, and stay as they are; descent is left to what else there is, such as a learned memory or the
+    spread of quantiles.
+
+    Args:
+        backbone: Makes the network from its sizes; in YAML a ``class_path`` with ``init_args``.
+        normalize: How each window's own level is taken out and put back: ``"last"``, ``"mean"``, ``"revin"``
+        or
+            ``"none"``.
+        windows: Makes a memory of training windows, given its sizes.
+        memory: A learned memory, such as ``recollect.PrototypeMemory``, for the backbone.
+        integration: How it joins the backbone: ``recollect.Concatenation``, ``Parallel`` or ``Fusion``.
+        quantiles: Forecast nine quantiles, 0.1 to 0.9, by pinball loss, rather than one value; the forecast
+        then is
+            the median, and CRPS and the coverage of the 80 % interval are measured besides.
+        loss: What descent minimises where there are no quantiles: ``"mse"``, ``"mae"`` or ``"huber"``.
+        ridge: Penalties to choose from.
+        optimizer: As in ``Task``.
+        scheduler: As in ``Task``.
+        scheduler_interval: As in ``Task``.
+
+    Raises:
+        ValueError: If there is no such loss, or a penalty is not positive.
+    """
+
+    model: Forecaster
+    model_methods = ("take_apart", "futures", "respond", "put_together")
+    prediction_file = "predictions.csv"
+
+    def __init__(
+        self,
+        backbone: Callable[[Sizes], Backbone],
+        normalize: Normalize = "last",
+        windows: Callable[[Sizes], WindowMemory] | None = None,
+        memory: Memory | None = None,
+        integration: type[Integration] = Concatenation,
+        quantiles: bool = False,
+        loss: Literal["mse", "mae", "huber"] = "mse",
+        ridge: Sequence[float] | None = None,
+        optimizer: OptimizerCallable = Adam,
+        scheduler: LRSchedulerCallable | None = None,
+        scheduler_interval: Literal["step", "epoch"] = "epoch",
+    ) -> None:
+        super().__init__(optimizer, scheduler, scheduler_interval)
+        if loss not in LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
+        if ridge is not None and (not ridge or min(ridge) <= 0):
+            raise ValueError(f"ridge must name positive penalties, got {ridge}")
+        self.backbone = backbone
+        self.normalize: Normalize = normalize
+        self.make_windows = windows
+        self.memory = memory
+        self.integration = integration
+        self.levels = LEVELS if quantiles else ()
+        self.loss = loss
+        self.ridge = ridge
+        self.solution: Solution | None = None
+        self._found: dict[str, Recalled] = {}
+
+    @property
+    def data(self) -> ForecastingData:
+        """The series."""
+        return _forecasting(cast(Any, self.trainer).datamodule)
+
+    @property
+    def notes(self) -> list[str]:
+        """Which penalty was chosen."""
+        return (
+            []
+            if self.solution is None
+            else [f"ridge penalty chosen on validation: {self.solution.penalty:g}"]
+        )
+
+    # --- what the base class asks for -----------------------------------------------------------------------
+
+    def build_model(self, data: DataModule) -> nn.Module:
+        """A forecaster of the data's sizes."""
+        data = _forecasting(data)
+        sizes = Sizes(
+            lookback=data.lookback,
+            horizon=data.horizon,
+            columns=len(data.columns),
+            quantiles=max(len(self.levels), 1),
+            steps=data.train_steps,
+            normalize=self.normalize,
+        )
+        windows = None if self.make_windows is None else self.make_windows(sizes)
+        model = Forecaster(self.backbone(sizes), windows, self.memory, self.integration)
+        if self.ridge is not None:
+            if model.linear is None:
+                raise ValueError(
+                    f"{type(model.backbone).__name__} has no linear map that ridge could solve for"
+                )
+            solved = [model.linear] if windows is None else [model.linear, *windows.fuse]
+            for part in solved:
+                # Quantiles begin as the mean, and have their spread to learn.
+                part.requires_grad_(bool(self.levels))
+        return model
+
+    def build_metrics(self, data: DataModule) -> MetricCollection:
+        """MSE and MAE of the forecast; of quantiles, CRPS and coverage besides."""
+        metrics: dict[str, Any] = {"mse": MeanSquaredError(), "mae": MeanAbsoluteError()}
+        if self.levels:
+            metrics |= {"crps": Crps(self.levels), "coverage_80": Coverage()}
+        return MetricCollection(metrics)
+
+    def training_loss(self, batch: WindowBatch) -> tuple[Tensor, int]:
+        """Pinball loss of quantiles, or else ``loss``, on the scaled values."""
+        return self._loss(self._forecast(batch, "train"), batch.future), len(batch.past)
+
+    def evaluate(self, batch: WindowBatch, metrics: MetricCollection) -> Tensor:
+        """Measure every step of every variable."""
+        forecast = self._forecast(batch, "test" if self.trainer.testing else "val")
+        point = self._point(forecast).contiguous()
+        for name in ("mse", "mae"):
+            metrics[name].update(point, batch.future.contiguous())
+        if self.levels:
+            metrics["crps"].update(forecast, batch.future)
+            metrics["coverage_80"].update(*self._interval(forecast), batch.future)
+        return self._loss(forecast, batch.future)
+
+    def predict(self, batch: WindowBatch) -> list[dict[str, Any]]:
+        """A row for each step of each variable, in the units of the series."""
+        data, forecast = self.data, self._forecast(batch, "predict")
+        values = {"forecast": self._point(forecast)}
+        if self.levels:
+            values["lower_80"], values["upper_80"] = self._interval(forecast)
+        if data.forecast == "test":
+            values["truth"] = batch.future
+        unscaled = {name: data.unscale(value) for name, value in values.items()}
+        rows = []
+        for b, clock in enumerate(batch.clock.tolist()):
+            for h, stamp in enumerate(data.stamps(clock, data.horizon)):
+                for c, column in enumerate(data.columns):
+                    row = {name: _number(value[b, h, c]) for name, value in unscaled.items()}
+                    rows.append({"time": stamp, "column": column, **row})
+        return rows
+
+    def pictures(self, batch: WindowBatch) -> list[ForecastPicture]:
+        """Forecast against truth for some windows, with the past windows that were recalled."""
+        spread = torch.linspace(0, len(batch.past) - 1, min(4, len(batch.past))).long().to(batch.past.device)
+        some = WindowBatch(*(part[spread] for part in batch))
+        recalled = self._recalled(some, "test" if self.trainer.testing else "val")
+        forecast = self.model(some.past, some.clock, recalled)
+        bounds = self._interval(forecast) if self.levels else None
+        return forecast_pictures(self.data, self.model.windows, some, self._point(forecast), bounds, recalled)
+
+    # --- what training begins with --------------------------------------------------------------------------
+
+    def on_fit_start(self) -> None:
+        """Fill the memory of windows, and solve what has a closed form."""
+        self._found.clear()
+        if self.model.windows is not None:
+            values = self.data.dataset("train").values[: self.data.train_steps]
+            self.model.windows.remember(values.to(self.device))
+        if self.ridge is not None:
+            self.solution = solve(
+                self.model, lambda: self._examples("train"), lambda: self._examples("val"), self.ridge
+            )
+
+    def _examples(self, split: Split) -> Iterator[Example]:
+        windows = self.data.dataset(split)
+        for items in torch.arange(len(windows)).split(CHUNK):  # type: ignore[no-untyped-call]
+            batch = WindowBatch(*(part.to(self.device) for part in windows.cut(items)))
+            recalled = self._recalled(batch, split)
+            futures = self.model.futures(batch.past, batch.clock, recalled)
+            yield examples(self.model, batch.past, batch.future, futures)
+
+    # --- shared parts ---------------------------------------------------------------------------------------
+
+    def _forecast(self, batch: WindowBatch, split: Split) -> Tensor:
+        forecast: Tensor = self.model(batch.past, batch.clock, self._recalled(batch, split))
+        return forecast
+
+    def _recalled(self, batch: WindowBatch, split: Split) -> Recalled | None:
+        """What was looked up for a batch: once for a whole split, since the memory does not change."""
+        memory = self.model.windows
+        if memory is None or split == "predict":
+            return None
+        if split not in self._found:
+            windows = self.data.dataset(split)
+            chunks = (windows.cut(items) for items in torch.arange(len(windows)).split(CHUNK))  # type: ignore[no-untyped-call]
+            found = [memory.recall(part.past.to(self.device), part.clock.to(self.device)) for part in chunks]
+            self._found[split] = Recalled(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+        return Recalled(*(part[batch.item] for part in self._found[split]))
+
+    def on_test_start(self) -> None:
+        """A test may be of another checkpoint, with another memory."""
+        self._found.clear()
+
+    def _loss(self, forecast: Tensor, truth: Tensor) -> Tensor:
+        if self.levels:
+            return pinball_loss(forecast, truth, forecast.new_tensor(self.levels)).mean()
+        return LOSSES[self.loss](forecast.squeeze(-1), truth)
+
+    def _point(self, forecast: Tensor) -> Tensor:
+        """The one forecast ``(B, H, C)``, of quantiles the median."""
+        return forecast[..., len(self.levels) // 2]
+
+    def _interval(self, forecast: Tensor) -> tuple[Tensor, Tensor]:
+        lower, upper = (self.levels.index(level) for level in INTERVAL)
+        return forecast[..., lower], forecast[..., upper]
+
+
+def _forecasting(data: DataModule) -> ForecastingData:
+    if not isinstance(data, ForecastingData):
+        raise TypeError(f"Forecasting needs a ForecastingData, got {type(data).__name__}")
+    return data
+
+
+def _number(value: Tensor) -> float | None:
+    """A number as CSV and JSON can hold it, to seven digits; nothing for what is not known."""
+    return None if value.isnan() else float(f"{float(value):.7g}")
