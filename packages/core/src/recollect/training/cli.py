@@ -18,11 +18,11 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins import CheckpointIO
 from rich.console import Console
 
-from recollect.training.arguments import COMMANDS, Invocation, interpret
+from recollect.training.arguments import COMMANDS, Invocation, interpret, reason
 from recollect.training.callbacks import Interrupted, PredictionWriter, RunRecord, complete_callbacks
 from recollect.training.checkpoints import AtomicCheckpointIO, check_task, load
 from recollect.training.data import DataModule
-from recollect.training.errors import ArgumentError, CheckpointError, UserError
+from recollect.training.errors import ArgumentError, UserError
 from recollect.training.loggers import finish
 from recollect.training.results import (
     count_parameters,
@@ -102,24 +102,30 @@ class RecollectCLI(LightningCLI):
     def __init__(self, program: str, invocation: Invocation) -> None:
         self.invocation = invocation
         self.folder = Path()
+        self.made = False
         self.dry = False
         self.callbacks: list[Callback] = []
         self.resolved: dict[str, Any] = {}
         self.console = Console(stderr=invocation.command == "predict")
         base = str(files("recollect.training") / "configs" / "base.yaml")
         defaults = {command: {"default_config_files": [base]} for command in COMMANDS}
-        super().__init__(
-            Task,
-            DataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            save_config_callback=None,  # RunRecord writes it, without what concerns this one command
-            # An abbreviation that happens to be unambiguous would hide a typo.
-            parser_kwargs={"prog": program, "allow_abbrev": False, **defaults},
-            args=invocation.args,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-        )
+        try:
+            super().__init__(
+                Task,
+                DataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                save_config_callback=None,  # RunRecord writes it, without what concerns this one command
+                # An abbreviation that happens to be unambiguous would hide a typo.
+                parser_kwargs={"prog": program, "allow_abbrev": False, **defaults},
+                args=invocation.args,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+            )
+        except BaseException:  # nothing came of it: leave no empty folder behind
+            if self.made and not any(self.folder.iterdir()):
+                self.folder.rmdir()
+            raise
 
     # --- parsing --------------------------------------------------------------------------------------------
 
@@ -132,7 +138,7 @@ class RecollectCLI(LightningCLI):
                 "--output",
                 type=str | None,
                 default=None,
-                help="Where predictions go (.jsonl, .csv), or - for standard output; the run folder by default.",
+                help="Where predictions go (.jsonl, .csv; - is standard output); the run folder by default.",
             )
         return parser
 
@@ -167,20 +173,21 @@ class RecollectCLI(LightningCLI):
             folder = new_folder(root / "runs" / self.invocation.name, stamp())
         else:
             folder = run if self.subcommand in ("fit", "predict") else new_folder(run, str(self.subcommand))
+        self.made = folder != run
         os.environ[FOLDER_VARIABLE] = str(folder)
         return folder
 
     def instantiate_classes(self) -> None:
         """Make trainer, task and data, and let the data take over what the checkpoint had learnt."""
-        super().instantiate_classes()
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if isinstance(error, UserError):
+                raise
+            raise ArgumentError(reason(error)) from error
         if self.invocation.checkpoint is not None:
             checkpoint = load(self.invocation.checkpoint)
-            try:
-                check_task(checkpoint, self.model, self.datamodule, self.invocation.checkpoint)
-            except CheckpointError:
-                if self.folder.is_dir() and not any(self.folder.iterdir()):
-                    self.folder.rmdir()
-                raise
+            check_task(checkpoint, self.model, self.datamodule, self.invocation.checkpoint)
             self.datamodule.load_state_dict(checkpoint[type(self.datamodule).__qualname__])
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

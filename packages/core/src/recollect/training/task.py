@@ -13,7 +13,7 @@ from torchmetrics import MeanMetric, MetricCollection
 
 from recollect.training.checkpoints import check_fit, check_task, sign
 from recollect.training.data import DataModule
-from recollect.training.errors import NonFiniteError
+from recollect.training.errors import ArgumentError, NonFiniteError, UserError
 from recollect.training.pictures import Picture
 from recollect.training.sharding import shard_module
 
@@ -41,7 +41,7 @@ class Task(LightningModule, ABC):
     """Methods of the model, besides ``forward``, that the task calls: sharded training must know them."""
 
     prediction_file: str = "predictions.jsonl"
-    """What ``predict`` writes in the run folder unless ``--output`` says otherwise: ``.jsonl`` or ``.csv``."""
+    """What ``predict`` writes in the run folder by default: ``.jsonl`` or ``.csv``."""
 
     def __init__(
         self,
@@ -121,7 +121,12 @@ class Task(LightningModule, ABC):
         if "model" in self._modules:
             return
         data = cast(Any, self.trainer).datamodule
-        self.model = self.build_model(data)
+        try:
+            self.model = self.build_model(data)
+        except ValueError as error:
+            if isinstance(error, UserError):
+                raise
+            raise ArgumentError(f"the model cannot be built as configured: {error}") from error
         metrics = self.build_metrics(data)
         self.metrics.update({stage: metrics.clone() for stage in ("val", "test")})
         if self.device_mesh is not None:
