@@ -9,7 +9,7 @@ from recollect.memories.base import Memory
 from recollect.memories.graph_state import GraphState, add_edges, check_events, no_edges, without_nodes
 from recollect.memories.neighbourhood import read_near
 from recollect.state import State
-from recollect.storages.arguments import blank
+from recollect.storages.arguments import blank, full_mask
 from recollect.storages.attention import match
 from recollect.storages.base import Storage
 from recollect.storages.results import Read
@@ -95,7 +95,7 @@ class GraphMemory(Memory[GraphState]):
 
     def write(self, state: GraphState, x: Tensor, mask: Tensor | None = None) -> GraphState:
         """Add nodes ``x`` ``(…, W, D)``; one that takes an older one's place takes none of its edges."""
-        mask = _full(x, mask)
+        mask = full_mask(x, mask)
         for w in range(x.shape[-2]):
             state, _ = self._add_node(state, x[..., w : w + 1, :], mask[..., w : w + 1])
         return state
@@ -115,7 +115,7 @@ class GraphMemory(Memory[GraphState]):
 
     def erase(self, state: GraphState, x: Tensor, mask: Tensor | None = None) -> GraphState:
         """Remove nodes that were written as ``x`` ``(…, E, D)``, with their edges and waiting messages."""
-        mask = _full(x, mask)
+        mask = full_mask(x, mask)
         nodes = self.storage.erase(state.nodes, self.key(blank(x, mask)), mask=mask)
         return without_nodes(state._replace(nodes=nodes), self.storage.entries(nodes).filled <= 0)
 
@@ -216,7 +216,7 @@ class GraphMemory(Memory[GraphState]):
         Raises:
             ValueError: If a shape does not fit or ``hops`` is negative.
         """
-        mask = _full(x, mask)
+        mask = full_mask(x, mask)
         read = self._attend(self.propagate(state, 0), self.query(blank(x, mask)), mask, nodes, hops)
         return (read.value @ self.output.weight[:, : self.storage.value_size].mT).tanh()
 
@@ -245,7 +245,7 @@ class GraphMemory(Memory[GraphState]):
     ) -> tuple[Tensor, GraphState]:
         """T steps of the recurrence, each with ``nodes`` ``(…, T)`` and ``hops`` as in ``read``."""
         state = self.initial_state(*x.shape[:-2], device=x.device) if state is None else state
-        mask = _full(x, mask)
+        mask = full_mask(x, mask)
         x = blank(x, mask)
         outputs = [x[..., :0, :]]
         for t in range(x.shape[-2]):
@@ -294,7 +294,3 @@ def _relational_messages(node_size: int, model_size: int, relations: int) -> nn.
             raise
         raise ImportError("GraphMemory needs PyTorch Geometric: pip install recollect[graph]") from error
     return RelationalMessages(node_size, model_size, relations)
-
-
-def _full(x: Tensor, mask: Tensor | None) -> Tensor:
-    return torch.ones(x.shape[:-1], dtype=torch.bool, device=x.device) if mask is None else mask

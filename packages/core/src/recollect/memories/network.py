@@ -1,24 +1,23 @@
 """A memory network: a knowledge base that is queried in several hops."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeVar, cast, final
+from typing import Literal, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 
 from recollect.memories.base import Memory
+from recollect.memories.embedding import Tie, address_by_content, embeddings, of_hop
 from recollect.memories.hops import AddHop, GatedHop, Hop, MlpHop
+from recollect.memories.recurrence import Controller, control, controller_cell
 from recollect.memories.relation import RelationNetwork
 from recollect.memories.temporal import TemporalEncoding
 from recollect.state import State, register_state
-from recollect.storages.arguments import blank
+from recollect.storages.arguments import blank, full_mask
 from recollect.storages.attention import match
 from recollect.storages.base import Storage
 
-T = TypeVar("T")
-
 HOPS: dict[str, type[Hop]] = {"add": AddHop, "gated": GatedHop, "mlp": MlpHop}
-CONTROLLERS = ("none", "gru", "lstm")
 
 
 @register_state
@@ -91,9 +90,9 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
         storage: Storage,
         hops: int = 3,
         heads: int = 1,
-        tie: Literal["layer", "adjacent", "none"] = "layer",
+        tie: Tie = "layer",
         hop: Literal["add", "gated", "mlp"] = "add",
-        controller: Literal["none", "gru", "lstm"] = "none",
+        controller: Controller = "none",
         temporal: bool = False,
         relation: bool = False,
         remember: bool = False,
@@ -106,46 +105,21 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
         for name, value, known in (
             ("tie", tie, ("layer", "adjacent", "none")),
             ("hop", hop, tuple(HOPS)),
-            ("controller", controller, CONTROLLERS),
         ):
             if value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
         self.heads = heads
-        self.controller = _cell(controller, model_size)
+        self.controller = controller_cell(controller, model_size)
         self.time = TemporalEncoding(model_size) if temporal else None
         self.norm_entry = nn.LayerNorm(model_size)
         self.norm_query = nn.LayerNorm(model_size)
-        self.embed_keys, self.embed_values = self._embeddings(hops, tie)
+        self.embed_keys, self.embed_values = embeddings(model_size, heads, storage, hops, tie)
         self.ask = nn.ModuleList(nn.Linear(model_size, heads * storage.key_size) for _ in range(hops))
         self.tell = nn.ModuleList(nn.Linear(heads * storage.value_size, model_size) for _ in range(hops))
         self.hops = nn.ModuleList(HOPS[hop](model_size) for _ in range(hops))
         self.relation = RelationNetwork(model_size) if relation else None
         self.conclude = nn.Linear(2 * model_size, model_size)
-        self._address_by_content()
-
-    def _embeddings(self, hops: int, tie: str) -> tuple[nn.ModuleList, nn.ModuleList]:
-        size, keys, values = self.model_size, self.storage.key_size, self.storage.value_size
-        if tie == "adjacent":
-            if keys != values:
-                raise ValueError(f'tie="adjacent" needs equal key and value widths, got {keys} and {values}')
-            shared = [nn.Linear(size, self.heads * keys) for _ in range(hops + 1)]
-            return nn.ModuleList(shared[:-1]), nn.ModuleList(shared[1:])
-        count = 1 if tie == "layer" else hops
-        return (
-            nn.ModuleList(nn.Linear(size, self.heads * keys) for _ in range(count)),
-            nn.ModuleList(nn.Linear(size, self.heads * values) for _ in range(count)),
-        )
-
-    def _address_by_content(self) -> None:
-        with torch.no_grad():
-            for layer in (*self.embed_keys, *self.embed_values):
-                nn.init.orthogonal_(cast(nn.Linear, layer).weight)
-            for k, (ask, tell) in enumerate(zip(self.ask, self.tell, strict=True)):
-                keys, values = _of_hop(tuple(self.embed_keys), k), _of_hop(tuple(self.embed_values), k)
-                cast(nn.Linear, ask).weight.copy_(cast(nn.Linear, keys).weight)
-                cast(nn.Linear, tell).weight.copy_(cast(nn.Linear, values).weight.T)
-            for layer in (*self.embed_keys, *self.embed_values, *self.ask, *self.tell):
-                nn.init.zeros_(cast(nn.Linear, layer).bias)
+        address_by_content(self.embed_keys, self.embed_values, self.ask, self.tell)
 
     def initial_state(
         self, *batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -165,7 +139,7 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
 
     def write(self, state: MemoryNetworkState, x: Tensor, mask: Tensor | None = None) -> MemoryNetworkState:
         """Add W things to the knowledge base: ``x`` ``(…, W, D)``, ``mask`` ``(…, W)``."""
-        mask = _full(x, mask)
+        mask = full_mask(x, mask)
         stores = tuple(
             self.storage.write(store, keys, values, None, self._per_head(mask))
             for store, (keys, values) in zip(state.stores, self._embed(state, x, mask), strict=True)
@@ -174,7 +148,7 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
 
     def read(self, state: MemoryNetworkState, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Ask Q questions: ``x`` ``(…, Q, D)`` → ``(…, Q, D)``, with h = x."""
-        mask = _full(x, mask)
+        mask = full_mask(x, mask)
         x = blank(x, mask)
         context = self._attend(x, state.written.unsqueeze(-1), self._reader(state.stores, mask))
         return blank(self.conclude(torch.cat([context, x], -1)), mask)
@@ -185,7 +159,7 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
         With ``temporal``, the key of a thing depends on when it was written: every time up to now is tried,
         and the keys that name an entry are erased, which needs a storage with entries.
         """
-        mask = _full(x, mask)
+        mask = full_mask(x, mask)
         if self.time is None:
             keys = [self._heads_first(embed(self.norm_entry(blank(x, mask)))) for embed in self.embed_keys]
             named = [self._per_head(mask)] * len(keys)
@@ -220,7 +194,7 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
     ) -> tuple[Tensor, MemoryNetworkState]:
         """T steps in order; one parallel read (or scan) where the controller allows it."""
         state = self.initial_state(*x.shape[:-2]) if state is None else state
-        mask = _full(x, mask)
+        mask = full_mask(x, mask)
         # A scan hands out no weights, so whoever wants to see them gets the steps one by one.
         if self.controller is not None or (self.remember and self._traces):
             return self._steps(x, state, mask)
@@ -237,7 +211,9 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
             x_t, mask_t = blank(x[..., t : t + 1, :], mask[..., t : t + 1]), mask[..., t : t + 1]
             if self.remember:
                 state = self.write(state, x_t, mask_t)
-            hidden, cell = self._control(x_t[..., 0, :], state)
+            hidden, cell = x_t[..., 0, :], state.cell
+            if self.controller is not None:
+                hidden, cell = control(self.controller, hidden, state.context, state.hidden, cell)
             asked = hidden.unsqueeze(-2)
             context = self._attend(asked, state.written.unsqueeze(-1), self._reader(state.stores, mask_t))
             outputs.append(blank(self.conclude(torch.cat([context, asked], -1)), mask_t))
@@ -249,18 +225,6 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
         return (torch.cat(outputs, -2) if outputs else x), state
 
     # --- the terms of the formula ---------------------------------------------------------------------------
-
-    def _control(self, x: Tensor, state: MemoryNetworkState) -> tuple[Tensor, Tensor]:
-        """f: the next hidden state, and the LSTM's cell."""
-        if self.controller is None:
-            return x, state.cell
-        given = torch.cat([x, state.context], -1).flatten(0, -2)
-        hidden, cell = state.hidden.reshape(-1, self.model_size), state.cell.reshape(-1, self.model_size)
-        if isinstance(self.controller, nn.LSTMCell):
-            hidden, cell = self.controller(given, (hidden, cell))
-        else:
-            hidden = self.controller(given, hidden)
-        return hidden.reshape(state.hidden.shape), cell.reshape(state.cell.shape)
 
     def _attend(self, asked: Tensor, now: Tensor, look_up: Callable[[int, Tensor], Tensor]) -> Tensor:
         """Attention in hops: ``asked`` ``(…, Q, D)``, ``now`` ``(…, Q)`` or ``(…, 1)``."""
@@ -276,15 +240,15 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
 
     def _reader(self, stores: tuple[State, ...], mask: Tensor) -> Callable[[int, Tensor], Tensor]:
         per_head = self._per_head(mask)
-        return lambda k, query: self._observe(self.storage.read(_of_hop(stores, k), query, per_head)).value
+        return lambda k, query: self._observe(self.storage.read(of_hop(stores, k), query, per_head)).value
 
     def _scanner(self, state: MemoryNetworkState, x: Tensor, mask: Tensor) -> Callable[[int, Tensor], Tensor]:
         embedded = self._embed(state, x, mask)
         per_head = self._per_head(mask)
 
         def look_up(k: int, query: Tensor) -> Tensor:
-            keys, values = _of_hop(embedded, k)
-            return self.storage.scan(_of_hop(state.stores, k), query, keys, values, mask=per_head)[0]
+            keys, values = of_hop(embedded, k)
+            return self.storage.scan(of_hop(state.stores, k), query, keys, values, mask=per_head)[0]
 
         return look_up
 
@@ -308,18 +272,3 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
     def inspect(self, state: MemoryNetworkState) -> dict[str, Tensor]:
         """The storage's figures, for the first hop's store."""
         return self.storage.inspect(state.stores[0])
-
-
-def _cell(controller: str, size: int) -> nn.GRUCell | nn.LSTMCell | None:
-    if controller == "none":
-        return None
-    return (nn.LSTMCell if controller == "lstm" else nn.GRUCell)(2 * size, size)
-
-
-def _full(x: Tensor, mask: Tensor | None) -> Tensor:
-    return torch.ones(x.shape[:-1], dtype=torch.bool, device=x.device) if mask is None else mask
-
-
-def _of_hop(items: tuple[T, ...], k: int) -> T:
-    """The k-th of one item a hop, or the one that all hops share."""
-    return items[k] if len(items) > 1 else items[0]

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recollect.memories.base import Memory
+from recollect.memories.recurrence import gru_cell, lstm_cell
 from recollect.state import register_state
 from recollect.storages.arguments import blank
 from recollect.storages.base import Storage
@@ -201,30 +202,3 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
     def extra_repr(self) -> str:
         """What ``repr`` shows."""
         return f"model_size={self.model_size}, cell={self.cell!r}, remember={self.remember}"
-
-
-def gru_cell(from_input: Tensor, from_hidden: Tensor, hidden: Tensor) -> Tensor:
-    """Hidden state h' = n + z ⊙ (h − n) with gates r, z, n from both shares, as in ``torch.nn.GRU``.
-
-    Args:
-        from_input: ``(…, 3D)``.
-        from_hidden: ``(…, 3D)``; r acts on its last third.
-        hidden: ``(…, D)``.
-    """
-    size = hidden.shape[-1]
-    reset, update = (from_input[..., : 2 * size] + from_hidden[..., : 2 * size]).sigmoid().chunk(2, -1)
-    candidate = torch.addcmul(from_input[..., 2 * size :], reset, from_hidden[..., 2 * size :]).tanh()
-    return candidate + update * (hidden - candidate)
-
-
-def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """Cell state c' = f ⊙ c + i ⊙ g; h' = o ⊙ tanh(c'), with gates in the order i, f, o, g.
-
-    Args:
-        gates: ``(…, 4D)``.
-        cell: ``(…, D)``.
-    """
-    size = cell.shape[-1]
-    enter, keep, show = gates[..., : 3 * size].sigmoid().chunk(3, -1)
-    cell = keep * cell + enter * gates[..., 3 * size :].tanh()
-    return show * cell.tanh(), cell

@@ -46,7 +46,7 @@ def check_rows(tensor: Tensor, name: str, size: int, mask: Tensor | None) -> Ten
     if tensor.dim() < 2 or tensor.shape[-1] != size:
         raise ValueError(f"{name} must have shape (…, n, {size}), got {tuple(tensor.shape)}")
     if mask is None:
-        return torch.ones(tensor.shape[:-1], dtype=torch.bool, device=tensor.device)
+        return full_mask(tensor, None)
     if mask.shape != tensor.shape[:-1] or mask.dtype != torch.bool:
         raise ValueError(
             f"mask must be bool of shape {tuple(tensor.shape[:-1])} to go with {name}, "
@@ -63,6 +63,11 @@ def check_inplace(inplace: bool) -> None:
     """
     if inplace and torch.is_grad_enabled():
         raise RuntimeError("inplace=True reuses the given state: call it under torch.no_grad()")
+
+
+def full_mask(x: Tensor, mask: Tensor | None) -> Tensor:
+    """``mask``, or one that is true for every row of ``x`` ``(…, n, D)``."""
+    return torch.ones(x.shape[:-1], dtype=torch.bool, device=x.device) if mask is None else mask
 
 
 def blank(tensor: Tensor, mask: Tensor) -> Tensor:
