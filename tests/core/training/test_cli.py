@@ -384,3 +384,56 @@ def test_schedule_counts_steps_or_epochs(tiny: Command, tmp_path: Path):
         saved = torch.load(newest / "checkpoints" / "last.ckpt", weights_only=True)
         rates.append(saved["optimizer_states"][0]["param_groups"][0]["lr"])
     assert rates == pytest.approx([0.02 * 0.5**12, 0.02 * 0.5**2])
+
+
+def test_a_config_by_name_must_be_that_of_the_checkpoints_run(
+    copied: Path, tiny: Command, capsys: pytest.CaptureFixture[str]
+):
+    checkpoint = copied / "checkpoints" / "last.ckpt"
+    with pytest.raises(SystemExit) as stop:
+        tiny("test", "--config", "small", "--ckpt_path", str(checkpoint))
+    assert stop.value.code == 2
+    assert "--config small: " in (said := capsys.readouterr().err)
+    assert "of a run of 'recall'" in said
+    assert not (copied / "test").exists()
+    tiny("test", "--ckpt_path", str(checkpoint))  # as the run was made
+    assert (copied / "test" / "results.json").exists()
+
+
+def test_a_value_out_of_range_is_one_line_and_leaves_no_folder(
+    tiny: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as stop:
+        tiny("fit", "--data.batch_size", "0")
+    assert stop.value.code == 2
+    assert "recollect-tiny: error: batch_size must be at least 1, got 0\n" in capsys.readouterr().err
+    assert not list((tmp_path / "runs" / "recall").iterdir())
+
+
+def test_predictions_that_cannot_be_written_are_refused_before_the_work(
+    copied: Path, tiny: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").write_text("kept")
+    for output, said in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "file" / "out.jsonl", "cannot be written to"),
+    ):
+        with pytest.raises(SystemExit):
+            tiny("predict", "--ckpt_path", "last", "--output", str(output))
+        assert said in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_notes_on_the_data_and_on_the_scores_stand_in_the_report(
+    tiny: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    from recollect_tiny.data import RecallData
+    from recollect_tiny.task import RecallTask
+
+    monkeypatch.setattr(RecallData, "notes", ["dan is missing [sic]"])
+    monkeypatch.setattr(RecallTask, "notes", ["of four colours"])
+    tiny("fit", "--trainer.max_epochs", "1")
+    assert results(only_run(tmp_path))["notes"] == ["dan is missing [sic]", "of four colours"]
+    said = capsys.readouterr().out
+    assert "dan is missing [sic]" in said
+    assert "of four colours" in said

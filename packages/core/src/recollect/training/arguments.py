@@ -47,13 +47,20 @@ def interpret(package: str, default: str, args: Sequence[str]) -> Invocation:
     wanted, rest = take(rest, "--ckpt_path")
     overlays = _configs("recollect.training")
     own = _configs(package)
-    if all(name in overlays and name not in own for name in given):
+    named = any(name not in overlays or name in own for name in given)
+    if not named:
         given = [default, *given]
     paths = [_find(name, package, own | overlays) for name in given]
     name = _run_name(paths[0])
     root = Path(_root(paths, rest))
     run, checkpoint = _checkpoint(command, wanted[-1] if wanted else None, given[0], paths[0], root, name)
     if run is not None and given[0] in own:
+        other = _run_name(run / "config.yaml")
+        if named and other not in (name, "config"):
+            raise ArgumentError(
+                f"--config {given[0]}: {checkpoint} is of a run of {other!r}; leave --config out to take it "
+                f"as it was made, or give --config {run / 'config.yaml'}"
+            )
         paths[0] = run / "config.yaml"  # as that run was made; a path is taken as it stands
     configs = [part for path in paths for part in ("--config", str(path))]
     chosen = ["--ckpt_path", str(checkpoint)] if checkpoint else []
@@ -80,6 +87,19 @@ def take(args: Sequence[str], *names: str) -> tuple[list[str], list[str]]:
         else:
             raise ArgumentError(f"{argument} needs a value")
     return values, rest
+
+
+def reason(error: ValueError) -> str:
+    r"""What is wrong, out of a message of the parser that also lists the types that did not fit.
+
+    Example:
+        >>> reason(ValueError("Does not validate\nErrors:\n  - size must be positive\n  - Expected a str"))
+        'size must be positive'
+    """
+    noise = ("Expected a", "Does not validate", "Problem with")
+    listed = [line.strip() for line in str(error).splitlines() if line.lstrip().startswith("- ")]
+    told = [line[2:] for line in listed if not line[2:].startswith(noise)]
+    return "; ".join(told) or str(error)
 
 
 def _configs(package: str) -> dict[str, Path]:

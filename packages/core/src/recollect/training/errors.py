@@ -22,7 +22,7 @@ class CheckpointError(UserError, ValueError):
 
 
 class DiskError(UserError, OSError):
-    """A checkpoint could not be written; those that were there are untouched."""
+    """A file could not be written; what was there before is untouched."""
 
 
 class NonFiniteError(UserError, ArithmeticError):

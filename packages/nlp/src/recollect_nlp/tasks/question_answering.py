@@ -159,7 +159,10 @@ class QuestionAnswering(Task):
 
 def _questions(data: DataModule) -> QuestionData:
     if not isinstance(data, QuestionData):
-        raise TypeError(f"QuestionAnswering needs a QuestionData, got {type(data).__name__}")
+        raise ArgumentError(
+            "QuestionAnswering needs questions about stories (--data StoryData, BabiData or another "
+            f"QuestionData), not {type(data).__name__}"
+        )
     return data
 
 

@@ -14,6 +14,7 @@ from torch.optim import AdamW
 from torchmetrics import MetricCollection
 
 from recollect.training import DataModule, ReadPicture, Task
+from recollect.training.errors import ArgumentError
 from recollect_nlp.corpus_metric import CorpusMetric
 from recollect_nlp.data.parallel import ParallelBatch, ParallelData
 from recollect_nlp.data.subwords import BEGIN, END, PAD, UNKNOWN
@@ -83,10 +84,13 @@ class Translation(Task):
         """A translator for the pieces of the vocabulary.
 
         Raises:
-            TypeError: If the data is no parallel text.
+            ArgumentError: If the data is no parallel text.
         """
         if not isinstance(data, ParallelData):
-            raise TypeError(f"Translation needs parallel text (ParallelData), got {type(data).__name__}")
+            raise ArgumentError(
+                f"Translation needs parallel text (--data Multi30kData or another ParallelData), "
+                f"not {type(data).__name__}"
+            )
         model = self.translator(len(data.subwords))
         data.longest_source = model.longest_source
         return model

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from recollect.training.errors import ArgumentError, DiskError
 from recollect.training.task import Task
 
 
@@ -44,8 +45,13 @@ class PredictionWriter(Callback):
             return
         folder = Path(trainer.strategy.broadcast(str(trainer.default_root_dir)))
         self.path = folder / own if self.output in (None, "-") else Path(named)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._part(trainer.global_rank).open("w", encoding="utf-8")
+        if self.path.is_dir():
+            raise ArgumentError(f"--output {self.path} is a folder, not a file")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._part(trainer.global_rank).open("w", encoding="utf-8")
+        except OSError as error:
+            raise DiskError(f"predictions cannot be written to {self.path}: {error.strerror}") from error
 
     def on_predict_batch_end(
         self,
