@@ -130,7 +130,7 @@ class QuestionAnswering(Task):
             chance = float(probabilities[b].max())
             pictures.append(
                 ReadPicture(
-                    title=f"{question.question}  {answer} ({chance:.0%}); true: {question.answer}",
+                    title=f"{question.question} → {answer} ({chance:.0%}); true: {question.answer}",
                     weights=weights,
                     rows=[f"hop {k + 1}" for k in range(len(weights))],
                     columns=question.story,
