@@ -1,15 +1,19 @@
 """Question answering from the command line: what a run leaves, and what it answers."""
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from recollect import Read
+from recollect import HashStorage, LinkedStorage, MemoryNetwork, Read, Storage, VectorStorage
+from recollect.training import load_run
 from recollect_nlp.data.questions import QuestionBatch
+from recollect_nlp.data.stories import StoryData
 from recollect_nlp.models.question_answering import RecurrentReader
-from recollect_nlp.tasks.question_answering import read_weights
+from recollect_nlp.tasks.question_answering import fit_slots, kept_apart, read_weights
 
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 SMALL = ["--data.stories", "200", "--data.held_out", "20", "--trainer.max_epochs", "1"]
@@ -75,3 +79,105 @@ def test_padding_of_a_story_does_not_reach_the_recurrent_reader() -> None:
 
     torch.testing.assert_close(scores(story, mask), scores(story[:, :2], mask[:, :2]))
     assert not torch.allclose(scores(story, mask), scores(story[:, [1, 0]], mask[:, :2]))
+
+
+@pytest.mark.filterwarnings("ignore:Words that did not occur in training")
+def test_standard_input_is_answered_on_standard_output(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = OWN.replace("\tkitchen\t1 2", "") + "4 Mary left.\n5 Where is Mary?\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    config = ["--config", str(trained / "config.yaml"), "--ckpt_path", "last"]
+    run(tmp_path, "predict", *config, "--data.path", "-", "--output", "-")
+    first, second = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (first["source"], first["line"], second["line"]) == ("standard input", 3, 5)
+    assert set(first) == {"source", "line", "question", "answer", "probability", "read"}
+    assert [part["sentence"] for part in second["read"]][-1] == "Mary left."
+
+
+@pytest.mark.filterwarnings("ignore:Words that did not occur in training")
+def test_of_a_story_longer_than_the_slots_the_last_sentences_are_read(trained: Path, tmp_path: Path) -> None:
+    long = tmp_path / "long.txt"
+    sentences = [f"{i} Mary went to the room {i}.\n" for i in range(1, 21)]
+    long.write_text("".join(sentences) + "21 Where is Mary?\n" + OWN.replace("\tkitchen\t1 2", ""))
+    output = tmp_path / "out.jsonl"
+    flags = ["--config", str(trained / "config.yaml"), "--ckpt_path", "last", "--output", str(output)]
+    with pytest.warns(UserWarning, match=r"1 of 2 predict .* more than 16 .* last 16 .*data\.slots"):
+        run(tmp_path, "predict", *flags, "--data.path", str(long))
+    cut, whole = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [part["sentence"] for part in cut["read"]] == [f"Mary went to the room {i}." for i in range(5, 21)]
+    assert len(whole["read"]) == 2
+
+
+def test_more_slots_than_the_memory_has_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run(tmp_path, "fit", *SMALL, "--data.slots", "64", "--trainer.fast_dev_run", "1")
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert "--data.slots 64" in said
+    assert "has room for 16 sentences" in said
+    assert "--model.memory.init_args.storage.init_args.slots" in said
+
+
+def test_by_default_as_many_sentences_are_kept_as_the_memory_holds() -> None:
+    data = StoryData(stories=20, held_out=5)
+    fit_slots(data, MemoryNetwork(4, VectorStorage(4, 4, slots=5)))
+    assert data.slots == 5
+    with pytest.warns(UserWarning, match="more than 5 sentences"):
+        data.dataset("test")
+    assert data.notes
+    assert data.notes[0].startswith("10 of 15 test questions are about stories of more than 5 sentences")
+
+
+STORAGES = [
+    VectorStorage(4, 4, slots=6),
+    VectorStorage(4, 4, slots=6, policy="lru"),
+    HashStorage(4, 4),
+    LinkedStorage(4, 4, slots=6),
+    LinkedStorage(4, 4, slots=6, links="hard"),
+]
+
+
+@pytest.mark.parametrize("storage", STORAGES, ids=lambda storage: type(storage).__name__)
+def test_sentences_stand_in_the_order_of_the_entries(storage: Storage) -> None:
+    keys = torch.randn(1, 5, 4)
+    state = storage.write(storage.initial_state(1), keys, keys)
+    read = storage.read(state, keys[:, 3:4])
+    assert kept_apart([(storage, state)], torch.tensor([5])).tolist() == [True]
+    assert read_weights([read], 0, 5)[0].argmax() == 3
+
+
+def test_sentences_that_a_storage_has_merged_or_dropped_are_not_told_apart() -> None:
+    told = torch.tensor([2, 2])
+    keys = torch.eye(4)[torch.tensor([[0, 0], [0, 1]])]
+    storage = VectorStorage(4, 4, slots=6, policy="content")
+    state = storage.write(storage.initial_state(2), keys, keys)
+    assert kept_apart([(storage, state)], told).tolist() == [False, True]
+    short = VectorStorage(4, 4, slots=1)
+    state = short.write(short.initial_state(2), keys, keys)
+    assert kept_apart([(short, state)], told).tolist() == [False, False]
+
+
+def test_data_of_another_kind_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run(tmp_path, "fit", "--data", "recollect_nlp.data.parallel.ParallelData", *SMALL[4:])
+    assert stop.value.code == 2
+    assert "QuestionAnswering needs questions about stories" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:Words that did not occur in training")
+def test_a_trained_run_is_used_in_python(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "my.txt").write_text(OWN)
+    task, data = load_run(trained, path=str(tmp_path / "my.txt"))
+    with torch.no_grad():
+        (row,) = task.predict(next(iter(data.predict_dataloader())))
+    assert row["question"] == "Where is the football?"
+
+
+def test_what_is_no_memory_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run(tmp_path, "fit", "--model.memory", "torch.nn.Identity", *SMALL)
+    assert stop.value.code == 2
+    assert "torch.nn.Identity" in capsys.readouterr().err
