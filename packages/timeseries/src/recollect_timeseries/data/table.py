@@ -51,7 +51,7 @@ def read_table(
     Raises:
         DataError: If the file is malformed; the message names file, line and column.
     """
-    cells = _cells(path, separator)
+    cells = read_cells(path, separator)
     header = [str(name) for name in cells.columns]
     time = header[0] if time is None else time
     wanted = [name for name in header if name != time] if columns is None else list(columns)
@@ -61,12 +61,17 @@ def read_table(
     if not wanted:
         raise DataError(f"{path} has no column besides the time column {time!r}")
     lines = cells.index.to_numpy(dtype=np.int64) + 2  # the header is line 1
-    stamps = _stamps(path, cells[time], lines, time_format)
-    values = np.column_stack([_numbers(path, cells[name], lines) for name in wanted])
+    stamps = parse_stamps(path, cells[time], lines, time_format)
+    values = np.column_stack([parse_numbers(path, cells[name], lines) for name in wanted])
     return Table(path, stamps, wanted, values, lines)
 
 
-def _cells(path: Path, separator: str) -> pd.DataFrame:
+def read_cells(path: Path, separator: str) -> pd.DataFrame:
+    """All cells as text, rows that are blank left out; row i of the index stands in line i + 2.
+
+    Raises:
+        DataError: If the file is malformed.
+    """
     if not path.is_file():
         raise DataError(f"there is no file {path}")
     try:
@@ -97,9 +102,14 @@ def _cells(path: Path, separator: str) -> pd.DataFrame:
     return cells
 
 
-def _stamps(
+def parse_stamps(
     path: Path, cells: "pd.Series[str]", lines: NDArray[np.int64], form: str | None
 ) -> pd.DatetimeIndex:
+    """A column of time stamps, in UTC.
+
+    Raises:
+        DataError: If a cell is none; the message names its line.
+    """
     text = cells.str.strip()
     stamps = pd.to_datetime(text, format=form or "ISO8601", errors="coerce", utc=True)
     bad = np.flatnonzero(stamps.isna())
@@ -116,9 +126,14 @@ def _stamps(
     return pd.DatetimeIndex(stamps).tz_localize(None)
 
 
-def _numbers(path: Path, cells: "pd.Series[str]", lines: NDArray[np.int64]) -> NDArray[np.float64]:
+def parse_numbers(path: Path, cells: "pd.Series[str]", lines: NDArray[np.int64]) -> NDArray[np.float64]:
+    """A column of numbers, NaN where a cell is empty.
+
+    Raises:
+        DataError: If a cell is neither; the message names its line.
+    """
     text = cells.str.strip()
-    numbers = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64)
+    numbers = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, copy=True)
     missing = text.str.lower().isin(MISSING).to_numpy()
     bad = np.flatnonzero(~np.isfinite(numbers) & ~missing)
     if len(bad):

@@ -1,0 +1,209 @@
+"""The base of every dataset of anomalies: channels, scaling by what is normal, windows."""
+
+from abc import abstractmethod
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from recollect.training import DataError, DataModule, Split
+from recollect.training.errors import ArgumentError
+from recollect_timeseries.data.period import period
+from recollect_timeseries.data.tracks import NormalWindows, Track, TrackBatch, Tracks
+
+CONTEXT = 1024
+"""Steps seen before those that are judged, at most."""
+
+
+class AnomalyData(DataModule):
+    """Channels, each with a normal stretch of its own that its detector learns from.
+
+    The last part of the normal stretch is validation: it says when to stop and sets the threshold. The test
+    split is what is to be judged, one channel to an item. Columns are scaled to mean 0 and variance 1 over
+    the normal stretch, one that is constant there by 1.
+
+    Args:
+        window: Number W of steps in a training window.
+        stride: Steps between two training windows of the longest channel.
+        batch_size: Windows of each channel in a batch.
+        num_workers: Processes that load; 0 loads in the training process.
+        seed: Of the shuffling.
+        channel: Name of the one channel to take; all by default.
+        held_out: Share of the normal stretch that is validation.
+        transductive: Learn from what is to be judged, its labels unseen, in place of the normal stretch; so
+            do the methods that Liu & Paparrizos (2024) call unsupervised.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        window: int,
+        stride: int,
+        batch_size: int,
+        num_workers: int = 0,
+        seed: int = 0,
+        *,
+        channel: str | None = None,
+        held_out: float = 0.2,
+        transductive: bool = False,
+    ) -> None:
+        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
+        for name, number in (("window", window), ("stride", stride)):
+            if number < 1:
+                raise ValueError(f"{name} must be at least 1, got {number}")
+        if not 0 < held_out < 1:
+            raise ValueError(f"held_out must be between 0 and 1, got {held_out}")
+        self.window = window
+        self.stride = stride
+        self.channel = channel
+        self.held_out = held_out
+        self.transductive = transductive
+
+    # --- what a subclass implements -------------------------------------------------------------------------
+
+    @abstractmethod
+    def read(self) -> list[Track]:
+        """All channels, or the one that ``channel`` names."""
+
+    # --- what callers use -----------------------------------------------------------------------------------
+
+    @cached_property
+    def tracks(self) -> list[Track]:
+        """The channels, read once."""
+        return self.read()
+
+    @property
+    def channels(self) -> list[str]:
+        """Names of the G channels that were learnt from."""
+        return cast(list[str], self.learnt["channels"])
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the C columns that every channel has."""
+        return cast(list[str], self.learnt["columns"])
+
+    @property
+    def periods(self) -> list[int]:
+        """For each channel the period of its first column, in steps."""
+        return cast(list[int], self.learnt["periods"])
+
+    def normal(self, split: Split) -> list[Tensor]:
+        """Scaled normal stretches ``(N_g, C)``: all of them, but for ``"train"`` without validation."""
+        stretches = [self.scale(self._normal(track), g) for g, track in enumerate(self.tracks)]
+        if split != "train":
+            return stretches
+        return [stretch[: self._border(len(stretch))] for stretch in stretches]
+
+    def scale(self, values: Any, channel: int) -> Tensor:
+        """Values ``(T, C)`` as the model sees them."""
+        mean, std = self.learnt["mean"][channel], self.learnt["std"][channel]
+        scaled: Tensor = (torch.as_tensor(values) - mean) / std
+        return scaled.float()
+
+    # --- what the base class asks for -----------------------------------------------------------------------
+
+    def learn(self) -> dict[str, Any]:
+        """Names, and for each channel mean, standard deviation and period."""
+        tracks = self.tracks
+        self._check_sizes(tracks)
+        normal = [torch.as_tensor(self._normal(track)) for track in tracks]
+        spreads = torch.stack([values.std(0, correction=0) for values in normal])
+        return {
+            "channels": [track.name for track in tracks],
+            "columns": self.column_names(),
+            "periods": [period(values[:, 0].numpy()) for values in normal],
+            "mean": torch.stack([values.mean(0) for values in normal]),
+            "std": torch.where(spreads < 1e-12, 1.0, spreads),
+        }
+
+    def judged(self) -> list[Track]:
+        """What ``predict`` judges: by default what the test does."""
+        return self.tracks
+
+    def column_names(self) -> list[str]:
+        """Names of the columns."""
+        return [str(c) for c in range(self.tracks[0].normal.shape[1])]
+
+    def dataset(self, split: Split) -> Dataset[Any]:
+        """Windows of the normal stretches, or the channels to be judged."""
+        if split == "train":
+            return NormalWindows(self.normal("train"), self.window, self.stride)
+        if split == "val":
+            # The window may begin before validation does; what it ends with is validation's.
+            stretches = [
+                values[self._border(len(values)) - self.window + 1 :] for values in self.normal("val")
+            ]
+            return NormalWindows(stretches, self.window, self.stride)
+        return Tracks([self._item(track) for track in (self.judged() if split == "predict" else self.tracks)])
+
+    def collate(self, items: list[Any]) -> Any:
+        """Windows side by side ``(B, G, W, C)``, or one channel."""
+        if isinstance(items[0], Tensor):
+            return torch.stack(items)
+        return TrackBatch(*(torch.stack(parts) for parts in zip(*items, strict=True)))
+
+    def batches(self, split: Split, dataset: Any, epoch: int) -> list[list[int]]:
+        """Channels are of different lengths: each is a batch of its own."""
+        if split in ("train", "val"):
+            return super().batches(split, dataset, epoch)
+        return [[index] for index in range(len(dataset))]
+
+    @property
+    def notes(self) -> list[str]:
+        """What was learnt from, where that is unusual."""
+        return ["learnt from what is judged, without its labels"] if self.transductive else []
+
+    # --- shared parts ---------------------------------------------------------------------------------------
+
+    def _normal(self, track: Track) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return track.values if self.transductive else track.normal
+
+    def _border(self, steps: int) -> int:
+        """The first step of validation."""
+        return steps - max(int(steps * self.held_out), 1)
+
+    def _number(self, track: Track) -> int:
+        if track.name not in self.channels:
+            raise DataError(
+                f"{track.name} is no channel that the detector has learnt; those are "
+                f"{', '.join(self.channels)}"
+            )
+        return self.channels.index(track.name)
+
+    def _item(self, track: Track) -> TrackBatch:
+        number = self._number(track)
+        before = track.normal[-CONTEXT:] if track.follows else track.normal[:0]
+        label = np.zeros(len(track.values), dtype=bool) if track.label is None else track.label
+        return TrackBatch(
+            self.scale(track.values, number),
+            self.scale(before, number),
+            torch.as_tensor(label),
+            torch.tensor(number),
+        )
+
+    def _check_sizes(self, tracks: list[Track]) -> None:
+        for track in tracks:
+            learnt_from = self._normal(track)
+            if self._border(len(learnt_from)) < self.window:
+                raise DataError(
+                    f"{track.name}: there are {len(learnt_from)} normal rows to learn from, "
+                    f"{self._border(len(learnt_from))} without validation; a window of {self.window} needs "
+                    "more: a smaller --data.window, or more rows"
+                )
+
+    def pick(self, names: list[str]) -> list[str]:
+        """The names that ``channel`` asks for.
+
+        Raises:
+            ArgumentError: If there is no such channel.
+        """
+        if self.channel is None:
+            return names
+        if self.channel not in names:
+            raise ArgumentError(f"--data.channel {self.channel!r}: there are {', '.join(names)}")
+        return [self.channel]

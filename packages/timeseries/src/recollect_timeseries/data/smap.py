@@ -1,0 +1,156 @@
+"""SMAP: telemetry of a NASA satellite, with anomalies that experts have marked."""
+
+import ast
+import csv
+from pathlib import Path
+from typing import final
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recollect.training import DataError, data_folder, fetch
+from recollect_timeseries.data.anomaly_data import AnomalyData
+from recollect_timeseries.data.tracks import Track
+
+URL = "https://s3-us-west-2.amazonaws.com/telemanom/data.zip"
+LABELS_URL = "https://raw.githubusercontent.com/khundman/telemanom/master/labeled_anomalies.csv"
+COLUMNS = 25
+
+
+@final
+class SmapData(AnomalyData):
+    """54 channels (Hundman et al. 2018, KDD): one telemetry value and 24 command flags a step.
+
+    The labels speak of the telemetry value; by default it alone is watched, as the authors predict it alone.
+
+    Each has a file to learn from, which is taken for normal, and one to be judged; a label is an inclusive
+    range of steps. The table of labels lists P-2 twice: both ranges count. Nobody publishes a checksum, so
+    the number of steps of each channel is checked against the table of labels.
+
+    Args:
+        window: As in ``AnomalyData``.
+        stride: As in ``AnomalyData``.
+        batch_size: As in ``AnomalyData``.
+        num_workers: As in ``AnomalyData``.
+        seed: As in ``AnomalyData``.
+        channel: As in ``AnomalyData``: ``P-1`` for instance.
+        held_out: As in ``AnomalyData``.
+        transductive: As in ``AnomalyData``.
+        commands: Whether the 24 command flags are watched as well.
+    """
+
+    def __init__(
+        self,
+        window: int = 64,
+        stride: int = 4,
+        batch_size: int = 16,
+        num_workers: int = 0,
+        seed: int = 0,
+        *,
+        channel: str | None = None,
+        held_out: float = 0.2,
+        transductive: bool = False,
+        commands: bool = False,
+    ) -> None:
+        super().__init__(
+            window,
+            stride,
+            batch_size,
+            num_workers,
+            seed,
+            channel=channel,
+            held_out=held_out,
+            transductive=transductive,
+        )
+        self.commands = commands
+
+    def prepare_data(self) -> None:
+        """Download what is missing, and unpack it."""
+        folder = data_folder("SMAP")
+        fetch(LABELS_URL, None, folder)
+        if not (folder / "train").is_dir() or not (folder / "test").is_dir():
+            unpack(fetch(URL, None, folder), folder)
+
+    def read(self) -> list[Track]:
+        """The channels in the order of their names."""
+        folder = data_folder("SMAP")
+        table = read_labels(folder / "labeled_anomalies.csv")
+        tracks = []
+        for name in self.pick(sorted(table)):
+            steps, ranges = table[name]
+            watched = COLUMNS if self.commands else 1
+            normal, values = (load(folder / part / f"{name}.npy")[:, :watched] for part in ("train", "test"))
+            if len(values) != steps:
+                raise DataError(
+                    f"{folder / 'test' / name}.npy has {len(values)} steps, but its label says {steps}"
+                )
+            label = np.zeros(steps, dtype=bool)
+            for begin, end in ranges:
+                label[begin : end + 1] = True
+            tracks.append(Track(name, normal, values, label, [str(t) for t in range(steps)], False))
+        return tracks
+
+    def column_names(self) -> list[str]:
+        """The telemetry value, and the commands."""
+        return ["value", *(f"command {c}" for c in range(1, COLUMNS) if self.commands)]
+
+
+Labels = dict[str, tuple[int, list[tuple[int, int]]]]
+
+
+def read_labels(path: Path) -> Labels:
+    """Number of steps and anomalous ranges of each channel of SMAP.
+
+    Raises:
+        DataError: If a row is malformed; the message names the line.
+    """
+    found: Labels = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row.get("spacecraft") != "SMAP":
+                continue
+            try:
+                steps = int(row["num_values"])
+                ranges = [(int(begin), int(end)) for begin, end in ast.literal_eval(row["anomaly_sequences"])]
+            except (KeyError, ValueError, SyntaxError, TypeError) as error:
+                raise DataError(
+                    f"{path}, line {len(found) + 2}: this is no row of labels: {error}"
+                ) from error
+            found.setdefault(row["chan_id"], (steps, []))[1].extend(ranges)
+    if not found:
+        raise DataError(f"{path} has no channel of SMAP")
+    return found
+
+
+def load(path: Path) -> NDArray[np.float64]:
+    """The steps of one file, ``(T, 25)``.
+
+    Raises:
+        DataError: If it is no such file.
+    """
+    try:
+        values: NDArray[np.float64] = np.load(path, allow_pickle=False).astype(np.float64)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if values.ndim != 2 or values.shape[1] != COLUMNS or not np.isfinite(values).all():
+        raise DataError(f"{path} should hold rows of {COLUMNS} finite numbers, not {values.shape}")
+    return values
+
+
+def unpack(path: Path, folder: Path) -> None:
+    """Take ``train`` and ``test`` out of the archive, in which they stand in a folder ``data``.
+
+    Raises:
+        DataError: If it is damaged.
+    """
+    try:
+        with ZipFile(path) as archive:
+            for name in archive.namelist():
+                part = Path(name)
+                if part.suffix == ".npy" and part.parent.name in ("train", "test"):
+                    target = folder / part.parent.name / part.name
+                    target.parent.mkdir(exist_ok=True)
+                    target.write_bytes(archive.read(name))
+    except BadZipFile as error:
+        raise DataError(f"{path} is damaged: {error}; delete it to have it downloaded again") from error
