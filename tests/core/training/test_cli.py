@@ -82,6 +82,18 @@ def test_fit_logs_memory_figures(trained: Path):
             assert 0 <= float(row["memory/memory/read_entropy"]) < 1.4
 
 
+def test_tensorboard_gets_config_figures_and_pictures(trained: Path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()
+    assert "test/read-1" in tags["images"]
+    assert {"train/loss", "val/accuracy", "memory/memory.storage/occupancy"} <= set(tags["scalars"])
+    config = (trained / "tensorboard" / "hparams.yaml").read_text()
+    assert "recollect_tiny.task.RecallTask" in config
+
+
 def test_fit_reports_the_best_checkpoint_not_the_last(tiny: Command, tmp_path: Path):
     tiny("fit", "--trainer.max_epochs", "2", "--trainer.callbacks.init_args.mode", "min")
     found = results(only_run(tmp_path))
@@ -129,9 +141,10 @@ def test_wandb_is_added_to_the_other_loggers(tiny: Command, tmp_path: Path):
     (record,) = offline.glob("*.wandb")
     # W&B's own process writes the file, some time after the run has ended.
     patience = time.monotonic() + 30
-    while b"recollect_tiny.task.RecallTask" not in record.read_bytes() and time.monotonic() < patience:
+    expected = (b"recollect_tiny.task.RecallTask", b"memory/memory.storage/occupancy")  # config and figures
+    while not all(part in record.read_bytes() for part in expected) and time.monotonic() < patience:
         time.sleep(0.1)
-    assert b"recollect_tiny.task.RecallTask" in record.read_bytes()  # the config
+    assert all(part in record.read_bytes() for part in expected)
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,7 @@ def test_more_slots_than_the_memory_has_are_refused(
     assert "--model.memory.init_args.storage.init_args.slots" in said
 
 
+@pytest.mark.filterwarnings("ignore:.*have an answer that did not occur in training")  # of 20 stories
 def test_by_default_as_many_sentences_are_kept_as_the_memory_holds() -> None:
     data = StoryData(stories=20, held_out=5)
     fit_slots(data, MemoryNetwork(4, VectorStorage(4, 4, slots=5)))

@@ -1,9 +1,11 @@
 """Translation from files to predictions, through the command line, on a language learnt in seconds."""
 
+import io
 import json
 import math
 import random
 import shutil
+import sys
 
 import pytest
 import torch
@@ -159,3 +161,64 @@ def test_what_the_decoder_is_given_is_one_behind():
     assert after_begin(target).tolist() == [[2, 7, 8, 3]]
     assert until_end(target[0]) == [7, 8, 3]
     assert until_end(torch.tensor([7, 8])) == [7, 8]
+
+
+def predict(run, *args):
+    main(["predict", "--config", str(run / "config.yaml"), "--ckpt_path", "last", *args])
+
+
+def test_standard_input_is_translated_to_standard_output(run, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"one two\nsix\n")))
+    predict(run, "--data.path", "-", "--output", "-")
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (first["source"], second["source"]) == ("one two", "six")
+    assert second["translation"] == "SIX"
+    assert {"translation", "probability", "score", "unknown", "cut", "read"} < set(first)
+    for row in second["read"]:
+        assert 0 < sum(row["from"].values()) <= 1.01
+
+
+def test_a_sentence_too_long_for_the_memory_is_cut_and_loses_no_other(run, tmp_path):
+    long = " ".join(WORDS * 10)
+    (tmp_path / "mine.txt").write_text(f"one two\n{long}\nsix\n")
+    output = tmp_path / "out.jsonl"
+    with pytest.warns(
+        UserWarning, match=r"mine\.txt: 1 of 3 sentences .* first 16 pieces: line 2 \(\d+ pieces"
+    ):
+        predict(run, "--data.path", str(tmp_path / "mine.txt"), "--output", str(output))
+    first, cut, last = (json.loads(line) for line in output.read_text().splitlines())
+    assert first["cut"] == last["cut"] == 0
+    assert last["translation"] == "SIX"
+    assert cut["source"] == long
+    assert cut["cut"] > 0
+    assert cut["translation"]
+    places = {int(part.split(":")[0]) for row in cut["read"] for part in row["from"]}
+    assert max(places) <= 15
+
+
+def test_the_signatures_of_the_scores_stand_in_the_report(run):
+    notes = json.loads((run / "results.json").read_text())["notes"]
+    assert any(note.startswith("test/bleu: nrefs:1") and "tok:13a" in note for note in notes)
+    assert any("lowercased,sacremoses" in note for note in notes)
+
+
+def test_a_memory_of_another_width_and_data_of_another_kind_are_one_line(language, tmp_path, capsys):
+    config = tmp_path / "wrong.yaml"
+    for part, said in (
+        ({"translator": {"model_size": 32}}, "the model cannot be built as configured: memory has width 48"),
+        ({}, "Translation needs parallel text"),
+    ):
+        made = settings(language, 1)
+        if part:
+            own = {**RECURRENT, "init_args": {**RECURRENT["init_args"], **part["translator"]}}
+            made["model"]["init_args"]["translator"] = own
+        else:
+            made["data"] = {
+                "class_path": "recollect_nlp.data.stories.StoryData",
+                "init_args": {"stories": 20},
+            }
+        config.write_text(yaml.safe_dump(made))
+        with pytest.raises(SystemExit) as stop:
+            main(["fit", "--config", str(config), "--trainer.default_root_dir", str(tmp_path)])
+        assert stop.value.code == 2
+        assert said in capsys.readouterr().err
