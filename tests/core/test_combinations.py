@@ -12,6 +12,7 @@ from recollect import (
     LinkedStorage,
     MemoryNetwork,
     Parallel,
+    PrototypeMemory,
     Seq2SeqMemory,
     VectorStorage,
 )
@@ -29,6 +30,7 @@ STORAGES = {
 MEMORIES = {
     "seq2seq": lambda storage: Seq2SeqMemory(D, storage, remember=True),
     "network": lambda storage: MemoryNetwork(D, storage, hops=2, controller="gru", remember=True),
+    "prototype": lambda storage: PrototypeMemory(D, storage, prototypes=3, remember=True),
     "graph": lambda storage: GraphMemory(D, storage, edges=8, remember=True),
 }
 INTEGRATIONS = {

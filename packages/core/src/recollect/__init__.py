@@ -8,6 +8,7 @@ from recollect.memories import (
     Memory,
     MemoryNetwork,
     MemoryNetworkState,
+    PrototypeMemory,
     Seq2SeqMemory,
     Seq2SeqState,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "MemoryNetwork",
     "MemoryNetworkState",
     "Parallel",
+    "PrototypeMemory",
     "Read",
     "Seq2SeqMemory",
     "Seq2SeqState",

@@ -4,6 +4,7 @@ from recollect.memories.base import Memory
 from recollect.memories.graph import GraphMemory
 from recollect.memories.graph_state import GraphState
 from recollect.memories.network import MemoryNetwork, MemoryNetworkState
+from recollect.memories.prototype import PrototypeMemory
 from recollect.memories.seq2seq import Seq2SeqMemory, Seq2SeqState
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Memory",
     "MemoryNetwork",
     "MemoryNetworkState",
+    "PrototypeMemory",
     "Seq2SeqMemory",
     "Seq2SeqState",
 ]
