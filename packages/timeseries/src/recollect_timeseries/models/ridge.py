@@ -46,22 +46,35 @@ def moments(parts: Iterable[Example]) -> Moments:
     return Moments(inputs / count, cross / count, outputs / count)
 
 
-def ridge(train: Moments, penalty: float) -> Tensor:
-    """W = (E[x xᵀ] + penalty · I)⁻¹ E[x yᵀ], ``(F, H)``; the last input, the constant, is not penalised.
+def ridge(train: Moments, penalty: Tensor) -> Tensor:
+    """W = (E[x xᵀ] + diag(penalty))⁻¹ E[x yᵀ], ``(F, H)``, with a penalty ``(F,)`` for each input.
 
     Ordinary least squares on windows without their level is the optimum that linear forecasters trained by
     descent approach (Toner & Darlow 2024, arXiv:2403.14587, section 4).
 
     Example:
         >>> x = torch.tensor([[1.0, 1.0], [2.0, 1.0], [3.0, 1.0]])
-        >>> ridge(moments([Example(x, 2 * x[:, :1] + 1)]), 1e-9).squeeze().round(decimals=4).tolist()
+        >>> solution = ridge(moments([Example(x, 2 * x[:, :1] + 1)]), torch.full((2,), 1e-9))
+        >>> solution.squeeze().round(decimals=4).tolist()
         [2.0, 1.0]
     """
-    size = len(train.inputs)
-    weights = torch.full((size,), penalty, dtype=torch.float64, device=train.inputs.device)
-    weights[-1] = 1e-12  # the level has been taken out: keeps a constant input from being singular
-    solution: Tensor = torch.linalg.solve(train.inputs + torch.diag(weights), train.cross)
+    solution: Tensor = torch.linalg.solve(train.inputs + torch.diag(penalty.double()), train.cross)
     return solution
+
+
+def penalties_by_age(lookback: int, others: int) -> Tensor:
+    """How much each input is penalised: ``(L + others + 1,)``.
+
+    The past from about 2 for the oldest value down to about 0 for the last one, since what is long past says
+    less; other inputs by 1; and the constant, which comes last, not at all.
+
+    Example:
+        >>> penalties_by_age(4, 1).round(decimals=2).tolist()
+        [2.05, 1.55, 1.05, 0.55, 1.0, 0.0]
+    """
+    age = torch.linspace(1, 0, lookback + 1)[:-1]
+    # Not quite zero: where nothing varies the constant could not be told from the rest.
+    return torch.cat([2 * age + 0.05, torch.ones(others), torch.full((1,), 1e-9)])
 
 
 def mean_squared_error(weights: Tensor, over: Moments) -> float:
@@ -97,9 +110,13 @@ def solve(
         ValueError: If it has no such map.
     """
     over_train, over_val = moments(train()), moments(val())
-    tried = [(mean_squared_error(ridge(over_train, penalty), over_val), penalty) for penalty in penalties]
+    lookback, device = model.sizes.lookback, over_train.inputs.device
+    shape = penalties_by_age(lookback, len(over_train.inputs) - lookback - 1).to(device)
+    tried = [
+        (mean_squared_error(ridge(over_train, penalty * shape), over_val), penalty) for penalty in penalties
+    ]
     error, penalty = min(tried)
-    weights = ridge(over_train, penalty).float()
+    weights = ridge(over_train, penalty * shape).float()
     linear = model.linear
     if linear is None:
         raise ValueError(f"{type(model.backbone).__name__} has no linear map to solve for")
