@@ -46,6 +46,12 @@ def map_state(function: Callable[..., Tensor], state: S, *others: S) -> S:
     return type(state)(*items) if hasattr(state, "_fields") else type(state)(items)
 
 
+def first_tensor(state: State) -> Tensor:
+    """The first tensor of a state."""
+    first = state[0]
+    return first if isinstance(first, Tensor) else first_tensor(first)
+
+
 def select_items(state: S, index: Tensor) -> S:
     """Pick items ``index`` (shape ``(B',)``, integer or bool) along the first batch axis of every tensor."""
     if index.dtype == torch.bool:
@@ -54,9 +60,20 @@ def select_items(state: S, index: Tensor) -> S:
 
 
 def where_items(where: Tensor, chosen: S, other: S) -> S:
-    """``chosen`` for batch items where ``where`` (bool, shape of the batch axes) is true, else ``other``."""
+    """``chosen`` for batch items where ``where`` (bool, shape of the batch axes) is true, else ``other``.
+
+    Raises:
+        ValueError: If ``where`` is not bool or the states have other batch axes.
+    """
+    if where.dtype != torch.bool:
+        raise ValueError(f"where must be bool, got {where.dtype}")
 
     def pick(a: Tensor, b: Tensor) -> Tensor:
+        if a.shape != b.shape:
+            raise ValueError(
+                f"where has shape {tuple(where.shape)}, which is not that of the batch axes: a tensor of the "
+                f"state has shape {tuple(b.shape)} instead of {tuple(a.shape)}"
+            )
         return torch.where(
             where.to(b.device).reshape((*where.shape, *[1] * (b.dim() - where.dim()))), a.to(b.dtype), b
         )

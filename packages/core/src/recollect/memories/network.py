@@ -176,7 +176,8 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Keys that ``x`` would have had at any time, ``(…, H, E·now, K)``; which of them are entries."""
         assert self.time is not None
-        times = torch.arange(int(state.written.amax()), device=x.device)
+        latest = int(state.written.amax()) if state.written.numel() else 0
+        times = torch.arange(latest, device=x.device)
         at_times = blank(x, mask).unsqueeze(-2) + self.time(times)  # (…, E, now, D)
         entries = self.norm_entry(at_times).flatten(-3, -2)
         mask = mask.unsqueeze(-1).expand(*mask.shape, len(times)).flatten(-2)

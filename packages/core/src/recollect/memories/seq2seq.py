@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from recollect.memories.base import Memory
 from recollect.memories.recurrence import gru_cell, lstm_cell
 from recollect.state import register_state
-from recollect.storages.arguments import blank
+from recollect.storages.arguments import blank, full_mask
 from recollect.storages.base import Storage
 from recollect.storages.results import Read
 
@@ -114,7 +114,7 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
         if state is None:
             state = self.initial_state(*x.shape[:-2], device=x.device)
         if mask is not None:
-            x = blank(x, mask)
+            x = blank(x, full_mask(x, mask))
         if x.shape[-2] == 0:
             return x, state
         reader = None if self.remember else self.storage.reader(state.storage)
@@ -173,7 +173,7 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
     def write(self, state: Seq2SeqState, x: Tensor, mask: Tensor | None = None) -> Seq2SeqState:
         """Remember an encoder's states ``x`` ``(…, W, D)`` under keys W_k x, as values W_v x."""
         if mask is not None:
-            x = blank(x, mask)
+            x = blank(x, full_mask(x, mask))
         return state._replace(
             storage=self.storage.write(state.storage, self.key(x), self.value(x), mask=mask)
         )
@@ -181,14 +181,14 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
     def read(self, state: Seq2SeqState, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Recall with ``x`` ``(…, Q, D)`` as h_t: tanh(W_c [c; 0]), zero where nothing is found."""
         if mask is not None:
-            x = blank(x, mask)
+            x = blank(x, full_mask(x, mask))
         read = self._observe(self.storage.read(state.storage, self.query(x), mask))
         return F.linear(read.value, self.output.weight[:, : self.storage.value_size]).tanh()
 
     def erase(self, state: Seq2SeqState, x: Tensor, mask: Tensor | None = None) -> Seq2SeqState:
         """Forget what was written as ``x`` ``(…, E, D)``; the recurrence is left as it is."""
         if mask is not None:
-            x = blank(x, mask)
+            x = blank(x, full_mask(x, mask))
         return state._replace(storage=self.storage.erase(state.storage, self.key(x), mask=mask))
 
     def inspect(self, state: Seq2SeqState) -> dict[str, Tensor]:

@@ -45,14 +45,55 @@ def check_rows(tensor: Tensor, name: str, size: int, mask: Tensor | None) -> Ten
     """
     if tensor.dim() < 2 or tensor.shape[-1] != size:
         raise ValueError(f"{name} must have shape (…, n, {size}), got {tuple(tensor.shape)}")
-    if mask is None:
-        return full_mask(tensor, None)
-    if mask.shape != tensor.shape[:-1] or mask.dtype != torch.bool:
+    return full_mask(tensor, mask, name)
+
+
+def check_steps(query: Tensor, key: Tensor, value: Tensor, *others: Tensor | None) -> None:
+    """Queries, keys and values ``(…, T, ·)``, strengths and mask ``(…, T)`` are of as many steps.
+
+    Raises:
+        ValueError: If not.
+    """
+    shapes = [item.shape[:-1] for item in (query, key, value)]
+    shapes += [item.shape for item in others if item is not None]
+    if any(shape != shapes[0] for shape in shapes):
         raise ValueError(
-            f"mask must be bool of shape {tuple(tensor.shape[:-1])} to go with {name}, "
-            f"got {mask.dtype} of shape {tuple(mask.shape)}"
+            "query, key, value, strengths and mask must have the same batch axes and as many steps, got "
+            f"{', '.join(str(tuple(shape)) for shape in shapes)}"
         )
-    return mask
+
+
+def check_batch(rows: Tensor, name: str, batch: torch.Size) -> None:
+    """Rows (…, n, ·) have the batch axes of the state that they go with.
+
+    Raises:
+        ValueError: If not.
+    """
+    if rows.shape[:-2] != batch:
+        raise ValueError(
+            f"{name} of shape {tuple(rows.shape)} does not go with a state of batch axes {tuple(batch)}"
+        )
+
+
+def check_strength(strength: Tensor, mask: Tensor) -> Tensor:
+    """Strengths (…, n), in [0, 1] where they are not masked, and zero elsewhere.
+
+    Their range is looked at on CPU only: another device would have to be waited for.
+
+    Raises:
+        ValueError: If a strength is out of range, or they do not go with ``mask``.
+    """
+    if strength.shape != mask.shape or not strength.is_floating_point():
+        raise ValueError(
+            f"strength must be floating point of shape {tuple(mask.shape)}, "
+            f"got {strength.dtype} of shape {tuple(strength.shape)}"
+        )
+    strength = blank(strength, mask)
+    if strength.device.type == "cpu" and not torch.compiler.is_compiling() and strength.numel():
+        low, high = strength.detach().aminmax()
+        if not (low >= 0 and high <= 1):  # also if either is not a number
+            raise ValueError(f"strength must be in [0, 1], got {low.item():g} to {high.item():g}")
+    return strength
 
 
 def check_inplace(inplace: bool) -> None:
@@ -65,9 +106,20 @@ def check_inplace(inplace: bool) -> None:
         raise RuntimeError("inplace=True reuses the given state: call it under torch.no_grad()")
 
 
-def full_mask(x: Tensor, mask: Tensor | None) -> Tensor:
-    """``mask``, or one that is true for every row of ``x`` ``(…, n, D)``."""
-    return torch.ones(x.shape[:-1], dtype=torch.bool, device=x.device) if mask is None else mask
+def full_mask(x: Tensor, mask: Tensor | None, name: str = "x") -> Tensor:
+    """``mask``, or one that is true for every row of ``x`` ``(…, n, D)``, which is called ``name``.
+
+    Raises:
+        ValueError: If ``mask`` does not go with ``x``.
+    """
+    if mask is None:
+        return torch.ones(x.shape[:-1], dtype=torch.bool, device=x.device)
+    if mask.shape != x.shape[:-1] or mask.dtype != torch.bool:
+        raise ValueError(
+            f"mask must be bool of shape {tuple(x.shape[:-1])} to go with {name}, "
+            f"got {mask.dtype} of shape {tuple(mask.shape)}"
+        )
+    return mask
 
 
 def blank(tensor: Tensor, mask: Tensor) -> Tensor:

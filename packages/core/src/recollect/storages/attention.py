@@ -5,6 +5,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def unit(x: Tensor) -> Tensor:
+    """Vectors ``(…, K)`` at length 1; one of zeros stays zero, in half precision too."""
+    # 1e-12, which torch takes by default, is 0 in float16.
+    return F.normalize(x, dim=-1, eps=max(1e-12, torch.finfo(x.dtype).tiny))
+
+
 def similarity(query: Tensor, key: Tensor, kind: str) -> Tensor:
     """Similarity of every query with every key.
 
@@ -17,7 +23,7 @@ def similarity(query: Tensor, key: Tensor, kind: str) -> Tensor:
         ``(…, Q, N)``.
     """
     if kind == "cosine":
-        query, key = F.normalize(query, dim=-1), F.normalize(key, dim=-1)
+        query, key = unit(query), unit(key)
     return query @ key.mT
 
 

@@ -7,10 +7,18 @@ from typing import Any, Generic
 import torch
 from torch import Tensor, nn
 
-from recollect.state import S, select_items, where_items
-from recollect.storages.arguments import blank, check_inplace, check_positive, check_rows
+from recollect.state import S, first_tensor, select_items, where_items
+from recollect.storages.arguments import (
+    blank,
+    check_batch,
+    check_inplace,
+    check_positive,
+    check_rows,
+    check_steps,
+    check_strength,
+)
 from recollect.storages.results import Entries, Read
-from recollect.storages.slots import check_slots, made
+from recollect.storages.slots import check_indices, check_slots, made
 
 
 class Storage(nn.Module, ABC, Generic[S]):
@@ -41,6 +49,7 @@ class Storage(nn.Module, ABC, Generic[S]):
         check_positive(key_size=key_size, value_size=value_size)
         self.key_size = key_size
         self.value_size = value_size
+        self._state_axes: int | None = None  # of the first tensor of a state without batch axes
         # Follows .to(…): where a state lives and what it is made of when nobody says otherwise.
         self.register_buffer("_like", torch.empty(0), persistent=False)
 
@@ -103,7 +112,7 @@ class Storage(nn.Module, ABC, Generic[S]):
         Raises:
             ValueError: If a shape does not fit.
         """
-        mask = self._check(query, "query", self.key_size, mask)
+        mask = self._check(state, query, "query", self.key_size, mask)
         read = self._read(state, blank(query, mask))
         weights = None if read.weights is None else blank(read.weights, mask)
         return Read(blank(read.value, mask), weights, read.slots)
@@ -140,7 +149,7 @@ class Storage(nn.Module, ABC, Generic[S]):
             ValueError: If a shape does not fit.
             RuntimeError: If ``inplace`` is asked for while gradients are recorded.
         """
-        return self._write(state, *self._rows(key, value, strength, mask, inplace), inplace)
+        return self._write(state, *self._rows(state, key, value, strength, mask, inplace), inplace)
 
     def erase(
         self,
@@ -161,7 +170,7 @@ class Storage(nn.Module, ABC, Generic[S]):
             inplace: As in ``write``, with the same errors.
         """
         check_inplace(inplace)
-        mask = self._check(key, "key", self.key_size, mask)
+        mask = self._check(state, key, "key", self.key_size, mask)
         return self._erase(state, blank(key, mask), self._strength(strength, mask, key), mask, inplace)
 
     # --- by place -------------------------------------------------------------------------------------------
@@ -182,7 +191,7 @@ class Storage(nn.Module, ABC, Generic[S]):
             The new state, and slots ``(…, W)`` int64: −1 where no entry was made, for it was masked or of
             strength zero. Where a later one of the W took the place of an earlier one, both name it.
         """
-        rows = self._rows(key, value, strength, mask, inplace)
+        rows = self._rows(state, key, value, strength, mask, inplace)
         state, slots = self._place(state, *rows, inplace)
         return state, made(slots, *rows[2:])
 
@@ -199,10 +208,8 @@ class Storage(nn.Module, ABC, Generic[S]):
             inplace: As in ``write``, with the same errors, and one for a slot that is none.
         """
         check_inplace(inplace)
-        mask = self._check(value, "value", self.value_size, mask)
-        if slots.shape != mask.shape:
-            raise ValueError(f"slots must have shape {tuple(mask.shape)}, got {tuple(slots.shape)}")
-        slots = slots.masked_fill(~mask, 0)
+        mask = self._check(state, value, "value", self.value_size, mask)
+        slots = check_indices(slots, "slots", mask.shape).masked_fill(~mask, 0)
         check_slots(slots, self._places(state))
         return self._update(state, slots, blank(value, mask), mask, inplace)
 
@@ -234,19 +241,17 @@ class Storage(nn.Module, ABC, Generic[S]):
         Returns:
             What was read, ``(…, T, V)``, and the state after the last step.
         """
-        reads = []
-        for t in range(query.shape[-2]):
-            now = slice(t, t + 1)
-            mask_t = None if mask is None else mask[..., now]
-            key_t = key[..., now, :]
-            if erase_strength is not None:
-                state = self.erase(state, key_t, erase_strength[..., now], mask_t)
-            strength_t = None if write_strength is None else write_strength[..., now]
-            state = self.write(state, key_t, value[..., now, :], strength_t, mask_t)
+        check_steps(query, key, value, write_strength, erase_strength, mask)
+        reads = [value[..., :0, :]]
+        for now in (slice(t, t + 1) for t in range(query.shape[-2])):
+            write_t, erase_t, mask_t = (
+                s if s is None else s[..., now] for s in (write_strength, erase_strength, mask)
+            )
+            if erase_t is not None:
+                state = self.erase(state, key[..., now, :], erase_t, mask_t)
+            state = self.write(state, key[..., now, :], value[..., now, :], write_t, mask_t)
             reads.append(self.read(state, query[..., now, :], mask_t).value)
-        return (torch.cat(reads, -2) if reads else value[..., :0, :]), state
-
-    # --- over the batch -------------------------------------------------------------------------------------
+        return torch.cat(reads[1:] or reads, -2), state
 
     def reset(self, state: S, where: Tensor) -> S:
         """Batch items where ``where`` (shape of the batch axes, bool) is true start afresh."""
@@ -256,26 +261,35 @@ class Storage(nn.Module, ABC, Generic[S]):
         """Pick items ``index`` ``(B',)`` along the first batch axis: beam search, shuffling, packing."""
         return select_items(state, index)
 
-    # --- shared checks --------------------------------------------------------------------------------------
-
-    def _check(self, tensor: Tensor, name: str, size: int, mask: Tensor | None) -> Tensor:
-        return check_rows(tensor, name, size, mask)
+    def _check(self, state: S, rows: Tensor, name: str, size: int, mask: Tensor | None) -> Tensor:
+        """``rows`` (…, n, size) go with ``state``; their mask."""
+        mask = check_rows(rows, name, size, mask)
+        if not torch.compiler.is_compiling():
+            if self._state_axes is None:
+                self._state_axes = first_tensor(self.initial_state(device="meta")).dim()
+            first = first_tensor(state)
+            check_batch(rows, name, first.shape[: first.dim() - self._state_axes])
+        return mask
 
     def _rows(
-        self, key: Tensor, value: Tensor, strength: Tensor | None, mask: Tensor | None, inplace: bool
+        self,
+        state: S,
+        key: Tensor,
+        value: Tensor,
+        strength: Tensor | None,
+        mask: Tensor | None,
+        inplace: bool,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Key, value, strength and mask of what is to be written, checked and blanked."""
         check_inplace(inplace)
-        mask = self._check(key, "key", self.key_size, mask)
-        self._check(value, "value", self.value_size, mask)
+        mask = self._check(state, key, "key", self.key_size, mask)
+        self._check(state, value, "value", self.value_size, mask)
         return blank(key, mask), blank(value, mask), self._strength(strength, mask, value), mask
 
     def _strength(self, strength: Tensor | None, mask: Tensor, like: Tensor) -> Tensor:
         if strength is None:
             return mask.to(like.dtype if like.is_floating_point() else self._like.dtype)
-        if strength.shape != mask.shape:
-            raise ValueError(f"strength must have shape {tuple(mask.shape)}, got {tuple(strength.shape)}")
-        return blank(strength, mask)
+        return check_strength(strength, mask)
 
     def _new(self, device: torch.device | str | None, dtype: torch.dtype | None) -> dict[str, Any]:
         """The keyword arguments that make a floating-point tensor of the state."""

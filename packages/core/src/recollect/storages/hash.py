@@ -276,11 +276,11 @@ class HashStorage(Storage[HashState]):
             return multiply_shift_hash(key, self.hash, self.bits)
         return sign_hash(key, self.hash)
 
-    def _check(self, tensor: Tensor, name: str, size: int, mask: Tensor | None) -> Tensor:
-        if name in ("query", "key") and tensor.is_floating_point() == self.integer_keys:
+    def _check(self, state: HashState, rows: Tensor, name: str, size: int, mask: Tensor | None) -> Tensor:
+        if name in ("query", "key") and rows.is_floating_point() == self.integer_keys:
             expected = "integers (integer_keys=True)" if self.integer_keys else "floating point"
-            raise ValueError(f"{name} must be {expected}, got {tensor.dtype}")
-        return super()._check(tensor, name, size, mask)
+            raise ValueError(f"{name} must be {expected}, got {rows.dtype}")
+        return super()._check(state, rows, name, size, mask)
 
     def extra_repr(self) -> str:
         """The sizes, for ``print``."""

@@ -10,7 +10,7 @@ from recollect.state import S
 from recollect.storages.arguments import check_positive
 from recollect.storages.base import Storage
 from recollect.storages.results import Read
-from recollect.storages.slots import check_slots, made
+from recollect.storages.slots import check_indices, check_slots, made
 
 Direction = Literal["forward", "backward"]
 
@@ -103,16 +103,11 @@ class Links(Storage[S]):
         inplace: bool = False,
     ) -> tuple[S, Tensor]:
         """Write as ``write`` does, with the same arguments, and say where; see ``Storage.place``."""
-        rows = self._rows(key, value, strength, mask, inplace)
+        rows = self._rows(state, key, value, strength, mask, inplace)
         *_, strength, mask = rows
         if after is None:
             after = torch.full_like(mask, -1, dtype=torch.int64)
-        elif after.shape != mask.shape or after.is_floating_point() or after.is_complex():
-            raise ValueError(
-                f"after must hold integers of shape {tuple(mask.shape)}, "
-                f"got {after.dtype} of shape {tuple(after.shape)}"
-            )
-        after = after.long().masked_fill(~mask, -1)
+        after = check_indices(after, "after", mask.shape).masked_fill(~mask, -1)
         check_slots(after.clamp_min(0), self.slots)
         state, slots = self._link(state, *rows, after, inplace)
         return state, made(slots, strength, mask)

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from recollect.storages.attention import unit
 from recollect.storages.results import Entries, Read
 from recollect.storages.scanning import presence_bias
 
@@ -23,18 +23,19 @@ def entries_reader(entries: Entries, sharpness: Tensor, cosine: bool) -> Callabl
     """
     if entries.keys.device.type == "cpu" and not torch.compiler.is_compiling():
         entries = _without_empty_end(entries)
-    keys = F.normalize(entries.keys, dim=-1) if cosine else entries.keys
+    keys = unit(entries.keys) if cosine else entries.keys
     keys = (keys * sharpness).mT
     values = entries.values
     wide = torch.promote_types(entries.filled.dtype, torch.float32)
     bias, found = presence_bias(entries.filled.to(wide).unsqueeze(-2))
     places = torch.arange(keys.shape[-1], device=keys.device)
+    shape = f"({', '.join(map(str, keys.shape[:-2]))}{', ' * (keys.dim() > 2)}n, {keys.shape[-2]})"
 
     def read(query: Tensor) -> Read:
-        if query.shape[-1] != keys.shape[-2]:
-            raise ValueError(f"query must have shape (…, n, {keys.shape[-2]}), got {tuple(query.shape)}")
+        if query.dim() != keys.dim() or (*query.shape[:-2], query.shape[-1]) != keys.shape[:-1]:
+            raise ValueError(f"query must have shape {shape}, got {tuple(query.shape)}")
         if cosine:
-            query = F.normalize(query, dim=-1)
+            query = unit(query)
         weights = (query @ keys.to(query.dtype) + bias).softmax(-1) * found
         return Read(weights.to(values.dtype) @ values, weights, places.expand(weights.shape))
 

@@ -16,6 +16,20 @@ def check_slots(slots: Tensor, size: int) -> None:
         raise ValueError(f"slots must be in [0, {size}), got {slots.tolist()}")
 
 
+def check_indices(slots: Tensor, name: str, shape: torch.Size) -> Tensor:
+    """``slots`` as int64.
+
+    Raises:
+        ValueError: If they are no integers of ``shape``.
+    """
+    if slots.shape != shape or slots.dtype == torch.bool or slots.is_floating_point() or slots.is_complex():
+        raise ValueError(
+            f"{name} must hold integers of shape {tuple(shape)}, "
+            f"got {slots.dtype} of shape {tuple(slots.shape)}"
+        )
+    return slots.long()
+
+
 def made(slots: Tensor, strength: Tensor, mask: Tensor) -> Tensor:
     """``slots`` (…, W), −1 where nothing was written that is present."""
     return slots.masked_fill(~(mask & (strength > 0)), -1)

@@ -5,12 +5,11 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple, final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recollect.state import register_state
-from recollect.storages.arguments import blank, check_attention, check_positive
-from recollect.storages.attention import attention_weights, match, similarity
+from recollect.storages.arguments import blank, check_attention, check_positive, check_steps
+from recollect.storages.attention import attention_weights, match, similarity, unit
 from recollect.storages.base import Storage
 from recollect.storages.reading import entries_reader
 from recollect.storages.results import Entries, Read
@@ -134,7 +133,7 @@ class VectorStorage(Storage[VectorState]):
         slots = reach.topk(self.top_k, -1).indices
         weights = attention_weights(scores.gather(-1, slots), presence.expand_as(scores).gather(-1, slots))
         rows = slots.flatten(-2).unsqueeze(-1)  # (…, Q·k, 1)
-        values = torch.take_along_dim(state.values, rows, -2).reshape(*slots.shape, -1)
+        values = torch.take_along_dim(state.values, rows, -2).reshape(*slots.shape, self.value_size)
         return Read((weights.to(values.dtype).unsqueeze(-2) @ values).squeeze(-2), weights, slots)
 
     def reader(self, state: VectorState) -> Callable[[Tensor], Read]:
@@ -224,6 +223,7 @@ class VectorStorage(Storage[VectorState]):
         """T steps at once for ``policy="ring"`` without ``top_k`` (causal attention), else step by step."""
         if self.policy != "ring" or self.top_k is not None:
             return super().scan(state, query, key, value, write_strength, erase_strength, mask)
+        check_steps(query, key, value, write_strength, erase_strength, mask)
         outputs = []
         for start in range(0, query.shape[-2], SCAN_BLOCK):
             now = slice(start, start + SCAN_BLOCK)
@@ -243,7 +243,7 @@ class VectorStorage(Storage[VectorState]):
         erase_strength: Tensor | None,
         mask: Tensor | None,
     ) -> tuple[Tensor, VectorState]:
-        mask = self._check(query, "query", self.key_size, mask)
+        mask = self._check(state, query, "query", self.key_size, mask)
         query, key, value = (blank(item, mask) for item in (query, key, value))
         written = self._strength(write_strength, mask, value)
         erased = None if erase_strength is None else self._strength(erase_strength, mask, value)
@@ -254,7 +254,7 @@ class VectorStorage(Storage[VectorState]):
         values = torch.cat([state.values.to(value.dtype), value], -2)
         scaled = query
         if self.similarity == "cosine":
-            scaled, keys = F.normalize(query, dim=-1), F.normalize(keys, dim=-1)
+            scaled, keys = unit(query), unit(keys)
         scaled = scaled * self.log_sharpness.exp().to(query.dtype)
         output = presence_attention(scaled, keys, values, presence)
         # What is left of each entry after the last step: the old ones fade, the new ones are written so.
