@@ -13,8 +13,8 @@ NONE = 125
 def period(values: NDArray[np.float64]) -> int:
     """The lag of the highest local maximum of the autocorrelation, 125 where there is none from 6 to 303.
 
-    As TSB-AD (Liu & Paparrizos 2024, NeurIPS) sets the length of subsequences and of the buffer of VUS: of the
-    first 20,000 steps, up to a lag of 400.
+    As TSB-AD (Liu & Paparrizos 2024, NeurIPS) sets the length of subsequences and of the buffer of VUS: of
+    the first 20,000 steps, up to a lag of 400.
 
     Args:
         values: ``(T,)``.

@@ -1,5 +1,6 @@
 """What is trained and measured."""
 
+from recollect_timeseries.tasks.anomaly_detection import AnomalyDetection
 from recollect_timeseries.tasks.forecasting import Forecasting
 
-__all__ = ["Forecasting"]
+__all__ = ["AnomalyDetection", "Forecasting"]

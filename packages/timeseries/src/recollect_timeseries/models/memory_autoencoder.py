@@ -1,0 +1,116 @@
+"""An autoencoder that rebuilds a window from what it remembers of normal ones."""
+
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recollect import Read, VectorState, VectorStorage
+from recollect_timeseries.models.detector import DetectorSizes
+
+
+class ChannelLinear(nn.Module):
+    """y_g = W_g x_g + b_g: a linear map for each of G channels, all at once.
+
+    Args:
+        channels: Number G.
+        inputs: Width of x.
+        outputs: Width of y.
+    """
+
+    def __init__(self, channels: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        bound = inputs**-0.5
+        self.weight = nn.Parameter(torch.empty(channels, inputs, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(channels, 1, outputs))
+
+    def forward(self, x: Tensor, channel: int | None = None) -> Tensor:
+        """``(G, B, inputs)`` → ``(G, B, outputs)``, or of one channel with G = 1."""
+        some = slice(None) if channel is None else slice(channel, channel + 1)
+        return torch.baddbmm(self.bias[some], x, self.weight[some])
+
+
+@final
+class MemoryAutoencoder(nn.Module):
+    """z = encode(w); ẑ = Σ_i softmax_i(β cos(z, m_i)) m_i over the nearest items; ŵ = decode(ẑ).
+
+    Since ŵ is made of remembered items only, what is unlike them is rebuilt badly (MemAE, Gong et al. 2019,
+    arXiv:1904.02639; MEMTO, Song et al. 2023, arXiv:2312.02530). The items m are learned, in a
+    ``VectorStorage``; reading only the nearest takes the place of MemAE's shrinkage of small weights. The
+    loss is ‖w − ŵ‖² / width + α · entropy of the weights (equation 9 of MemAE). Each channel has its own
+    weights and items.
+
+    Args:
+        sizes: What it is made for.
+        hidden: Width of the hidden layer on either side.
+        size: Width of z.
+        items: Number of items; 0 leaves the memory out, ẑ = z.
+        nearest: How many of them are read.
+        sparsity: α.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        sizes: DetectorSizes,
+        hidden: int = 64,
+        size: int = 16,
+        items: int = 64,
+        nearest: int = 8,
+        sparsity: float = 2e-4,
+    ) -> None:
+        super().__init__()
+        if items < 0 or (items and not 1 <= nearest <= items):
+            raise ValueError(f"nearest must be between 1 and items ({items}), got {nearest}")
+        width, channels = sizes.window * sizes.columns, sizes.channels
+        self.sparsity = sparsity
+        self.encode = nn.ModuleList(
+            [ChannelLinear(channels, width, hidden), ChannelLinear(channels, hidden, size)]
+        )
+        self.decode = nn.ModuleList(
+            [ChannelLinear(channels, size, hidden), ChannelLinear(channels, hidden, width)]
+        )
+        self.storage = (
+            VectorStorage(size, size, slots=items, sharpness=10.0, learn_sharpness=True, top_k=nearest)
+            if items
+            else None
+        )
+        self.items = nn.Parameter(torch.randn(channels, items, size)) if items else None
+
+    def forward(self, windows: Tensor, channel: int | None = None) -> tuple[Tensor, Read | None]:
+        """Windows ``(G, B, W, C)`` rebuilt, and what was read; of one channel with G = 1."""
+        code = self._layers(self.encode, windows.flatten(2), channel)
+        read = self._read(code, channel)
+        rebuilt = self._layers(self.decode, code if read is None else read.value, channel)
+        return rebuilt.view_as(windows), read
+
+    def loss(self, windows: Tensor) -> Tensor:
+        """Of windows ``(B, G, W, C)``, the mean over channels."""
+        windows = windows.transpose(0, 1)
+        rebuilt, read = self(windows)
+        loss = F.mse_loss(rebuilt, windows)
+        if read is not None and read.weights is not None:
+            loss = loss + self.sparsity * torch.special.entr(read.weights).sum(-1).mean()
+        return loss
+
+    def score(self, windows: Tensor, channel: int) -> Tensor:
+        """√(‖w − ŵ‖² / width) of windows ``(n, W, C)`` of one channel, ``(n,)``."""
+        rebuilt, _ = self(windows.unsqueeze(0), channel)
+        error: Tensor = (rebuilt[0] - windows).square().flatten(1).mean(-1).sqrt()
+        return error
+
+    def _layers(self, layers: nn.ModuleList, x: Tensor, channel: int | None) -> Tensor:
+        first, second = layers
+        y: Tensor = second(F.gelu(first(x, channel)), channel)
+        return y
+
+    def _read(self, code: Tensor, channel: int | None) -> Read | None:
+        if self.storage is None or self.items is None:
+            return None
+        items = self.items if channel is None else self.items[channel : channel + 1]
+        there = torch.ones_like(items[..., 0])
+        never = torch.zeros_like(there, dtype=torch.int64)
+        return self.storage.read(VectorState(items, items, there, never, never[:, 0]), code)

@@ -1,0 +1,133 @@
+"""The detector with memories: of normal patches, and of items that windows are rebuilt from."""
+
+from collections.abc import Callable, Sequence
+from typing import cast, final
+
+import torch
+from torch import Tensor
+
+from recollect import VectorState
+from recollect.state import State
+from recollect_timeseries.models.detector import Detector, DetectorSizes, DetectorState, cut
+from recollect_timeseries.models.memory_autoencoder import MemoryAutoencoder
+from recollect_timeseries.models.patch_memory import PatchMemory
+
+
+@final
+class MemoryDetector(Detector):
+    """Distance to remembered patches, error of rebuilding, or the mean of both.
+
+    Each part is divided by its mean over validation, which is normal, before they are added. The memory of
+    patches travels in the state of a stream: ``write`` adds to it, ``erase`` takes from it, and nothing is
+    trained again.
+
+    Args:
+        sizes: What it is made for.
+        patches: Makes the memory of normal patches; none by default.
+        autoencoder: Makes the network that rebuilds windows; none by default.
+        span: As in ``Detector``.
+
+    Raises:
+        ValueError: If there is neither.
+
+    Example:
+        >>> sizes = DetectorSizes(channels=1, window=2, columns=1, periods=[9])
+        >>> detector = MemoryDetector(sizes, patches=PatchMemory)
+        >>> normal = torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0]).unsqueeze(-1)
+        >>> detector.prepare([normal[:4]], [normal])
+        >>> detector.calibrate([normal[:4]], [normal], 0.99)
+        >>> scores, state = detector(torch.tensor([[0.0], [1.0], [1.0], [0.0]]))
+        >>> (scores > detector.threshold).tolist()
+        [False, False, True, False]
+        >>> state = detector.write(state, torch.tensor([[[1.0], [1.0]]]))  # this is normal, too
+        >>> scores, state = detector(torch.tensor([[1.0], [1.0]]), state=state)
+        >>> (scores > detector.threshold).tolist()
+        [False, False]
+    """
+
+    scale: Tensor
+
+    def __init__(
+        self,
+        sizes: DetectorSizes,
+        patches: Callable[[DetectorSizes], PatchMemory] | None = None,
+        autoencoder: Callable[[DetectorSizes], MemoryAutoencoder] | None = None,
+        span: int = 1,
+    ) -> None:
+        super().__init__(sizes, span)
+        if patches is None and autoencoder is None:
+            raise ValueError("a detector needs patches, an autoencoder, or both")
+        self.patches = None if patches is None else patches(sizes)
+        self.autoencoder = None if autoencoder is None else autoencoder(sizes)
+        self.register_buffer("scale", torch.ones(2, sizes.channels))
+        self._unseen: list[Tensor] = []
+
+    def prepare(self, train: Sequence[Tensor], normal: Sequence[Tensor]) -> None:
+        """Remember normal patches; how far validation is from the others is noted before it joins them."""
+        if self.patches is None:
+            return
+        self.patches.remember(train)
+        self._unseen = [
+            self._distances(self._validation(past, whole), g, self.patches.state(g))
+            for g, (past, whole) in enumerate(zip(train, normal, strict=True))
+        ]
+        self.patches.remember(normal)
+
+    def loss(self, windows: Tensor) -> Tensor:
+        """The autoencoder's, where there is one."""
+        return super().loss(windows) if self.autoencoder is None else self.autoencoder.loss(windows)
+
+    def memory(self, channel: int) -> State:
+        """The normal patches of this channel."""
+        return () if self.patches is None else self.patches.state(channel)
+
+    def window_scores(self, windows: Tensor, channel: int, memory: State) -> Tensor:
+        """See ``Detector``."""
+        parts = []
+        if self.patches is not None:
+            parts.append(
+                self._distances(windows, channel, cast(VectorState, memory)) / self.scale[0, channel]
+            )
+        if self.autoencoder is not None:
+            parts.append(self.autoencoder.score(windows, channel) / self.scale[1, channel])
+        return torch.stack(parts).mean(0)
+
+    def held_out_scores(self, train: Tensor, normal: Tensor, channel: int) -> Tensor:
+        """Sets the scale of both parts by validation, as well."""
+        parts = []
+        if self.patches is not None:
+            parts.append((0, self._unseen[channel]))
+        if self.autoencoder is not None:
+            parts.append((1, self.autoencoder.score(self._validation(train, normal), channel)))
+        for place, scores in parts:
+            # What is rebuilt or remembered without error still has to be divided by something.
+            self.scale[place, channel] = scores.mean().clamp_min(1e-3)
+        return torch.stack([scores / self.scale[place, channel] for place, scores in parts]).mean(0)
+
+    def write(self, state: DetectorState, windows: Tensor) -> DetectorState:
+        """Take windows ``(n, W, C)``, scaled, for normal from now on."""
+        patches, memory = self._remembered(state)
+        return state._replace(memory=patches.write(memory, patches.embed(windows)))
+
+    def erase(self, state: DetectorState, windows: Tensor, radius: float = 1e-3) -> DetectorState:
+        """Take what lies within ``radius`` of windows ``(n, W, C)`` for normal no longer.
+
+        Args:
+            state: What to forget from.
+            windows: Scaled.
+            radius: Root mean square of the difference of two windows up to which they are the same.
+        """
+        patches, memory = self._remembered(state)
+        return state._replace(memory=patches.erase(memory, patches.embed(windows), radius))
+
+    def _remembered(self, state: DetectorState) -> tuple[PatchMemory, VectorState]:
+        if self.patches is None:
+            raise ValueError("this detector has no memory of patches to write to or erase from")
+        return self.patches, cast(VectorState, state.memory)
+
+    def _distances(self, windows: Tensor, channel: int, memory: VectorState) -> Tensor:
+        assert self.patches is not None
+        return self.patches.score(self.patches.embed(windows), memory)
+
+    def _validation(self, train: Tensor, normal: Tensor) -> Tensor:
+        return cut(normal[len(train) - self.sizes.window + 1 :], self.sizes.window)

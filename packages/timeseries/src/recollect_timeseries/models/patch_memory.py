@@ -1,0 +1,131 @@
+"""A memory of normal patches: what is far from all of them is not normal."""
+
+import math
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from recollect import VectorState, VectorStorage
+from recollect_timeseries.models.detector import DetectorSizes, cut
+
+
+@final
+class PatchMemory(nn.Module):
+    """Windows of normal behaviour in a ``VectorStorage``; the score is the distance to what is read.
+
+    PatchCore (Roth et al. 2022, arXiv:2106.08265) for time series. A window w becomes a patch e = R w, with
+    R = I where a window has at most E values, else a random orthogonal projection, which keeps distances. Of
+    the patches of each channel a coreset is kept, chosen greedily so that no patch is far from it (equation 3
+    there), and s(w) = ‖e − read(e)‖ / √E. Keys are [k; −‖k‖²/2c] and queries [e; c], whose product is
+    (‖e‖² − ‖e − k‖²)/2, so that the nearest patch is read.
+
+    Args:
+        sizes: What it is made for.
+        size: Greatest width E of a patch.
+        coreset: How many patches of each channel are kept.
+        slots: How many there is room for; what is written later beyond that takes the place of the oldest.
+        neighbours: How many patches are read, weighed by softmax.
+
+    Raises:
+        ValueError: If the coreset does not fit into the slots, or a number is not positive.
+    """
+
+    project: Tensor
+
+    def __init__(
+        self,
+        sizes: DetectorSizes,
+        size: int = 64,
+        coreset: int = 512,
+        slots: int = 1024,
+        neighbours: int = 1,
+    ) -> None:
+        super().__init__()
+        if not 1 <= coreset <= slots:
+            raise ValueError(f"coreset must be between 1 and slots ({slots}), got {coreset}")
+        if size < 1:
+            raise ValueError(f"size must be at least 1, got {size}")
+        width = sizes.window * sizes.columns
+        self.size = min(size, width)
+        self.coreset = coreset
+        basis = torch.linalg.qr(torch.randn(width, self.size))[0] if width > size else torch.eye(width)
+        self.register_buffer("project", basis * (width / self.size) ** 0.5)
+        self.storage = VectorStorage(
+            self.size + 1,
+            self.size,
+            slots=slots,
+            similarity="dot",
+            sharpness=1.0,
+            top_k=neighbours,
+            match_start=0.998,
+        )
+        empty = self.storage.initial_state(sizes.channels)
+        for name, part in zip(empty._fields, empty, strict=True):
+            self.register_buffer(f"normal_{name}", part)
+
+    def embed(self, windows: Tensor) -> Tensor:
+        """Windows ``(n, W, C)`` → patches ``(n, E)``."""
+        return windows.flatten(1) @ self.project
+
+    def state(self, channel: int) -> VectorState:
+        """What is normal for a channel."""
+        return VectorState(*(getattr(self, f"normal_{name}")[channel] for name in VectorState._fields))
+
+    @torch.no_grad()
+    def remember(self, normal: Sequence[Tensor]) -> None:
+        """Write a coreset of each channel's windows, ``(N_g, C)`` each, in place of what was there."""
+        window = len(self.project) // normal[0].shape[1]
+        empty = self.storage.initial_state(len(normal))
+        for g, values in enumerate(normal):
+            patches = self.embed(cut(values, window))
+            patches = patches[coreset(patches, self.coreset)]
+            alone = VectorState(*(part[g] for part in empty))
+            written = self.write(alone, patches)
+            for name, part in zip(VectorState._fields, written, strict=True):
+                getattr(self, f"normal_{name}")[g].copy_(part)
+
+    def write(self, state: VectorState, patches: Tensor) -> VectorState:
+        """Take patches ``(n, E)`` for normal from now on."""
+        return self.storage.write(state, self._keys(patches), patches)
+
+    def erase(self, state: VectorState, patches: Tensor, radius: float) -> VectorState:
+        """Take what lies within ``radius`` (in the units of the score) of ``(n, E)`` for normal no longer."""
+        entries = self.storage.entries(state)
+        apart = torch.cdist(entries.values, patches).amin(-1) / self._constant
+        return self.storage.erase(state, entries.keys, mask=(apart <= radius) & (entries.filled > 0))
+
+    def score(self, patches: Tensor, state: VectorState) -> Tensor:
+        """Distances ``(n,)`` of patches ``(n, E)`` to what is read for them."""
+        query = torch.cat([patches, patches.new_full((len(patches), 1), self._constant)], -1)
+        read = self.storage.read(state, query).value
+        distance: Tensor = (patches - read).norm(dim=-1) / self._constant
+        return distance
+
+    @property
+    def _constant(self) -> float:
+        return math.sqrt(self.size)
+
+    def _keys(self, patches: Tensor) -> Tensor:
+        halved = patches.square().sum(-1, keepdim=True) / (-2 * self._constant)
+        return torch.cat([patches, halved], -1)
+
+
+def coreset(patches: Tensor, count: int) -> Tensor:
+    """Numbers of ``count`` patches ``(n, E)``, each the farthest from those before; all if there are fewer.
+
+    Example:
+        >>> coreset(torch.tensor([[0.0], [0.1], [5.0], [5.1], [9.0]]), 3).tolist()
+        [0, 2, 4]
+    """
+    if len(patches) <= count:
+        return torch.arange(len(patches), device=patches.device)
+    chosen = [0]
+    apart = (patches - patches[0]).square().sum(-1)
+    squares = patches.square().sum(-1)
+    while len(chosen) < count:
+        chosen.append(int(apart.argmax()))
+        newest = patches[chosen[-1]]
+        apart = torch.minimum(apart, squares - 2 * (patches @ newest) + newest.square().sum())
+    return torch.tensor(sorted(chosen), device=patches.device)

@@ -1,0 +1,236 @@
+"""The task of finding anomalies."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast, final
+
+import numpy as np
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.optim import Adam
+from torchmetrics import MetricCollection
+
+from recollect.training import DataModule, Task
+from recollect.training.errors import ArgumentError
+from recollect_timeseries.anomaly_pictures import AnomalyPicture
+from recollect_timeseries.data.anomaly_data import AnomalyData
+from recollect_timeseries.data.period import period
+from recollect_timeseries.data.tracks import TrackBatch, Tracks
+from recollect_timeseries.detection_scores import MeanScores, detection_scores
+from recollect_timeseries.models.detector import Detector, DetectorSizes
+
+MEASURES = ["vus_pr", "vus_roc", "auc_pr", "best_f1", "best_f1_adjusted", "f1"]
+"""Names of what is measured of each series; reported are the means over series."""
+
+PICTURES = 4
+"""Channels that are drawn."""
+
+
+class Judged(NamedTuple):
+    """What a detector makes of one channel.
+
+    Attributes:
+        scores: ``(T,)``.
+        threshold: Above it a point is called anomalous.
+    """
+
+    scores: Tensor
+    threshold: float
+
+
+@final
+class AnomalyDetection(Task):
+    """A score for every point of every channel, measured channel by channel; the means are reported.
+
+    Everything is learnt from what is normal. The threshold is a quantile of the scores of normal data held
+    out for validation: labels have no part in it.
+
+    Args:
+        detector: Makes the detector from its sizes; in YAML a ``class_path`` with ``init_args``.
+        place: Which point gets the score of a window (and of the span that is averaged): its ``"end"``, so
+            that a stream knows it at once, or its ``"middle"``, known that much later.
+        quantile: Of the scores of held-out normal data: the threshold.
+        buffer: Length of the buffer of the volumes under the surface; the period of each series by default.
+        optimizer: As in ``Task``.
+        scheduler: As in ``Task``.
+        scheduler_interval: As in ``Task``.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    model: Detector
+    model_methods = ("loss",)
+    prediction_file = "predictions.csv"
+
+    def __init__(
+        self,
+        detector: Callable[[DetectorSizes], Detector],
+        place: Literal["end", "middle"] = "end",
+        quantile: float = 0.99,
+        buffer: int | None = None,
+        optimizer: OptimizerCallable = Adam,
+        scheduler: LRSchedulerCallable | None = None,
+        scheduler_interval: Literal["step", "epoch"] = "epoch",
+    ) -> None:
+        super().__init__(optimizer, scheduler, scheduler_interval)
+        if place not in ("end", "middle"):
+            raise ValueError(f'place must be "end" or "middle", got {place!r}')
+        if not 0 < quantile <= 1:
+            raise ValueError(f"quantile must be above 0 and at most 1, got {quantile}")
+        if buffer is not None and buffer < 0:
+            raise ValueError(f"buffer must not be negative, got {buffer}")
+        self.detector = detector
+        self.place = place
+        self.quantile = quantile
+        self.buffer = buffer
+        self._measured: dict[str, dict[str, float] | None] = {}
+
+    @property
+    def data(self) -> AnomalyData:
+        """The series."""
+        return _anomalies(cast(Any, self.trainer).datamodule)
+
+    @property
+    def notes(self) -> list[str]:
+        """How many series could not be measured, and where scores stand."""
+        without = sum(scores is None for scores in self._measured.values())
+        notes = [f"a window's score stands at its {self.place}"]
+        if without:
+            notes.append(
+                f"{without} of {len(self._measured)} series have no known anomaly among what is judged, and "
+                "no part in the means"
+            )
+        return notes
+
+    # --- what the base class asks for -----------------------------------------------------------------------
+
+    def build_model(self, data: DataModule) -> nn.Module:
+        """A detector of the data's sizes."""
+        data = _anomalies(data)
+        return self.detector(
+            DetectorSizes(len(data.channels), data.window, len(data.columns), tuple(data.periods))
+        )
+
+    def build_metrics(self, data: DataModule) -> MetricCollection:
+        """Means over series."""
+        return MetricCollection(MeanScores(MEASURES))
+
+    def training_loss(self, batch: Tensor) -> tuple[Tensor, int]:
+        """What the detector has to descend, if anything."""
+        return self.model.loss(batch), len(batch)
+
+    def evaluate(self, batch: Tensor | TrackBatch, metrics: MetricCollection) -> Tensor | None:
+        """Validation: the loss on held-out normal windows. Test: measure one channel."""
+        if isinstance(batch, Tensor):
+            metrics.update(None)
+            return self.model.loss(batch)
+        judged, label = self.judge(batch), batch.label[0].cpu().numpy()
+        scores = None
+        if label.any() and not label.all():
+            values = batch.values[0, :, 0].double().cpu().numpy()
+            buffer = period(values) if self.buffer is None else self.buffer
+            scores = detection_scores(
+                label, judged.scores.double().cpu().numpy(), min(buffer, len(label) - 1), judged.threshold
+            )
+        self._measured[self.data.channels[int(batch.channel[0])]] = scores
+        metrics.update(scores)
+        return None
+
+    def predict(self, batch: TrackBatch) -> list[dict[str, Any]]:
+        """A row for each point: its series, its stamp or number, its score, and whether that is too high."""
+        data, judged = self.data, self.judge(batch)
+        track = next(t for t in data.judged() if t.name == data.channels[int(batch.channel[0])])
+        return [
+            {
+                "series": track.name,
+                "time": time,
+                "score": float(f"{score:.6g}"),
+                "anomaly": int(score > judged.threshold),
+            }
+            for time, score in zip(track.times, judged.scores.tolist(), strict=True)
+        ]
+
+    def pictures(self, batch: Any) -> list[AnomalyPicture]:
+        """Some of the channels that are tested: values, scores, threshold, and what was wrong in truth."""
+        if not self.trainer.testing:
+            return []
+        channels = cast(Tracks, self.data.dataset("test"))
+        known = [i for i in range(len(channels)) if channels[i].label.any()] or list(range(len(channels)))
+        some = [known[i] for i in np.unique(np.linspace(0, len(known) - 1, PICTURES).astype(int))]
+        return [self._picture(self.data.collate([channels[i]])) for i in some]
+
+    def items(self, batch: Any) -> int:
+        """Windows of a channel, or one channel."""
+        return len(batch) if isinstance(batch, Tensor) else 1
+
+    # --- what training begins with --------------------------------------------------------------------------
+
+    def on_fit_start(self) -> None:
+        """Learn what has a closed form, and remember what is normal."""
+        try:
+            self.model.prepare(self._normal("train"), self._normal("val"))
+        except ValueError as error:
+            raise ArgumentError(f"the detector cannot learn from these data: {error}") from error
+
+    def on_validation_epoch_start(self) -> None:
+        """Set thresholds by what the detector is now."""
+        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
+            self.model.calibrate(self._normal("train"), self._normal("val"), self.quantile)
+
+    def on_test_start(self) -> None:
+        """Measure anew."""
+        self._measured = {}
+
+    def on_test_end(self) -> None:
+        """Write what was measured of each series."""
+        if self.trainer.world_size > 1 or cast(Any, self.trainer).fast_dev_run:
+            return
+        with (Path(self.trainer.default_root_dir) / "series.csv").open("w", encoding="utf-8") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(["series", *MEASURES])
+            for name, scores in self._measured.items():
+                known = [""] * len(MEASURES) if scores is None else [f"{scores[m]:.4f}" for m in MEASURES]
+                rows.writerow([name, *known])
+
+    # --- shared parts ---------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def judge(self, batch: TrackBatch) -> Judged:
+        """Scores of one channel, as a stream gives them that has seen what came before."""
+        channel = int(batch.channel[0])
+        _, state = self.model(batch.before[0], channel)
+        scores, _ = self.model(batch.values[0], channel, state)
+        if self.place == "middle":
+            scores = earlier(scores, (self.model.window(channel) + self.model.span - 2) // 2)
+        return Judged(scores, float(self.model.threshold[channel]))
+
+    def _normal(self, split: Literal["train", "val"]) -> list[Tensor]:
+        return [values.to(self.device) for values in self.data.normal(split)]
+
+    def _picture(self, batch: TrackBatch) -> AnomalyPicture:
+        judged = self.judge(TrackBatch(*(part.to(self.device) for part in batch)))
+        name = self.data.channels[int(batch.channel[0])]
+        return AnomalyPicture(name, batch.values[0], judged.scores, judged.threshold, batch.label[0])
+
+
+def earlier(scores: Tensor, steps: int) -> Tensor:
+    """Scores ``(T,)`` moved ``steps`` to the front; the last one stands for those yet to come.
+
+    Example:
+        >>> earlier(torch.tensor([1.0, 2.0, 3.0]), 1)
+        tensor([2., 3., 3.])
+    """
+    steps = min(steps, len(scores) - 1)
+    return torch.cat([scores[steps:], scores[-1:].expand(steps)])
+
+
+def _anomalies(data: DataModule) -> AnomalyData:
+    if not isinstance(data, AnomalyData):
+        raise ArgumentError(
+            f"AnomalyDetection needs series to judge (--data SmapData, NabData or CsvAnomalyData), not "
+            f"{type(data).__name__}"
+        )
+    return data
