@@ -12,7 +12,7 @@ from recollect.memories import (
     Seq2SeqMemory,
     Seq2SeqState,
 )
-from recollect.sessions import Session, carry, memories_of
+from recollect.sessions import Session, carry, memories_of, recomputing
 from recollect.storages import (
     Entries,
     HashState,
@@ -49,4 +49,5 @@ __all__ = [
     "augment",
     "carry",
     "memories_of",
+    "recomputing",
 ]

@@ -6,10 +6,12 @@ runs several times goes on from where it was.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from copy import copy
 from typing import Any, final
 
+import torch
 from torch import Tensor, nn
 
 from recollect.integrations.base import Integration
@@ -18,6 +20,9 @@ from recollect.state import State, detach_state
 
 _open: ContextVar[tuple[tuple["Session", nn.Module | None], ...]] = ContextVar("recollect_open", default=())
 """The sessions open in this thread, innermost last, each with the model whose call opened it, if one did."""
+
+_recomputing: ContextVar[bool] = ContextVar("recollect_recomputing", default=False)
+"""Whether a part of the model is being computed again, from the states that it had."""
 
 
 @final
@@ -40,6 +45,13 @@ class Placed(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The layer's own call."""
+        in_backward = not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+        if in_backward and not _recomputing.get():
+            raise RuntimeError(
+                "a layer with a memory is computed again in the backward pass (activation checkpointing), "
+                "and the state that it had is gone: pass use_reentrant=False and "
+                "context_fn=recollect.recomputing to torch.utils.checkpoint.checkpoint"
+            )
         session = _around([self])
         if session is None:
             return self.integrated.run(args, kwargs, None, None)[0]
@@ -137,6 +149,60 @@ def carry(
         yield session
     finally:
         _open.reset(token)
+
+
+def recomputing() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """For activation checkpointing: a part of the model is computed again from the states that it had.
+
+    Pass it to ``torch.utils.checkpoint.checkpoint(part, x, use_reentrant=False, context_fn=recomputing)``
+    where ``part`` has a memory. Without it, the backward pass says that it is wanting.
+
+    Example:
+        >>> import torch
+        >>> from recollect import Seq2SeqMemory, VectorStorage, augment
+        >>> from torch.utils.checkpoint import checkpoint
+        >>> model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 2))
+        >>> model = augment(model, at="0", memory=lambda d: Seq2SeqMemory(d, VectorStorage(d, d, slots=9)))
+        >>> y = checkpoint(model, torch.randn(4, 3, 8), use_reentrant=False, context_fn=recomputing)
+        >>> y.sum().backward()
+    """
+    again = _Again()
+    return _Before(again), again
+
+
+class _Again(AbstractContextManager[None]):
+    """Where a part is computed again: the sessions are those that were open before, as often as it is."""
+
+    def __init__(self) -> None:
+        self.before: tuple[tuple[Session, nn.Module | None], ...] = ()
+
+    def __enter__(self) -> None:
+        entries = tuple((_copy(session), model) for session, model in self.before)
+        self.tokens = _open.set(entries), _recomputing.set(True)
+
+    def __exit__(self, *error: object) -> None:
+        _open.reset(self.tokens[0])
+        _recomputing.reset(self.tokens[1])
+
+
+class _Before(AbstractContextManager[None]):
+    """Where a part is computed for the first time."""
+
+    def __init__(self, again: _Again) -> None:
+        self.again = again
+
+    def __enter__(self) -> None:
+        self.again.before = tuple((_copy(session), model) for session, model in _open.get())
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+def _copy(session: Session) -> Session:
+    """One that goes on apart from ``session``; states are values, so that to keep them is to name them."""
+    other = copy(session)
+    other.state = dict(session.state)
+    return other
 
 
 def places(model: nn.Module) -> dict[str, Placed]:
