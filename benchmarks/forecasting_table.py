@@ -28,8 +28,8 @@ from recollect.training import DataModule, Task
 HORIZONS = (96, 192, 336, 720)
 LOOKBACKS = (336, 512, 720)
 KEYS = ("config", "series", "horizon", "lookback")
-PERIODS = {"ETTm1": 96, "ETTm2": 96}
-"""Steps in a day, where it is not 24: for the configs that have a ``period``."""
+STEPS_PER_HOUR = {"ETTm1": 4, "ETTm2": 4, "weather": 6}
+"""Where it is not 1: a ``period`` is a day, and a memory of windows has one window an hour."""
 
 
 def settings(config: str, series: str, horizon: int, lookback: int, folder: str) -> dict[str, Any]:
@@ -39,9 +39,12 @@ def settings(config: str, series: str, horizon: int, lookback: int, folder: str)
     parts["data"]["init_args"] |= {"horizon": horizon, "lookback": lookback}
     if series != "weather":
         parts["data"]["init_args"]["series"] = series
+    per_hour = STEPS_PER_HOUR.get(series, 1)
     backbone = parts["model"]["init_args"]["backbone"]
     if "period" in backbone.get("init_args", {}):
-        backbone["init_args"]["period"] = PERIODS.get(series, 24)
+        backbone["init_args"]["period"] = 24 * per_hour
+    if "windows" in parts["model"]["init_args"]:
+        parts["model"]["init_args"]["windows"]["init_args"]["stride"] = per_hour
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     parts["trainer"] |= {**quiet, "default_root_dir": folder}
     return parts

@@ -43,7 +43,8 @@ def test_scaling_looks_at_the_training_split_alone(data):
     np.testing.assert_allclose(learnt["mean"], train.mean(0), rtol=1e-5)
     np.testing.assert_allclose(learnt["std"], train.std(0), rtol=1e-5)
     data.series.values[140:] = 1e6
-    torch.testing.assert_close(data.learn(), learnt)
+    again = data.learn()
+    torch.testing.assert_close((again["mean"], again["std"]), (learnt["mean"], learnt["std"]))
     values = torch.randn(3, 2)
     torch.testing.assert_close(data.unscale(data.scale(values)), values)
 

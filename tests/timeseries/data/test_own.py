@@ -1,5 +1,7 @@
 """Own CSV files: what is handled, and what is refused with file, line and column."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -55,16 +57,22 @@ def test_missing_rows_and_cells_are_interpolated_and_said(read):
     rows[10] = rows[10].rsplit(",", 1)[0] + ","  # an empty cell of b
     rows[11] = rows[11].rsplit(",", 1)[0] + ",NaN"
     del rows[20:22]
-    with pytest.warns(UserWarning, match=r"column 'b': 4 of 30 values are missing .*at most 2 in a row"):
+    with pytest.warns(UserWarning) as seen:
         series = read(text(*rows))
+    told = [str(warning.message).partition("own.csv, ")[2] for warning in seen]
+    assert [message.partition(" and were")[0] for message in told] == [
+        "column 'a': 2 of 30 values are missing",
+        "column 'b': 4 of 30 values are missing",
+    ]
+    assert "at most 2 in a row, from 2020-01-01 20:00:00 on" in told[0]
     np.testing.assert_allclose(series.values, np.arange(30)[:, None] * [1, 2])
 
 
 def test_previous_values_fill_gaps_if_asked(read):
     rows = hours(30)
     del rows[20:22]
-    with pytest.warns(UserWarning, match="previous"):
-        series = read(text(*rows), fill="previous")
+    with pytest.warns(UserWarning, match=r"filled \(previous\)"):
+        series = read(text(*rows), fill="previous", columns=["a"])
     assert series.values[18:24, 0].tolist() == [18, 19, 19, 19, 22, 23]
 
 
@@ -80,7 +88,10 @@ def test_previous_values_fill_gaps_if_asked(read):
         (lambda rows: rows.__setitem__(7, "2020-01-01 07:00,inf,1"), r"line 9, column 'a': 'inf'"),
         (lambda rows: rows.__setitem__(7, "yesterday,7,8"), r"line 9, column 'time': 'yesterday' is no time"),
         (lambda rows: rows.__setitem__(7, "2020-01-01 07:00,7"), r"line 9: 2 cells where the header names 3"),
-        (lambda rows: rows.__setitem__(7, "2020-01-01 07:00,7,8,9"), r"line 9"),
+        (
+            lambda rows: rows.__setitem__(7, "2020-01-01 07:00,7,8,9"),
+            r"line 9: 4 cells where the header names 3",
+        ),
         (
             lambda rows: rows.__delitem__(slice(3, 40)),
             r"37 values in a row are missing from 2020-01-01 03:00",
@@ -108,6 +119,8 @@ def test_an_empty_column_a_wrong_name_and_no_utf8_are_named(read):
         read(text(*(row.rsplit(",", 1)[0] + "," for row in hours(30))))
     with pytest.raises(DataError, match=r"no column 'c'; it has: time, a, b"):
         read(text(*hours(30)), columns=["c"])
+    with pytest.raises(DataError, match=r"line 1: 2 columns are called 'a'"):
+        read(text(*hours(30), header="time,a,a"))
     with pytest.raises(DataError, match="not UTF-8"):
         read(text(*hours(3)).encode() + b"\xff\xfe")
 
@@ -115,8 +128,8 @@ def test_an_empty_column_a_wrong_name_and_no_utf8_are_named(read):
 def test_there_must_be_a_file():
     with pytest.raises(ArgumentError, match=r"--data\.path is missing"):
         CsvData().read()
-    with pytest.raises(DataError, match="there is no file nowhere.csv"):
-        CsvData(path="nowhere.csv").read()
+    with pytest.raises(DataError, match=r"there is no file nowhere\.csv"):
+        CsvData(path=Path("nowhere.csv")).read()
 
 
 def test_splits_by_shares_and_by_dates(read, tmp_path):

@@ -118,9 +118,17 @@ class ForecastingData(DataModule):
     # --- what the base class asks for -----------------------------------------------------------------------
 
     def learn(self) -> dict[str, Any]:
-        """Columns, calendar, and mean and standard deviation of the training split."""
+        """Columns, calendar, and mean and standard deviation of the training split.
+
+        Raises:
+            DataError: If a split is too short for lookback and horizon.
+        """
         series = self.series
-        values = torch.tensor(series.values[: self.borders(series).val])
+        borders = self.borders(series)
+        self._require(series, "training split", borders.val, self.lookback + self.horizon)
+        self._require(series, "validation split", borders.test - borders.val, self.horizon)
+        self._require(series, "test split", borders.end - borders.test, self.horizon)
+        values = torch.tensor(series.values[: borders.val])
         std = values.std(0, correction=0)
         for name, spread in zip(series.columns, std.tolist(), strict=True):
             if spread == 0:
@@ -162,9 +170,6 @@ class ForecastingData(DataModule):
             self._require(series, "series", len(series.values), self.lookback)
             return torch.tensor([len(series.values)])
         borders = self.borders(series)
-        self._require(series, "training split", borders.val, self.lookback + self.horizon)
-        self._require(series, "validation split", borders.test - borders.val, self.horizon)
-        self._require(series, "test split", borders.end - borders.test, self.horizon)
         if split == "predict":
             return torch.arange(borders.test, borders.end, self.horizon)
         begin, end = {

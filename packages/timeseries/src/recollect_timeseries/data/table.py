@@ -1,5 +1,6 @@
 """CSV files as stamps and numbers, read so that nothing malformed passes unnoticed."""
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -67,7 +68,7 @@ def read_table(
 
 
 def read_cells(path: Path, separator: str) -> pd.DataFrame:
-    """All cells as text, rows that are blank left out; row i of the index stands in line i + 2.
+    """All cells as text, rows that are blank left out; row i of the index stands in (ends on) line i + 2.
 
     Raises:
         DataError: If the file is malformed.
@@ -75,31 +76,24 @@ def read_cells(path: Path, separator: str) -> pd.DataFrame:
     if not path.is_file():
         raise DataError(f"there is no file {path}")
     try:
-        cells = pd.read_csv(
-            path,
-            sep=separator,
-            dtype=str,
-            keep_default_na=False,
-            skip_blank_lines=False,
-            encoding="utf-8-sig",
-            index_col=False,
-        )
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter=separator, strict=True)
+            rows = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8: {error.reason} at byte {error.start + 1}") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
-        raise DataError(f"{path}: {str(error).strip()}") from error
-    blank = (cells.isna() | (cells == "")).all(axis=1)
-    cells = cells[~blank]
-    if cells.empty:
-        raise DataError(f"{path} has no rows")
-    short = cells.isna().any(axis=1)
-    if short.any():
-        row = int(np.flatnonzero(short)[0])
-        raise DataError(
-            f"{path}, line {cells.index[row] + 2}: {int(cells.iloc[row].notna().sum())} cells where the "
-            f"header names {cells.shape[1]}"
-        )
-    return cells
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}") from error
+    if len(rows) < 2:
+        raise DataError(f"{path} has no rows" if rows else f"{path} is empty")
+    header = [name.strip() for name in rows[0][1]]
+    for name in header:
+        if not name or header.count(name) > 1:
+            raise DataError(f"{path}, line {rows[0][0]}: {header.count(name)} columns are called {name!r}")
+    for line, cells in rows[1:]:
+        if len(cells) != len(header):
+            raise DataError(f"{path}, line {line}: {len(cells)} cells where the header names {len(header)}")
+    index = [line - 2 for line, _ in rows[1:]]
+    return pd.DataFrame([cells for _, cells in rows[1:]], index, header, dtype=str)
 
 
 def parse_stamps(
