@@ -1,5 +1,6 @@
 """A memory side by side with the layer: both read the same input."""
 
+from functools import cache
 from typing import Any, final
 
 import torch
@@ -75,7 +76,7 @@ class Parallel(Integration):
     ) -> tuple[Any, Tensor, State]:
         """Both at once; each stream is told which of the other's tensors it uses, lest they be freed."""
         here = torch.cuda.current_stream(steps.device)
-        aside: torch.cuda.Stream = torch.cuda.Stream(steps.device)  # type: ignore[no-untyped-call]
+        aside = _stream_aside(steps.device)
         aside.wait_stream(here)
         given = (steps, state) if mask is None else (steps, state, mask)
         with torch.cuda.stream(aside):
@@ -85,6 +86,13 @@ class Parallel(Integration):
         here.wait_stream(aside)
         share, state = map_state(lambda tensor: _used_on(tensor, here), (share, state))
         return output, share, state
+
+
+@cache
+def _stream_aside(device: torch.device) -> torch.cuda.Stream:
+    """Always the same: autograd adds up a parameter's gradients on the stream of its first use."""
+    stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return stream
 
 
 def _used_on(tensor: Tensor, stream: torch.cuda.Stream) -> Tensor:

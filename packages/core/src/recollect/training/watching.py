@@ -88,14 +88,15 @@ def watch(model: nn.Module) -> Iterator[Watched]:
 
 @contextmanager
 def _listen(storage: Storage, name: str, watched: Watched, keep_reads: bool) -> Iterator[None]:
-    """Note the states that pass through ``read`` and ``scan`` of one storage."""
+    """Note the states that pass through ``read``, ``reader`` and ``scan`` of one storage."""
     # Set on the instance, so that other storages of the class are as they were.
     storage.__dict__["read"] = _noting_read(storage, name, watched, keep_reads)
+    storage.__dict__["reader"] = _noting_reader(storage, name, watched, keep_reads)
     storage.__dict__["scan"] = _noting_scan(storage, name, watched)
     try:
         yield
     finally:
-        del storage.__dict__["read"], storage.__dict__["scan"]
+        del storage.__dict__["read"], storage.__dict__["reader"], storage.__dict__["scan"]
 
 
 def _noting_read(storage: Storage, name: str, watched: Watched, keep_reads: bool) -> Callable[..., Read]:
@@ -109,6 +110,27 @@ def _noting_read(storage: Storage, name: str, watched: Watched, keep_reads: bool
         return result
 
     return read
+
+
+def _noting_reader(
+    storage: Storage, name: str, watched: Watched, keep_reads: bool
+) -> Callable[[Any], Callable[[Tensor], Read]]:
+    original = storage.reader
+
+    def reader(state: Any) -> Callable[[Tensor], Read]:
+        watched.states[name] = (storage, state)
+        look = original(state)
+
+        def read(query: Tensor) -> Read:
+            result = look(query)
+            noted = watched.reads.get(name, [])
+            if keep_reads and not (noted and noted[-1] is result):  # by way of ``read`` it is noted already
+                watched.reads.setdefault(name, []).append(result)
+            return result
+
+        return read
+
+    return reader
 
 
 def _noting_scan(storage: Storage, name: str, watched: Watched) -> Callable[..., tuple[Tensor, Any]]:
