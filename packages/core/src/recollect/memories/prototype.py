@@ -56,9 +56,9 @@ class PrototypeMemory(Memory[State]):
         self, *batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> State:
         """The learned entries, the same for every batch item."""
-        like = {"device": device or self.keys.device, "dtype": dtype or self.keys.dtype}
-        empty = self.storage.initial_state(**like)
-        full = self.storage.write(empty, self.keys.to(**like), self.values.to(**like))
+        device, dtype = device or self.keys.device, dtype or self.keys.dtype
+        empty = self.storage.initial_state(device=device, dtype=dtype)
+        full = self.storage.write(empty, self.keys.to(device, dtype), self.values.to(device, dtype))
         # Writes of a state make new tensors, so that batch items can share the one beginning.
         return cast(State, map_state(lambda tensor: tensor.expand(*batch, *tensor.shape), full))
 
