@@ -457,3 +457,24 @@ def test_a_state_for_another_model_or_batch_is_refused():
         pass
     with carry(model, session.state), pytest.raises(ValueError, match="4 batch items and the input has 3"):
         model(x[:3])
+
+
+# Dynamo itself looks at .grad of tensors that are no leaves, and gives up where a warning is an error.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+@pytest.mark.parametrize("integration", [Concatenation, Parallel, Fusion])
+def test_a_compiled_model_computes_what_it_does_uncompiled(integration):
+    model = augment(mlp(), at="0", memory=make_memory, integration=integration)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    compiled, x = torch.compile(model, backend="eager"), torch.randn(2, 3, D)
+
+    torch.testing.assert_close(compiled(x), model(x))
+    with carry(model):
+        expected = [model(x), model(x)]
+    with carry(model):
+        found = [compiled(x), compiled(x)]
+    torch.testing.assert_close(found, expected)
+    assert not torch.equal(*found)
+    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    gradients = [torch.autograd.grad(y[1].sum(), learnt, allow_unused=True) for y in (found, expected)]
+    torch.testing.assert_close(*([g for g in part if g is not None] for part in gradients))

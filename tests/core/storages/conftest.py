@@ -21,7 +21,9 @@ class LargestResult(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
         for tensor in result if isinstance(result, (tuple, list)) else [result]:
-            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() not in self.given:
+            if not isinstance(tensor, torch.Tensor) or tensor.is_meta:  # which takes no memory
+                continue
+            if tensor.untyped_storage().data_ptr() not in self.given:
                 self.largest = max(self.largest, tensor.untyped_storage().nbytes() // tensor.element_size())
         return result
 

@@ -22,7 +22,7 @@ class Fusion(Integration):
     g(x) = tanh(G x + b) is zero at initialisation. A call reads what the calls before it have written, and
     writes all its steps together, as a segment of a Memorizing Transformer does (Wu et al. 2022,
     arXiv:2203.08913). What one call writes has a gradient only if a later call that is given the state reads
-    it.
+    it; where none does, DistributedDataParallel must be told (``find_unused_parameters=True``).
 
     With ``stepwise=True`` the layer is called once a step, and each step reads what the steps before it have
     written; any split of a sequence then gives the same. That is for layers which treat steps one by one and
