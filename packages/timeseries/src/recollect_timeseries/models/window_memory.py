@@ -12,7 +12,7 @@ from recollect_timeseries.models.backbone import Sizes
 from recollect_timeseries.models.instance_norm import Level, level_of, take_out
 
 BLOCK = 128
-"""Windows that are looked up together; their neighbours in time are left out for all of them."""
+"""Steps of the clock whose windows are looked up together; what overlaps any of them is left out for all."""
 
 
 class Recalled(NamedTuple):
@@ -73,6 +73,7 @@ class WindowMemory(nn.Module):
                 raise ValueError(f"periods must be between 1 and lookback and horizon, got {period}")
         self.sizes = sizes
         self.periods = tuple(periods)
+        self.neighbours = neighbours
         self.stride = stride
         self.storages = nn.ModuleList(
             VectorStorage(
@@ -124,22 +125,30 @@ class WindowMemory(nn.Module):
 
     @torch.no_grad()
     def recall(self, past: Tensor, clock: Tensor) -> Recalled:
-        """Look up windows: ``past`` ``(B, L, C)``, ``clock`` ``(B,)``, rising for the best of speed."""
-        found = [self._look_up(past[i : i + BLOCK], clock[i : i + BLOCK]) for i in range(0, len(past), BLOCK)]
-        weights, origins = zip(*found, strict=True)
-        return Recalled(torch.cat(weights), torch.cat(origins))
+        """Look up windows: ``past`` ``(B, L, C)``, ``clock`` ``(B,)``.
 
-    def _look_up(self, past: Tensor, clock: Tensor) -> tuple[Tensor, Tensor]:
-        reads = []
-        begins = torch.arange(self._count(), device=clock.device) * self.stride + self.sizes.lookback
+        What is left out around a window depends on its clock alone: each is answered alike in any batch.
+        """
+        weights = past.new_zeros(len(past), len(self.periods), self.neighbours)
+        origins = torch.zeros_like(weights, dtype=torch.int64)
+        blocks = clock // BLOCK
+        for block in blocks.unique().tolist():
+            items = (blocks == block).nonzero().squeeze(-1)
+            weights[items], origins[items] = self._look_up(past[items], block * BLOCK)
+        return Recalled(weights, origins)
+
+    def _look_up(self, past: Tensor, begin: int) -> tuple[Tensor, Tensor]:
+        """Windows with clocks from ``begin`` on, less than ``BLOCK`` further."""
         reach = self.sizes.lookback + self.sizes.horizon
-        near = (begins > clock.min() - reach) & (begins < clock.max() + reach)
+        remembered = torch.arange(self._count(), device=past.device) * self.stride + self.sizes.lookback
+        near = (remembered > begin - reach) & (remembered < begin + BLOCK - 1 + reach)
+        reads = []
         for storage, state, period in zip(self.storages, self.states(), self.periods, strict=True):
             apart = state._replace(presence=state.presence.masked_fill(near, 0))
             reads.append(cast(VectorStorage, storage).read(apart, _keys(past.mT, period)))
         weights = torch.stack([cast(Tensor, read.weights) for read in reads], 1)
         slots = torch.stack([cast(Tensor, read.slots) for read in reads], 1)
-        return weights, slots * self.stride + self.sizes.lookback
+        return weights.to(past.dtype), slots * self.stride + self.sizes.lookback
 
     def _count(self) -> int:
         return cast(VectorStorage, self.storages[0]).slots
