@@ -132,7 +132,7 @@ class WindowMemory(nn.Module):
         weights = past.new_zeros(len(past), len(self.periods), self.neighbours)
         origins = torch.zeros_like(weights, dtype=torch.int64)
         blocks = clock // BLOCK
-        for block in blocks.unique().tolist():
+        for block in sorted(set(blocks.tolist())):
             items = (blocks == block).nonzero().squeeze(-1)
             weights[items], origins[items] = self._look_up(past[items], block * BLOCK)
         return Recalled(weights, origins)
