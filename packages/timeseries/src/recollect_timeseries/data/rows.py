@@ -118,4 +118,4 @@ def _filled(
                 f"{path}, column {name!r}: {int(missing.sum())} of {len(missing)} cells are empty, the first "
                 f"in line {lines[missing.argmax()]}; the value before stands in for them"
             )
-    return pd.DataFrame(values).ffill().bfill().to_numpy()
+    return pd.DataFrame(values).ffill().bfill().to_numpy(copy=True)

@@ -107,16 +107,15 @@ def read_labels(path: Path) -> Labels:
     """
     found: Labels = {}
     with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
+        rows = csv.DictReader(file)
+        for row in rows:
             if row.get("spacecraft") != "SMAP":
                 continue
             try:
                 steps = int(row["num_values"])
                 ranges = [(int(begin), int(end)) for begin, end in ast.literal_eval(row["anomaly_sequences"])]
             except (KeyError, ValueError, SyntaxError, TypeError) as error:
-                raise DataError(
-                    f"{path}, line {len(found) + 2}: this is no row of labels: {error}"
-                ) from error
+                raise DataError(f"{path}, line {rows.line_num}: this is no row of labels: {error}") from error
             found.setdefault(row["chan_id"], (steps, []))[1].extend(ranges)
     if not found:
         raise DataError(f"{path} has no channel of SMAP")

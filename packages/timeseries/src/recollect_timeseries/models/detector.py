@@ -135,6 +135,8 @@ class Detector(nn.Module, ABC):
         if values.ndim != 2 or values.shape[1] != self.sizes.columns:
             raise ValueError(f"values must be (T, {self.sizes.columns}), got {tuple(values.shape)}")
         state = self.initial_state(channel) if state is None else state
+        if not len(values):
+            return values.new_zeros(0), state
         window, steps = self.window(channel), len(values)
         seen = torch.cat([state.recent, values])
         whole = state.seen + torch.arange(1, steps + 1, device=values.device) - (window - 1)  # windows so far

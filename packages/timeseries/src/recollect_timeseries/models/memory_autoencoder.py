@@ -1,5 +1,6 @@
 """An autoencoder that rebuilds a window from what it remembers of normal ones."""
 
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -31,6 +32,37 @@ class ChannelLinear(nn.Module):
         return torch.baddbmm(self.bias[some], x, self.weight[some])
 
 
+@dataclass(frozen=True)
+class Rebuilding:
+    """The sizes of an autoencoder and of its memory.
+
+    Args:
+        hidden: Width of the hidden layer on either side.
+        code: Width of z.
+        prototypes: Number of items m; 0 leaves the memory out, ẑ = z.
+        nearest: How many of them are read.
+        sparsity: α.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    hidden: int = 64
+    code: int = 16
+    prototypes: int = 64
+    nearest: int = 8
+    sparsity: float = 2e-4
+
+    def __post_init__(self) -> None:
+        """Check."""
+        if min(self.hidden, self.code) < 1:
+            raise ValueError(f"hidden and code must be at least 1, got {self.hidden} and {self.code}")
+        if self.prototypes < 0 or (self.prototypes and not 1 <= self.nearest <= self.prototypes):
+            raise ValueError(
+                f"nearest must be between 1 and prototypes ({self.prototypes}), got {self.nearest}"
+            )
+
+
 @final
 class MemoryAutoencoder(nn.Module):
     """z = encode(w); ẑ = Σ_i softmax_i(β cos(z, m_i)) m_i over the nearest items; ŵ = decode(ẑ).
@@ -43,30 +75,15 @@ class MemoryAutoencoder(nn.Module):
 
     Args:
         sizes: What it is made for.
-        hidden: Width of the hidden layer on either side.
-        size: Width of z.
-        items: Number of items; 0 leaves the memory out, ẑ = z.
-        nearest: How many of them are read.
-        sparsity: α.
-
-    Raises:
-        ValueError: If a number is out of range.
+        rebuilding: Its own sizes.
     """
 
-    def __init__(
-        self,
-        sizes: DetectorSizes,
-        hidden: int = 64,
-        size: int = 16,
-        items: int = 64,
-        nearest: int = 8,
-        sparsity: float = 2e-4,
-    ) -> None:
+    def __init__(self, sizes: DetectorSizes, rebuilding: Rebuilding | None = None) -> None:
         super().__init__()
-        if items < 0 or (items and not 1 <= nearest <= items):
-            raise ValueError(f"nearest must be between 1 and items ({items}), got {nearest}")
+        rebuilding = rebuilding or Rebuilding()
+        hidden, size, items = rebuilding.hidden, rebuilding.code, rebuilding.prototypes
         width, channels = sizes.window * sizes.columns, sizes.channels
-        self.sparsity = sparsity
+        self.sparsity = rebuilding.sparsity
         self.encode = nn.ModuleList(
             [ChannelLinear(channels, width, hidden), ChannelLinear(channels, hidden, size)]
         )
@@ -74,7 +91,9 @@ class MemoryAutoencoder(nn.Module):
             [ChannelLinear(channels, size, hidden), ChannelLinear(channels, hidden, width)]
         )
         self.storage = (
-            VectorStorage(size, size, slots=items, sharpness=10.0, learn_sharpness=True, top_k=nearest)
+            VectorStorage(
+                size, size, slots=items, sharpness=10.0, learn_sharpness=True, top_k=rebuilding.nearest
+            )
             if items
             else None
         )

@@ -1,6 +1,6 @@
 """The detector with memories: of normal patches, and of items that windows are rebuilt from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import cast, final
 
 import torch
@@ -9,8 +9,8 @@ from torch import Tensor
 from recollect import VectorState
 from recollect.state import State
 from recollect_timeseries.models.detector import Detector, DetectorSizes, DetectorState, cut
-from recollect_timeseries.models.memory_autoencoder import MemoryAutoencoder
-from recollect_timeseries.models.patch_memory import PatchMemory
+from recollect_timeseries.models.memory_autoencoder import MemoryAutoencoder, Rebuilding
+from recollect_timeseries.models.patch_memory import Patches, PatchMemory
 
 
 @final
@@ -23,8 +23,8 @@ class MemoryDetector(Detector):
 
     Args:
         sizes: What it is made for.
-        patches: Makes the memory of normal patches; none by default.
-        autoencoder: Makes the network that rebuilds windows; none by default.
+        patches: The memory of normal patches; none by default.
+        rebuilding: The network that rebuilds windows; none by default.
         span: As in ``Detector``.
 
     Raises:
@@ -32,7 +32,7 @@ class MemoryDetector(Detector):
 
     Example:
         >>> sizes = DetectorSizes(channels=1, window=2, columns=1, periods=[9])
-        >>> detector = MemoryDetector(sizes, patches=PatchMemory)
+        >>> detector = MemoryDetector(sizes, patches=Patches())
         >>> normal = torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0]).unsqueeze(-1)
         >>> detector.prepare([normal[:4]], [normal])
         >>> detector.calibrate([normal[:4]], [normal], 0.99)
@@ -50,15 +50,15 @@ class MemoryDetector(Detector):
     def __init__(
         self,
         sizes: DetectorSizes,
-        patches: Callable[[DetectorSizes], PatchMemory] | None = None,
-        autoencoder: Callable[[DetectorSizes], MemoryAutoencoder] | None = None,
+        patches: Patches | None = None,
+        rebuilding: Rebuilding | None = None,
         span: int = 1,
     ) -> None:
         super().__init__(sizes, span)
-        if patches is None and autoencoder is None:
-            raise ValueError("a detector needs patches, an autoencoder, or both")
-        self.patches = None if patches is None else patches(sizes)
-        self.autoencoder = None if autoencoder is None else autoencoder(sizes)
+        if patches is None and rebuilding is None:
+            raise ValueError("a detector needs patches, rebuilding, or both")
+        self.patches = None if patches is None else PatchMemory(sizes, patches)
+        self.autoencoder = None if rebuilding is None else MemoryAutoencoder(sizes, rebuilding)
         self.register_buffer("scale", torch.ones(2, sizes.channels))
         self._unseen: list[Tensor] = []
 

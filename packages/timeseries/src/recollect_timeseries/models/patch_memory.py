@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -9,6 +10,33 @@ from torch import Tensor, nn
 
 from recollect import VectorState, VectorStorage
 from recollect_timeseries.models.detector import DetectorSizes, cut
+
+
+@dataclass(frozen=True)
+class Patches:
+    """How many patches are remembered, and of what size.
+
+    Args:
+        size: Greatest width E of a patch.
+        coreset: How many patches of each channel are kept.
+        slots: How many there is room for; what is written later beyond that takes the place of the oldest.
+        neighbours: How many patches are read, weighed by softmax.
+
+    Raises:
+        ValueError: If the coreset does not fit into the slots, or a number is not positive.
+    """
+
+    size: int = 64
+    coreset: int = 512
+    slots: int = 1024
+    neighbours: int = 1
+
+    def __post_init__(self) -> None:
+        """Check."""
+        if not 1 <= self.coreset <= self.slots:
+            raise ValueError(f"coreset must be between 1 and slots ({self.slots}), got {self.coreset}")
+        if self.size < 1:
+            raise ValueError(f"size must be at least 1, got {self.size}")
 
 
 @final
@@ -23,42 +51,27 @@ class PatchMemory(nn.Module):
 
     Args:
         sizes: What it is made for.
-        size: Greatest width E of a patch.
-        coreset: How many patches of each channel are kept.
-        slots: How many there is room for; what is written later beyond that takes the place of the oldest.
-        neighbours: How many patches are read, weighed by softmax.
-
-    Raises:
-        ValueError: If the coreset does not fit into the slots, or a number is not positive.
+        patches: How many, and of what size.
     """
 
     project: Tensor
 
-    def __init__(
-        self,
-        sizes: DetectorSizes,
-        size: int = 64,
-        coreset: int = 512,
-        slots: int = 1024,
-        neighbours: int = 1,
-    ) -> None:
+    def __init__(self, sizes: DetectorSizes, patches: Patches | None = None) -> None:
         super().__init__()
-        if not 1 <= coreset <= slots:
-            raise ValueError(f"coreset must be between 1 and slots ({slots}), got {coreset}")
-        if size < 1:
-            raise ValueError(f"size must be at least 1, got {size}")
+        patches = patches or Patches()
         width = sizes.window * sizes.columns
-        self.size = min(size, width)
-        self.coreset = coreset
-        basis = torch.linalg.qr(torch.randn(width, self.size))[0] if width > size else torch.eye(width)
+        self.size = min(patches.size, width)
+        self.coreset = patches.coreset
+        narrower = self.size < width
+        basis = torch.linalg.qr(torch.randn(width, self.size))[0] if narrower else torch.eye(width)
         self.register_buffer("project", basis * (width / self.size) ** 0.5)
         self.storage = VectorStorage(
             self.size + 1,
             self.size,
-            slots=slots,
+            slots=patches.slots,
             similarity="dot",
             sharpness=1.0,
-            top_k=neighbours,
+            top_k=patches.neighbours,
             match_start=0.998,
         )
         empty = self.storage.initial_state(sizes.channels)

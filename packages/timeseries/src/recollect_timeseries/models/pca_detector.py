@@ -60,6 +60,8 @@ class PcaDetector(Detector):
             scaled = torch.where(varies, (patches - mean) / std, 0)
             shares, directions = torch.linalg.eigh(scaled.T @ scaled / len(scaled))
             shares, directions = shares.flip(0).clamp_min(0), directions.flip(1)
+            largest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
+            directions = directions * largest.sign()  # a direction and its opposite are one and the same
             total = shares.sum().clamp_min(1e-12)
             kept = (shares / total).cumsum(0) - shares / total < self.variance - 1e-9
             kept &= shares > 1e-9 * total  # the others have no direction of their own
