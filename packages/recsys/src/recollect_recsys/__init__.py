@@ -1,0 +1,1 @@
+"""Recommendation with a memory of each user."""

@@ -1,0 +1,140 @@
+"""Each user's items in order of time."""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recollect_recsys.data.events import Events
+
+UNKNOWN_NAMED = 5
+"""How many unknown items a warning names."""
+
+
+class Histories(NamedTuple):
+    """Each user's items in order of time; items are numbered from 1 on, 0 stands for none.
+
+    Attributes:
+        users: Names of U users.
+        starts: ``(U,)`` int64, where each user's items begin.
+        lengths: ``(U,)`` int64, how many there are of each user.
+        items: ``(n,)`` int64, all users' items.
+        duplicates: How many events were left out because the same one stands in the file before.
+        repeats: How many were left out because the user had the item at another time before.
+    """
+
+    users: Sequence[str]
+    starts: Tensor
+    lengths: Tensor
+    items: Tensor
+    duplicates: int = 0
+    repeats: int = 0
+
+    def of(self, user: int) -> list[int]:
+        """One user's items."""
+        start = int(self.starts[user])
+        return [int(item) for item in self.items[start : start + int(self.lengths[user])]]
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Different names in an order that does not depend on the file: as integers, where all of them are.
+
+    Example:
+        >>> in_order(["10", "9", "9"]), in_order(["10", "9", "b"])
+        (['9', '10'], ['10', '9', 'b'])
+    """
+    different = set(names)
+    if all(name.isascii() and name.isdigit() for name in different):
+        return sorted(different, key=lambda name: (int(name), name))
+    return sorted(different)
+
+
+def histories(events: Events, catalogue: Sequence[str], keep_repeats: bool = False) -> Histories:
+    """Sort events by user and time.
+
+    Where events have time stamps, their order in the file is of no consequence: those of one user at the same
+    time are ordered by a checksum of user and item, which tells nothing about either. Without stamps the
+    file's own order is that of time. The same user, item and stamp twice count once; without stamps, or
+    unless ``keep_repeats``, only a user's first event with an item counts.
+
+    Args:
+        events: What to sort.
+        catalogue: The items that are known, numbered from 1; others are left out, with a warning.
+        keep_repeats: Whether a user may have an item several times.
+    """
+    users = in_order(events.users)
+    user_numbers = {name: number for number, name in enumerate(users)}
+    item_numbers = {name: number for number, name in enumerate(catalogue, 1)}
+    user = np.fromiter((user_numbers[name] for name in events.users), np.int64, len(events.users))
+    item = np.fromiter((item_numbers.get(name, 0) for name in events.items), np.int64, len(events.items))
+    _warn_of_unknown(events, item)
+    known = item > 0
+    user, item = user[known], item[known]
+    stamps = None if events.stamps is None else events.stamps[known]
+    order = _order(user, item, stamps, users, catalogue)
+    user, item = user[order], item[order]
+    duplicates = repeats = 0
+    if stamps is not None:
+        first = _first_of_each(user, item, stamps[order])
+        duplicates = len(user) - len(first)
+        user, item = user[first], item[first]
+    if not keep_repeats:
+        first = _first_of_each(user, item)
+        repeats = len(user) - len(first)
+        user, item = user[first], item[first]
+    lengths = np.bincount(user, minlength=len(users))
+    starts = np.concatenate([[0], lengths.cumsum()[:-1]])
+    parts = (torch.from_numpy(part.astype(np.int64)) for part in (starts, lengths, item))
+    return Histories(users, *parts, duplicates=duplicates, repeats=repeats)
+
+
+def checksum(name: str) -> int:
+    """A number in [0, 2³²) for a name, the same on every machine."""
+    return zlib.crc32(name.encode())
+
+
+def _order(
+    user: NDArray[np.int64],
+    item: NDArray[np.int64],
+    stamps: NDArray[np.float64] | None,
+    users: Sequence[str],
+    catalogue: Sequence[str],
+) -> NDArray[np.int64]:
+    if stamps is None:
+        return np.argsort(user, kind="stable")
+    of_users = np.array([checksum(name) for name in users], np.uint64)
+    of_items = np.array([0, *(checksum(name) for name in catalogue)], np.uint64)
+    mixed = (of_users[user] << np.uint64(32)) ^ of_items[item]
+    mixed *= np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing: the high bits now depend on all of them
+    mixed ^= mixed >> np.uint64(29)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    return np.lexsort((item, mixed, stamps, user))
+
+
+def _first_of_each(*keys: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places of the first event with each combination of keys, in order."""
+    order = np.lexsort(keys[::-1])  # stable: equal ones stay in order
+    changed = np.zeros(len(order), bool)
+    changed[:1] = True
+    for key in keys:
+        changed[1:] |= key[order][1:] != key[order][:-1]
+    return np.sort(order[changed])
+
+
+def _warn_of_unknown(events: Events, item: NDArray[np.int64]) -> None:
+    places = np.flatnonzero(item == 0)
+    if len(places) == 0:
+        return
+    named: dict[str, int] = {}
+    for place in places.tolist():
+        named.setdefault(events.items[place], events.lines[place])
+    shown = ", ".join(f"{name!r} (line {line})" for name, line in list(named.items())[:UNKNOWN_NAMED])
+    rank_zero_warn(
+        f"{events.source}: {len(places)} events are left out, for their items are not among those that the "
+        f"model was trained on: {shown}{' and more' if len(named) > UNKNOWN_NAMED else ''}"
+    )

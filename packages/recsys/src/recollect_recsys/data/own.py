@@ -1,0 +1,56 @@
+"""A user's own file of interactions."""
+
+from collections.abc import Sequence
+from typing import final
+
+from recollect_recsys.data.events import Column, Events, read_events
+from recollect_recsys.data.recommendation import RecommendationData
+
+
+@final
+class InteractionsData(RecommendationData):
+    """Any file of ``user item [rating] [timestamp]``; see ``read_events``.
+
+    Args:
+        path: The file.
+        columns: What its columns are, where they are others.
+        batch_size: As in ``RecommendationData``.
+        num_workers: As in ``RecommendationData``.
+        seed: As in ``RecommendationData``.
+        window: As in ``RecommendationData``.
+        past: As in ``RecommendationData``.
+        repeats: As in ``RecommendationData``.
+        new_users: As in ``RecommendationData``.
+        users: As in ``RecommendationData``.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        columns: Sequence[Column] | None = None,
+        batch_size: int = 256,
+        num_workers: int = 0,
+        seed: int = 0,
+        *,
+        window: int = 50,
+        past: int | None = None,
+        repeats: bool = False,
+        new_users: float = 0.0,
+        users: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(
+            batch_size,
+            num_workers,
+            seed,
+            window=window,
+            past=past,
+            repeats=repeats,
+            new_users=new_users,
+            users=users,
+        )
+        self.path = path
+        self.columns = columns
+
+    def read(self) -> Events:
+        """The file."""
+        return read_events(self.path, self.columns)

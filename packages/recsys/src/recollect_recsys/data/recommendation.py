@@ -1,0 +1,190 @@
+"""The base of every dataset of interactions: leave-one-out splits, and users who arrive after training."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from recollect.training import DataError, DataModule, Split
+from recollect_recsys.data.events import Events
+from recollect_recsys.data.histories import Histories, checksum, histories, in_order
+from recollect_recsys.data.sessions import SessionBatch, SessionDataset, Windows, all_windows, last_windows
+
+NEEDED = 3
+"""Items a user needs to be measured: one to learn from, one to validate and one to test on."""
+
+
+class RecommendationData(DataModule):
+    """Users' items in order of time, the last one for the test, the one before for validation.
+
+    A user with fewer than three items is learnt from and not measured. The catalogue is every item of the
+    file, as in the published protocols; one that occurs only as a last item can be ranked, but nothing has
+    been learnt about it. The catalogue travels in the checkpoint, users do not: whoever is in the file that
+    is predicted for gets a list.
+
+    Args:
+        batch_size: Sessions in a batch.
+        num_workers: Processes that load; a batch is cut so quickly that 0 is best.
+        seed: Of the shuffling, and of who is new.
+        window: Number T of recent items that make a session, at most.
+        past: Number P of items before it that are given to the memory; as many as it holds by default.
+        repeats: Whether users have an item several times, so that what they have seen can be recommended;
+            otherwise only the first time counts, and no list has what was seen before.
+        new_users: Share of users who are set aside altogether, as if they arrived after training.
+        users: For whom ``predict`` makes lists; everybody by default.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        batch_size: int = 256,
+        num_workers: int = 0,
+        seed: int = 0,
+        *,
+        window: int = 50,
+        past: int | None = None,
+        repeats: bool = False,
+        new_users: float = 0.0,
+        users: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
+        if window < 1:
+            raise ValueError(f"window must be at least 1, got {window}")
+        if past is not None and past < 0:
+            raise ValueError(f"past must not be negative, got {past}")
+        if not 0 <= new_users < 1:
+            raise ValueError(f"new_users must be in [0, 1), got {new_users}")
+        self.window = window
+        self.past = past
+        self.repeats = repeats
+        self.new_users = new_users
+        self.users = users
+        self._datasets: dict[Split, SessionDataset] = {}
+
+    @abstractmethod
+    def read(self) -> Events:
+        """The interactions."""
+
+    # --- what callers use -----------------------------------------------------------------------------------
+
+    @cached_property
+    def events(self) -> Events:
+        """The interactions, read once."""
+        return self.read()
+
+    @property
+    def items(self) -> list[str]:
+        """The catalogue: names of I items, of which the first has number 1."""
+        return cast(list[str], self.learnt["items"])
+
+    @property
+    def popularity(self) -> Tensor:
+        """``(I + 1,)`` int64, how often each item occurs in the training split; 0 for number 0."""
+        return cast(Tensor, self.learnt["popularity"])
+
+    @cached_property
+    def histories(self) -> Histories:
+        """Each user's items in order of time."""
+        return histories(self.events, self.items, self.repeats)
+
+    @cached_property
+    def is_new(self) -> Tensor:
+        """``(U,)`` bool, which users are set aside; it depends on their names and the seed alone."""
+        limit = self.new_users * 2**32
+        names = self.histories.users
+        return torch.tensor([checksum(f"{self.seed}:{name}") < limit for name in names], dtype=torch.bool)
+
+    def newcomers(self, clicks: int) -> SessionDataset:
+        """The users set aside, after their first ``clicks`` items: what is the next?"""
+        users = torch.nonzero(self.is_new & (self.histories.lengths > clicks)).squeeze(1)
+        windows = last_windows(users, torch.full_like(users, clicks + 1), self.window)
+        return SessionDataset(self.histories, windows, self.past or 0, seen=True)
+
+    # --- what the base class asks for -----------------------------------------------------------------------
+
+    def learn(self) -> dict[str, Any]:
+        """The catalogue, and how often each item occurs in the training split."""
+        items = in_order(self.events.items)
+        self._learnt = {"items": items, "popularity": torch.zeros(len(items) + 1, dtype=torch.int64)}
+        users, ends = self._training()
+        windows = Windows(users, torch.zeros_like(ends), ends)
+        everything = SessionDataset(self.histories, windows, past=0)
+        rows = torch.arange(len(users)).split(1024)  # type: ignore[no-untyped-call]
+        for part in rows:
+            targets = everything.cut(part).target.flatten()
+            self._learnt["popularity"] += torch.bincount(targets, minlength=len(items) + 1)
+        self._learnt["popularity"][0] = 0
+        return self._learnt
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the catalogue of a checkpoint."""
+        super().load_state_dict(state_dict)
+        self._datasets.clear()
+        self.__dict__.pop("histories", None)
+
+    def dataset(self, split: Split) -> SessionDataset:
+        """The sessions of a split."""
+        if split not in self._datasets:
+            seen = split != "train"
+            self._datasets[split] = SessionDataset(self.histories, self._windows(split), self.past or 0, seen)
+        return self._datasets[split]
+
+    def collate(self, items: Any) -> SessionBatch:
+        """The batch as the dataset cut it."""
+        return SessionBatch(*items)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out, and who was not measured."""
+        known, notes = self.histories, []
+        if known.duplicates:
+            notes.append(f"{known.duplicates} events stand in the file twice and count once")
+        if known.repeats:
+            notes.append(f"{known.repeats} events with an item that the user had before are left out")
+        short = int((known.lengths < NEEDED).sum())
+        if short:
+            notes.append(f"{short} users have fewer than {NEEDED} items and are learnt from, not measured")
+        if self.is_new.any():
+            notes.append(f"{int(self.is_new.sum())} users are set aside as newcomers")
+        return notes
+
+    # --- splits ---------------------------------------------------------------------------------------------
+
+    def _training(self) -> tuple[Tensor, Tensor]:
+        """Who is learnt from, and where the items of each that are learnt from end."""
+        lengths = self.histories.lengths
+        ends = torch.where(lengths >= NEEDED, lengths - 2, lengths)
+        users = torch.nonzero(~self.is_new & (ends > 0)).squeeze(1)
+        return users, ends[users]
+
+    def _windows(self, split: Split) -> Windows:
+        lengths = self.histories.lengths
+        if split == "train":
+            return all_windows(*self._training(), self.window)
+        if split == "predict":
+            users = self._chosen()
+            return last_windows(users, lengths[users] + 1, self.window)
+        users = torch.nonzero(~self.is_new & (lengths >= NEEDED)).squeeze(1)
+        if len(users) == 0:
+            raise DataError(
+                f"{self.events.source}: no user has {NEEDED} items, so that nobody can be measured"
+            )
+        return last_windows(users, lengths[users] - int(split == "val"), self.window)
+
+    def _chosen(self) -> Tensor:
+        names = self.histories.users
+        if self.users is None:
+            return torch.arange(len(names))
+        numbers = {name: number for number, name in enumerate(names)}
+        unknown = [name for name in self.users if name not in numbers]
+        if unknown:
+            raise DataError(
+                f"--data.users names {', '.join(map(repr, unknown[:5]))}, "
+                f"whom {self.events.source} does not have"
+            )
+        return torch.tensor([numbers[name] for name in self.users], dtype=torch.int64)

@@ -1,0 +1,104 @@
+"""A world of planted tastes, in which the best possible list is known."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIDE = 20
+"""Items stand in a grid of SIDE × SIDE; a taste is one of its rows or columns."""
+
+FOLLOWERS = 2
+"""How many items are wont to follow an item."""
+
+
+class TasteWorld(NamedTuple):
+    """What clicks are made of.
+
+    Attributes:
+        tastes: ``(2 · SIDE, SIDE)`` the items of each taste.
+        followers: ``(SIDE², FOLLOWERS)`` what follows each item.
+        loyal: Probability that a click is of the user's taste.
+        chained: Probability that it follows the click before.
+    """
+
+    tastes: NDArray[np.int64]
+    followers: NDArray[np.int64]
+    loyal: float
+    chained: float
+
+
+def make_world(seed: int, loyal: float = 0.35, chained: float = 0.5) -> TasteWorld:
+    """A world whose followers are drawn by chance."""
+    chance = np.random.default_rng([seed, 0])
+    grid = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)
+    # Each item also has as many followers as it follows.
+    followers = np.stack([chance.permutation(SIDE * SIDE) for _ in range(FOLLOWERS)], 1)
+    return TasteWorld(np.concatenate([grid, grid.T]), followers, loyal, chained)
+
+
+def chances(
+    world: TasteWorld, taste: NDArray[np.int64], last: NDArray[np.int64] | None, seen: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Probability of each item to be the next click of each of U users, exactly.
+
+    With probability ``loyal`` it is one of the taste's items, with ``chained`` one of those that follow the
+    last click, otherwise any item; of those not yet seen, each equally likely. Where a kind has no item left,
+    any item takes its place.
+
+    Args:
+        world: What clicks are made of.
+        taste: ``(U,)`` their tastes.
+        last: ``(U,)`` their last clicks; ``None`` before the first one.
+        seen: ``(U, SIDE²)`` what they have clicked on.
+
+    Returns:
+        ``(U, SIDE²)``, each row summing to 1.
+    """
+    rows = np.arange(len(taste))[:, None]
+    unseen = ~seen
+    kinds = np.zeros((2, *seen.shape), bool)
+    kinds[0][rows, world.tastes[taste]] = True
+    if last is not None:
+        kinds[1][rows, world.followers[last]] = True
+    rest = np.full(len(taste), 1 - world.loyal - world.chained)
+    probability = np.zeros(seen.shape)
+    for share, kind in ((world.loyal, kinds[0] & unseen), (world.chained, kinds[1] & unseen)):
+        count = kind.sum(1)
+        probability += kind * (share / np.maximum(count, 1))[:, None]
+        rest += share * (count == 0)
+    return probability + unseen * (rest / unseen.sum(1))[:, None]
+
+
+class Lives(NamedTuple):
+    """U users.
+
+    Attributes:
+        taste: ``(U,)`` their tastes.
+        clicks: ``(U, longest)`` their items in order, no item twice; −1 after the last.
+        best: ``(U, 10)`` before the last click, the probabilities of the ten likeliest items, falling.
+    """
+
+    taste: NDArray[np.int64]
+    clicks: NDArray[np.int64]
+    best: NDArray[np.float64]
+
+
+def live(world: TasteWorld, lengths: NDArray[np.int64], chance: np.random.Generator) -> Lives:
+    """Users who click ``lengths`` ``(U,)`` times."""
+    count = len(lengths)
+    taste = chance.integers(len(world.tastes), size=count)
+    seen = np.zeros((count, len(world.followers)), bool)
+    clicks = np.full((count, lengths.max()), -1)
+    best = np.zeros((count, 10))
+    for step in range(clicks.shape[1]):
+        now = np.flatnonzero(lengths > step)
+        probability = chances(world, taste[now], clicks[now, step - 1] if step else None, seen[now])
+        ends = lengths[now] == step + 1
+        best[now[ends]] = np.sort(probability[ends])[:, :-11:-1]
+        reached = probability.cumsum(1)
+        drawn = chance.random(len(now)) * reached[:, -1]
+        items = (reached <= drawn[:, None]).sum(1)
+        clicks[now, step] = items
+        seen[now, items] = True
+    return Lives(taste, clicks, best)

@@ -1,0 +1,92 @@
+"""Simulated clicks with planted long- and short-term tastes: nothing to download, and the best is known."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import final
+
+import numpy as np
+
+from recollect_recsys.data.events import Events
+from recollect_recsys.data.recommendation import NEEDED, RecommendationData
+from recollect_recsys.data.taste_world import Lives, live, make_world
+
+DISCOUNTS = 1 / np.log2(np.arange(2, 12))
+
+
+@final
+class TasteData(RecommendationData):
+    """Users with a lasting taste, a row or column of a grid of 20 × 20 items, who also follow the last click.
+
+    Each click is of the user's taste (35 %), or one of two items that are wont to follow the last click
+    (50 %), or anything (15 %); no item comes twice. A few recent clicks tell what follows; a taste shows in
+    many clicks only. The best list is that of someone who knows the world and every taste: its expected hit
+    rate and NDCG are computed exactly, user by user, from the probabilities that the clicks were drawn from,
+    and stand in the notes.
+
+    Args:
+        count: Number of users.
+        shortest: Clicks of a user, at least.
+        longest: Clicks of a user, at most.
+        batch_size: As in ``RecommendationData``.
+        num_workers: As in ``RecommendationData``.
+        seed: As in ``RecommendationData``, and of the simulation.
+        window: As in ``RecommendationData``.
+        past: As in ``RecommendationData``.
+        new_users: As in ``RecommendationData``.
+        users: As in ``RecommendationData``.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        count: int = 3000,
+        shortest: int = 20,
+        longest: int = 40,
+        batch_size: int = 256,
+        num_workers: int = 0,
+        seed: int = 0,
+        *,
+        window: int = 5,
+        past: int | None = None,
+        new_users: float = 0.0,
+        users: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(
+            batch_size, num_workers, seed, window=window, past=past, new_users=new_users, users=users
+        )
+        if count < 1 or not NEEDED <= shortest <= longest <= 200:
+            raise ValueError(
+                f"count must be positive and {NEEDED} ≤ shortest ≤ longest ≤ 200, "
+                f"got {count}, {shortest} and {longest}"
+            )
+        self.count = count
+        self.shortest = shortest
+        self.longest = longest
+
+    @cached_property
+    def lives(self) -> Lives:
+        """The users."""
+        chance = np.random.default_rng([self.seed, 1])
+        lengths = chance.integers(self.shortest, self.longest + 1, size=self.count)
+        return live(make_world(self.seed), lengths, chance)
+
+    def read(self) -> Events:
+        """All clicks, user by user."""
+        clicks = self.lives.clicks
+        users = np.nonzero(clicks >= 0)[0].astype(str).tolist()
+        items = clicks[clicks >= 0].astype(str).tolist()
+        return Events("simulated clicks", users, items, None, range(1, len(users) + 1))
+
+    def best_possible(self) -> tuple[float, float]:
+        """Expected HR@10 and NDCG@10 of the best list on the test items of those who are measured."""
+        best = self.lives.best[~self.is_new.numpy()]  # users are numbered, so that they stay in order
+        return float(best.sum(1).mean()), float((best * DISCOUNTS).sum(1).mean())
+
+    @property
+    def notes(self) -> list[str]:
+        """The best possible figures."""
+        hit_rate, ndcg = self.best_possible()
+        best = f"best possible, knowing every taste: HR@10 {hit_rate:.4f}, NDCG@10 {ndcg:.4f} (expected)"
+        return [best, *super().notes]

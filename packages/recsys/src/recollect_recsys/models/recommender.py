@@ -1,0 +1,162 @@
+"""The next item of a session, with a memory of the user and one of all users' tastes."""
+
+from typing import NamedTuple, cast, final
+
+import torch
+from torch import Tensor, nn
+
+from recollect import Concatenation, Integration, Memory
+from recollect.state import State
+from recollect_recsys.data.sessions import SessionBatch
+from recollect_recsys.models.backbone import Backbone
+from recollect_recsys.models.interest_memory import InterestMemory, InterestState
+from recollect_recsys.models.losses import full_softmax_loss, sampled_softmax_loss
+
+
+class Reasons(NamedTuple):
+    """What was read of a user's memory for the last step of each session.
+
+    Attributes:
+        numbers: ``(B, k)`` int64, which of the user's items, counted from the first that was given; −1: none.
+        weights: ``(B, k)``, the mean over heads; they sum to 1, or to 0 where nothing was read.
+    """
+
+    numbers: Tensor
+    weights: Tensor
+
+
+@final
+class SessionRecommender(nn.Module):
+    """Scores s = E y_t + b of all I items, y_t the state of a session of item vectors E.
+
+    Items from before the session are written to the memory, which the backbone is integrated with; the memory
+    of tastes, the same for all users, is integrated after that. Item 0 stands for the session's beginning,
+    has a vector, and is never recommended.
+
+    Args:
+        items: Number I of items.
+        backbone: Turns item vectors into session states.
+        memory: What remembers each user's items.
+        integration: How it joins the backbone.
+        item_memory: What all users share, such as ``recollect.PrototypeMemory``.
+        item_integration: How it joins.
+
+    Raises:
+        ValueError: If there is no item, or a memory has another width than the backbone.
+
+    Example:
+        >>> from recollect_recsys.models.gru4rec import GRU4Rec
+        >>> model = SessionRecommender(9, GRU4Rec(4))
+        >>> model.scores(torch.randn(2, 4)).shape
+        torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        items: int,
+        backbone: Backbone,
+        memory: Memory | None = None,
+        integration: type[Integration] = Concatenation,
+        item_memory: Memory | None = None,
+        item_integration: type[Integration] = Concatenation,
+    ) -> None:
+        super().__init__()
+        if items < 1:
+            raise ValueError("there is no item to recommend")
+        for name, part in (("memory", memory), ("item_memory", item_memory)):
+            if part is not None and part.model_size != backbone.size:
+                raise ValueError(
+                    f"{name} has model_size {part.model_size}, but the backbone has size {backbone.size}"
+                )
+        self.items = nn.Embedding(items + 1, backbone.size)
+        nn.init.normal_(self.items.weight, std=0.02)
+        self.bias = nn.Parameter(torch.zeros(items + 1))
+        self.backbone: nn.Module = backbone
+        if memory is not None:
+            self.backbone = integration(backbone, memory, layout="btd")
+        self.shared = (
+            None if item_memory is None else item_integration(nn.Identity(), item_memory, layout="btd")
+        )
+
+    @property
+    def memory(self) -> Memory | None:
+        """What remembers each user's items."""
+        return self.backbone.memory if isinstance(self.backbone, Integration) else None
+
+    def forward(self, batch: SessionBatch) -> Tensor:
+        """Session states ``(B, T, D)``."""
+        state = None if self.memory is None else self.remember(batch.past)
+        return self.respond(batch.session, batch.length, state)[0]
+
+    def remember(self, past: Tensor, state: State | None = None) -> State:
+        """Write items ``past`` ``(B, P)``, 0 where there is none, to the users' memories."""
+        memory = cast(Memory, self.memory)
+        if state is None:
+            state = memory.initial_state(len(past), device=past.device)
+        written: State = memory.write(state, self.items(past), past > 0)
+        return written
+
+    def respond(self, session: Tensor, length: Tensor, state: State | None) -> tuple[Tensor, State | None]:
+        """States ``(B, T, D)`` of sessions ``(B, T)`` of users with memories ``state``; these afterwards."""
+        x = self.items(session)
+        steps = torch.arange(session.shape[1], device=session.device) < length.unsqueeze(1)
+        if state is None:
+            y: Tensor = self.backbone(x)
+        else:
+            if isinstance(state, InterestState):
+                state = cast(InterestMemory, self.memory).expect(state, x, session > 0)
+            y, state = self.backbone(x, state, step_mask=steps)
+        if self.shared is not None:
+            y, _ = self.shared(y, None, step_mask=steps)
+        return y, state
+
+    def scores(self, states: Tensor) -> Tensor:
+        """Scores ``(…, I + 1)`` for states ``(…, D)``; −∞ for item 0."""
+        scores = nn.functional.linear(states, self.items.weight, self.bias)
+        return scores.index_fill(-1, torch.zeros(1, dtype=torch.int64, device=scores.device), -torch.inf)
+
+    def loss(self, states: Tensor, target: Tensor, negatives: int | None = None) -> Tensor:
+        """Mean cross-entropy where there is a target, over all items or ``negatives`` of them.
+
+        Args:
+            states: ``(B, T, D)``.
+            target: ``(B, T)`` int64, 0 where there is none.
+            negatives: How many items are drawn; all of them count by default.
+        """
+        there = target > 0
+        weight, bias = self.items.weight[1:], self.bias[1:]
+        states, target = states[there], target[there] - 1
+        if negatives is None:
+            return full_softmax_loss(states, weight, bias, target)
+        drawn = torch.randint(len(weight), (negatives,), device=target.device)
+        return sampled_softmax_loss(states, weight, bias, target, drawn)
+
+    def last(self, batch: SessionBatch, before: State | None = None) -> tuple[Tensor, Reasons | None]:
+        """State of the last step ``(B, D)``, and what was read for it where the memory can tell.
+
+        Args:
+            batch: The sessions.
+            before: The users' memories before them; made from ``batch.past`` by default.
+        """
+        rows = torch.arange(len(batch.length), device=batch.length.device)
+        ends = batch.length - 1
+        memory = self.memory
+        if memory is not None and before is None:
+            before = self.remember(batch.past)
+        if not isinstance(memory, InterestMemory):
+            return self.respond(batch.session, batch.length, before)[0][rows, ends], None
+        with memory.tracing() as reads:
+            states, after = self.respond(batch.session, batch.length, before)
+        if len(reads) == batch.session.shape[1]:  # one read for each step, after that step's item was written
+            parts = [cast(Tensor, read.weights)[:, :, 0] for read in reads]
+            order = cast(InterestState, after).order
+        else:  # one read for all steps, before any of their items was written
+            parts = list(cast(Tensor, reads[0].weights).unbind(2))
+            order = cast(InterestState, before).order
+        weights = torch.stack(parts)[ends, rows]  # (B, H, k)
+        if reads[0].slots is not None:
+            of_steps = [read.slots.unbind(2) for read in reads if read.slots is not None]
+            slots = torch.stack([part for steps in of_steps for part in steps])[ends, rows]
+            order = order.gather(-1, slots)
+        order = order.masked_fill(weights <= 0, -1)
+        return states[rows, ends], Reasons(order.flatten(1), (weights / memory.heads).flatten(1))

@@ -1,0 +1,91 @@
+"""How soon a user who arrives after training is served well: NDCG by number of clicks.
+
+``python -m recollect_recsys.newcomers RUN [RUN …]`` measures run folders side by side, with and without
+memory for instance, on the users that ``--data.new_users`` set aside when they were trained.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import torch
+
+from recollect.training import DataError, TrainedRun, load_run
+from recollect_recsys.data.recommendation import RecommendationData
+from recollect_recsys.data.sessions import SessionDataset
+from recollect_recsys.metrics import LISTED, NextItemMetrics
+from recollect_recsys.models.recommender import SessionRecommender
+from recollect_recsys.ranking import rank_of_targets
+
+CLICKS = (0, 1, 2, 5, 10)
+
+AT_ONCE = 256
+"""Users in a batch."""
+
+
+class AfterClicks(NamedTuple):
+    """Figures after some clicks.
+
+    Attributes:
+        clicks: How many.
+        users: How many users had that many and one more, which is what had to be foretold.
+        ndcg: NDCG@10.
+        error: Its standard error over users.
+    """
+
+    clicks: int
+    users: int
+    ndcg: float
+    error: float
+
+
+@torch.no_grad()
+def by_clicks(run: TrainedRun, clicks: Sequence[int] = CLICKS) -> list[AfterClicks]:
+    """NDCG@10 of the next item after each number of clicks, over users who were set aside before training.
+
+    Raises:
+        DataError: If nobody was set aside.
+    """
+    data, model = cast(RecommendationData, run.data), cast(SessionRecommender, run.task.model)
+    if not data.is_new.any():
+        raise DataError(
+            "nobody was set aside before training: train with --data.new_users 0.1, for instance, so that "
+            "there are users whom the model has never seen"
+        )
+    return [_measure(data, model, data.newcomers(count), count) for count in clicks]
+
+
+def _measure(
+    data: RecommendationData, model: SessionRecommender, sessions: SessionDataset, clicks: int
+) -> AfterClicks:
+    metrics = NextItemMetrics(len(data.items))
+    for rows in torch.arange(len(sessions)).split(AT_ONCE):  # type: ignore[no-untyped-call]
+        if len(rows) == 0:
+            continue
+        batch = sessions.cut(rows)
+        ends = batch.length - 1
+        states = model(batch)[torch.arange(len(rows)), ends]
+        target = batch.target.gather(1, ends.unsqueeze(1)).squeeze(1)
+        seen = batch.seen[:, :0] if data.repeats else batch.seen
+        ranks, lists = rank_of_targets(states, target, seen, model.scores, LISTED)
+        metrics.update(ranks, lists, batch.seen.gt(0).sum(1))
+    if len(sessions) == 0:
+        return AfterClicks(clicks, 0, float("nan"), float("nan"))
+    found = metrics.compute()
+    return AfterClicks(clicks, len(sessions), float(found["ndcg@10"]), float(found["ndcg@10_se"]))
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Print a table of the run folders ``args``."""
+    folders = list(sys.argv[1:] if args is None else args)
+    if not folders or folders[0] in ("-h", "--help"):
+        print("usage: python -m recollect_recsys.newcomers RUN [RUN …]")
+        return
+    for folder in folders:
+        print(folder)
+        for row in by_clicks(load_run(folder)):
+            print(f"  {row.clicks:>3} clicks  NDCG@10 {row.ndcg:.4f} ± {row.error:.4f}  ({row.users} users)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Where an item stands in a list of all items."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+SCORES_AT_ONCE = 2**24
+"""Scores that are held at once: 64 MiB of float32."""
+
+
+def chunks(rows: int, items: int) -> Iterator[slice]:
+    """Parts of ``rows`` users whose scores of ``items`` items may be held at once; at least one user each."""
+    size = max(SCORES_AT_ONCE // max(items, 1), 1)
+    return (slice(start, start + size) for start in range(0, rows, size))
+
+
+def filtered(scores: Tensor, seen: Tensor) -> Tensor:
+    """Scores ``(B, I + 1)`` with −∞ for the items ``seen`` ``(B, S)``, where 0 stands for none."""
+    return scores.scatter(1, seen, -torch.inf)
+
+
+def mean_rank(scores: Tensor, target: Tensor) -> Tensor:
+    """Place of each target among all items, 1 the best; equal scores share the mean of their places.
+
+    Scores of −∞ are out of the list. A score that is no number is taken for the worst, so that it never
+    helps.
+
+    Args:
+        scores: ``(B, I + 1)``.
+        target: ``(B,)`` int64.
+
+    Returns:
+        ``(B,)`` float32.
+
+    Example:
+        >>> mean_rank(torch.tensor([[-torch.inf, 3.0, 1.0, 1.0, 0.0]]).repeat(2, 1), torch.tensor([1, 2]))
+        tensor([1.0000, 2.5000])
+    """
+    scores = scores.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
+    own = scores.gather(1, target.unsqueeze(1))
+    above = (scores > own).sum(1)
+    equal = (scores == own).sum(1) - 1
+    return 1 + above + equal / 2
+
+
+def rank_of_targets(
+    states: Tensor, target: Tensor, seen: Tensor, score: Callable[[Tensor], Tensor], top: int
+) -> tuple[Tensor, Tensor]:
+    """Rank of each target among all items that were not seen, and the ``top`` items of each list.
+
+    Args:
+        states: ``(B, D)``.
+        target: ``(B,)`` int64.
+        seen: ``(B, S)`` int64, filtered out; the target itself never is.
+        score: Gives scores ``(n, I + 1)`` for states ``(n, D)``.
+        top: How many items of a list are given.
+
+    Returns:
+        ``(B,)`` ranks, and ``(B, top)`` items, 0 where the list is shorter.
+    """
+    ranks, lists = [], []
+    items = score(states[:1]).shape[1]
+    for now in chunks(len(states), items):
+        scores = score(states[now])
+        own = scores.gather(1, target[now].unsqueeze(1))
+        scores = filtered(scores, seen[now]).scatter(1, target[now].unsqueeze(1), own)
+        ranks.append(mean_rank(scores, target[now]))
+        lists.append(top_items(scores, top)[0])
+    return torch.cat(ranks), torch.cat(lists)
+
+
+def top_items(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The best ``count`` items of scores ``(B, I + 1)`` and their scores; 0 where the list is shorter."""
+    best = scores.topk(min(count, scores.shape[1]), 1)
+    return best.indices.masked_fill(best.values == -torch.inf, 0), best.values

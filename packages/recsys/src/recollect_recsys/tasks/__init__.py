@@ -1,0 +1,5 @@
+"""What is trained and measured."""
+
+from recollect_recsys.tasks.next_item import NextItem
+
+__all__ = ["NextItem"]

@@ -1,0 +1,45 @@
+"""What a recommender's run leaves as pictures."""
+
+import torch
+from torch import Tensor
+
+from recollect.training import Picture, ReadPicture
+from recollect_recsys.data.sessions import SessionBatch
+from recollect_recsys.metrics import NextItemMetrics
+from recollect_recsys.models.interest_memory import InterestMemory
+from recollect_recsys.models.recommender import SessionRecommender
+from recollect_recsys.pictures import by_history_length, by_popularity, memory_use
+
+ITEMS_DRAWN = 30
+"""Items of a user whose weights are drawn, the last ones."""
+
+
+def measured_pictures(metrics: NextItemMetrics, consumed: Tensor) -> list[Picture]:
+    """NDCG by length of history, and popularity; before the metrics are reset."""
+    return [
+        by_history_length(metrics.by_length.clone()),
+        by_popularity(metrics.recommended[1:].clone(), consumed[1:]),
+    ]
+
+
+def memory_pictures(
+    model: SessionRecommender, batch: SessionBatch, names: list[str], room: int
+) -> list[Picture]:
+    """How much is remembered of each user of a batch, and what was read for the first of them."""
+    if not isinstance(model.memory, InterestMemory):
+        return []
+    given = (batch.past > 0).sum(1) + (batch.session > 0).sum(1)
+    pictures: list[Picture] = [memory_use(given.clamp_max(room).cpu(), room)]
+    longest = given.argmax()  # the longest history has most to choose from
+    one = SessionBatch(*(part[longest : longest + 1] for part in batch))
+    _, reasons = model.last(one)
+    items = [item for item in torch.cat([one.past, one.session], 1)[0].tolist() if item]
+    if reasons is None or not items:
+        return pictures
+    weights = torch.zeros(len(items))
+    there = reasons.numbers[0] >= 0
+    weights.index_add_(0, reasons.numbers[0][there].cpu(), reasons.weights[0][there].float().cpu())
+    shown = slice(-ITEMS_DRAWN, None)
+    labels = [names[item - 1] for item in items[shown]]
+    read = ReadPicture("which past items were read", weights[shown].unsqueeze(0), ["weight"], labels)
+    return [*pictures, read]

@@ -1,0 +1,210 @@
+"""The task of recommending the next item."""
+
+from typing import Any, Literal, cast, final
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.optim import Adam
+from torchmetrics import MetricCollection
+
+from recollect import Concatenation, Integration, Memory
+from recollect.training import DataModule, Picture, Task
+from recollect.training.errors import ArgumentError
+from recollect.training.task import Stage
+from recollect_recsys.data.recommendation import RecommendationData
+from recollect_recsys.data.sessions import SessionBatch
+from recollect_recsys.metrics import LISTED, NextItemMetrics
+from recollect_recsys.models.backbone import Backbone
+from recollect_recsys.models.recommender import Reasons, SessionRecommender
+from recollect_recsys.ranking import chunks, filtered, rank_of_targets, top_items
+from recollect_recsys.tasks.drawing import measured_pictures, memory_pictures
+
+
+@final
+class NextItem(Task):
+    """What a user will click on next, out of the whole catalogue.
+
+    Training foretells every item of every training history from those before it, by cross-entropy. Validation
+    and test rank one target for each user among all items that the user has not seen.
+
+    Args:
+        backbone: Turns the items of a session into states.
+        memory: What remembers each user's items; of the backbone's width.
+        integration: How it joins the backbone: ``recollect.Concatenation``, ``Parallel`` or ``Fusion``.
+        item_memory: A memory that all users share, such as ``recollect.PrototypeMemory``.
+        item_integration: How it joins what the backbone and the user's memory have made.
+        negatives: Items that the softmax of the loss is estimated from; all items by default.
+        top: Length of the lists that ``predict`` writes.
+        named: How many of the items read are named with each list, those of most weight.
+        optimizer: As in ``Task``.
+        scheduler: As in ``Task``.
+        scheduler_interval: As in ``Task``.
+
+    Raises:
+        ValueError: If a number is not positive.
+    """
+
+    model: SessionRecommender
+    model_methods = ("scores", "loss", "last")
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        memory: Memory | None = None,
+        integration: type[Integration] = Concatenation,
+        item_memory: Memory | None = None,
+        item_integration: type[Integration] = Concatenation,
+        negatives: int | None = None,
+        top: int = 10,
+        named: int = 5,
+        optimizer: OptimizerCallable = Adam,
+        scheduler: LRSchedulerCallable | None = None,
+        scheduler_interval: Literal["step", "epoch"] = "epoch",
+    ) -> None:
+        super().__init__(optimizer, scheduler, scheduler_interval)
+        for name, value in (("negatives", negatives), ("top", top), ("named", named)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.backbone = backbone
+        self.memory = memory
+        self.integration = integration
+        self.item_memory = item_memory
+        self.item_integration = item_integration
+        self.negatives = negatives
+        self.top = top
+        self.named = named
+        self._measured: list[Picture] = []
+
+    @property
+    def data(self) -> RecommendationData:
+        """The users' items."""
+        return _recommendation(cast(Any, self.trainer).datamodule)
+
+    # --- what the base class asks for -----------------------------------------------------------------------
+
+    def build_model(self, data: DataModule) -> nn.Module:
+        """A recommender of the data's catalogue."""
+        data = _recommendation(data)
+        if self.backbone.steps is not None and data.window > self.backbone.steps:
+            raise ArgumentError(
+                f"--data.window {data.window} is more than the {self.backbone.steps} steps of "
+                f"{type(self.backbone).__name__}: set --model.backbone.init_args.steps to {data.window}"
+            )
+        fit_past(data, self.memory)
+        return SessionRecommender(
+            len(data.items),
+            self.backbone,
+            self.memory,
+            self.integration,
+            self.item_memory,
+            self.item_integration,
+        )
+
+    def build_metrics(self, data: DataModule) -> MetricCollection:
+        """NDCG, hit rate, reciprocal rank, recall and coverage."""
+        return MetricCollection({"next_item": NextItemMetrics(len(_recommendation(data).items))})
+
+    def training_loss(self, batch: SessionBatch) -> tuple[Tensor, int]:
+        """Cross-entropy of every item of the sessions."""
+        loss = self.model.loss(self.model(batch), batch.target, self.negatives)
+        return loss, int((batch.target > 0).sum())
+
+    def evaluate(self, batch: SessionBatch, metrics: MetricCollection) -> Tensor:
+        """Rank the last target of each session."""
+        target = batch.target.gather(1, (batch.length - 1).unsqueeze(1))
+        rows = torch.arange(len(batch.length), device=self.device)
+        states = self.model(batch)[rows, batch.length - 1]
+        seen = batch.seen[:, :0] if self.data.repeats else batch.seen
+        ranks, lists = rank_of_targets(states, target.squeeze(1), seen, self.model.scores, LISTED)
+        metrics["next_item"].update(ranks, lists, (batch.seen > 0).sum(1))
+        losses = [
+            self.model.loss(states[now].unsqueeze(1), target[now]) * len(target[now])
+            for now in chunks(len(states), len(self.data.items))
+        ]
+        return torch.stack(losses).sum() / len(target)
+
+    def predict(self, batch: SessionBatch) -> list[dict[str, Any]]:
+        """One row a user: the best items with their scores, and what was read of the user's memory.
+
+        ``read`` is null without a memory, and where the memory does not keep the items apart.
+        """
+        states, reasons = self.model.last(batch)
+        names, users = self.data.items, self.data.histories.users
+        read = [None] * len(states) if reasons is None else name_reasons(batch, reasons, names, self.named)
+        seen = batch.seen[:, :0] if self.data.repeats else batch.seen
+        rows: list[dict[str, Any]] = []
+        for now in chunks(len(states), len(names)):
+            lists = top_items(filtered(self.model.scores(states[now]), seen[now]), self.top)
+            for user, items, scores in zip(batch.user[now].tolist(), *map(Tensor.tolist, lists), strict=True):
+                best = [(names[item - 1], score) for item, score in zip(items, scores, strict=True) if item]
+                rows.append(
+                    {
+                        "user": users[user],
+                        "items": [name for name, _ in best],
+                        "scores": [round(score, 4) for _, score in best],
+                        "read": read[len(rows)],
+                    }
+                )
+        return rows
+
+    def pictures(self, batch: SessionBatch) -> list[Picture]:
+        """What was measured by length of history, what is recommended, what is remembered and read."""
+        if self.memory is None:
+            return self._measured
+        return [*self._measured, *memory_pictures(self.model, batch, self.data.items, capacity(self.memory))]
+
+    def summarize(self, stage: Stage, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The figures as they are; what is drawn of them is kept."""
+        metrics = cast(NextItemMetrics, cast(MetricCollection, self.metrics[stage])["next_item"])
+        self._measured = measured_pictures(metrics, self.data.popularity)
+        return values
+
+
+def name_reasons(
+    batch: SessionBatch, reasons: Reasons, names: list[str], count: int
+) -> list[list[dict[str, Any]] | None]:
+    """For each user the ``count`` items that were read with most weight, by name."""
+    given = torch.cat([batch.past, batch.session], 1).tolist()
+    told: list[list[dict[str, Any]] | None] = []
+    for items, numbers, weights in zip(
+        given, reasons.numbers.tolist(), reasons.weights.tolist(), strict=True
+    ):
+        items = [item for item in items if item]
+        total: dict[int, float] = {}
+        for number, weight in zip(numbers, weights, strict=True):
+            if number >= 0:
+                total[items[number]] = total.get(items[number], 0.0) + weight
+        best = sorted(total.items(), key=lambda entry: -entry[1])[:count]
+        told.append([{"item": names[item - 1], "weight": round(weight, 4)} for item, weight in best])
+    return told
+
+
+def fit_past(data: RecommendationData, memory: Memory | None) -> None:
+    """Let ``data`` give as many items before a session as the memory holds, where nothing else was asked for.
+
+    Raises:
+        ArgumentError: If items are asked for and nothing remembers them, or more than it holds.
+    """
+    holds = 0 if memory is None else capacity(memory)
+    if data.past is None:
+        data.past = holds
+    if data.past > holds:
+        raise ArgumentError(
+            f"--data.past {data.past} is more than the memory holds: there is room for {holds}"
+        )
+
+
+def capacity(memory: Memory) -> int:
+    """How many entries the memory's storage keeps apart."""
+    storage = memory.storage
+    return int(storage.entries(storage.initial_state(device="meta")).filled.shape[-1])
+
+
+def _recommendation(data: DataModule) -> RecommendationData:
+    if not isinstance(data, RecommendationData):
+        raise ArgumentError(
+            "NextItem needs users' items (--data InteractionsData, TasteData or another RecommendationData), "
+            f"not {type(data).__name__}"
+        )
+    return data

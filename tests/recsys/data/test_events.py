@@ -1,0 +1,109 @@
+"""Files of interactions: what is read, and what is refused with file and line."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from recollect.training import DataError
+from recollect_recsys.data.events import read_events
+
+
+def write(folder: Path, text: str, name: str = "own.txt") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("mark", ["\t", "::", ",", " ", "   "])
+def test_cells_may_be_parted_by_tabs_colons_commas_or_blanks(mark: str, tmp_path: Path) -> None:
+    rows = [("a", "x", "3", "20"), ("b", "y", "4.5", "10")]
+    events = read_events(write(tmp_path, "".join(mark.join(row) + "\n" for row in rows)))
+    assert list(events.users) == ["a", "b"]
+    assert list(events.items) == ["x", "y"]
+    assert events.stamps is not None
+    assert events.stamps.tolist() == [20, 10]
+    assert list(events.lines) == [1, 2]
+
+
+def test_lines_without_stamps_are_in_order_of_time(tmp_path: Path) -> None:
+    events = read_events(write(tmp_path, "1 7\n\n1 5\n"))
+    assert events.stamps is None
+    assert list(events.items) == ["7", "5"]
+    assert list(events.lines) == [1, 3]  # the empty line counts as a line
+
+
+def test_a_packed_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "own.dat.gz"
+    path.write_bytes(gzip.compress(b"1::2::3::4\r\n1::3::3::5\r\n"))
+    assert list(read_events(path).items) == ["2", "3"]
+
+
+@pytest.mark.parametrize(
+    "header", ["userId,movieId,rating,timestamp", "user_id:token,item_id:token,rating:float,timestamp:float"]
+)
+def test_a_header_is_left_out(header: str, tmp_path: Path) -> None:
+    events = read_events(write(tmp_path, f'{header}\n1,"a, b",3,4\n'))
+    assert list(events.users) == ["1"]
+    assert list(events.items) == ["a, b"]
+    assert list(events.lines) == [2]
+
+
+def test_ids_that_look_like_headers_are_no_header(tmp_path: Path) -> None:
+    assert list(read_events(write(tmp_path, "user1 item1\nuser2 item1\n")).users) == ["user1", "user2"]
+
+
+def test_columns_may_be_others(tmp_path: Path) -> None:
+    path = write(tmp_path, "2 1 978300760 x\n3 1 978300761 x\n")
+    events = read_events(path, ["item", "user", "timestamp"])
+    assert list(events.items) == ["2", "3"]
+    assert events.stamps is not None
+    assert events.stamps.tolist() == [978300760, 978300761]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "is empty"),
+        ("\n \n", "is empty"),
+        ("user item\n", "header and no interactions"),
+        ("1 2 3 4\n1 2 3\n", "line 2: 3 cells, but line 1 has 4"),
+        ("1 2\n1,2\n", "line 2: 1 cells"),
+        ("alone\n", "has 1 cell a line"),
+        ("1 2 3 4\n1 3 3 soon\n", "line 2: the timestamp is no number: 'soon'"),
+        ("1 2 x 4\n1 3 3 5\n", "line 1: the rating is no number: 'x'"),
+        ("1 2 3 4\n1 3 nan 5\n", "line 2: the rating is no number: 'nan'"),
+        ("1 2\n1 -3\n", "line 2: the item is negative: -3"),
+        ("1\t2\n\t3\n", "line 2: the user is empty"),
+        ("1 2 978300760\n1 3 978300761\n", "looks like a time stamp"),
+        ('1,2\n1,"2\n', "line 2: unexpected end of data"),
+    ],
+)
+def test_a_malformed_file_is_refused_by_line(text: str, told: str, tmp_path: Path) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(DataError, match=told) as caught:
+        read_events(path)
+    assert str(path) in str(caught.value)
+
+
+def test_another_encoding_is_refused_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "own.txt"
+    path.write_bytes("1 a\n2 é\n".encode("latin-1"))
+    with pytest.raises(DataError, match="line 2: not UTF-8"):
+        read_events(path)
+
+
+def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.txt cannot be read: No such file"):
+        read_events(tmp_path / "gone.txt")
+    damaged = tmp_path / "own.gz"
+    damaged.write_bytes(gzip.compress(b"1 2\n" * 100)[:-9])
+    with pytest.raises(DataError, match=r"own\.gz cannot be read"):
+        read_events(damaged)
+
+
+def test_columns_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="columns must be user, item"):
+        read_events(write(tmp_path, "1 2 3\n"), ["user", "rating"])
+    with pytest.raises(DataError, match="wanted: user item timestamp"):
+        read_events(write(tmp_path, "1 2\n"), ["user", "item", "timestamp"])
