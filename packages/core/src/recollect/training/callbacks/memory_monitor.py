@@ -1,5 +1,7 @@
 """Memory figures in the logs, and pictures of what was read."""
 
+import math
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +20,7 @@ from recollect.training.watching import Watched, watch
 class MemoryMonitor(Callback):
     """Logs occupancy, age and read entropy of every memory in the model, and draws ``Task.pictures``.
 
-    Figures are those of the first batch of each validation and test, logged as ``memory/<module>/<figure>``
+    Figures are those of the middle batch of each validation and test, logged as ``memory/<module>/<figure>``
     to whichever loggers are on. Pictures go to ``pictures/`` in the run folder, TensorBoard and W&B.
 
     Args:
@@ -47,8 +49,11 @@ class MemoryMonitor(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Watch the first batch."""
-        if batch_idx == 0 and dataloader_idx == 0 and not trainer.sanity_checking:
+        """Watch the middle batch."""
+        if (dataloader_idx, batch_idx) == (
+            0,
+            middle(trainer.num_val_batches),
+        ) and not trainer.sanity_checking:
             self._begin(pl_module, batch)
 
     def on_validation_batch_end(
@@ -71,8 +76,8 @@ class MemoryMonitor(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Watch the first batch."""
-        if batch_idx == 0 and dataloader_idx == 0:
+        """Watch the middle batch."""
+        if (dataloader_idx, batch_idx) == (0, middle(trainer.num_test_batches)):
             self._begin(pl_module, batch)
 
     def on_test_batch_end(
@@ -139,6 +144,16 @@ class MemoryMonitor(Callback):
             save(figure, path)
             self.saved.append(path)
             _log(trainer, f"{name.split('-')[0]}/read-{number}", figure)
+
+
+def middle(batches: Sequence[int | float]) -> int:
+    """The batch of the first loader that is watched: where they go by length, the first has the shortest.
+
+    Example:
+        >>> middle([11])
+        5
+    """
+    return int(batches[0]) // 2 if math.isfinite(batches[0]) else 0
 
 
 def _log(trainer: Trainer, tag: str, figure: Figure) -> None:
