@@ -42,9 +42,10 @@ class Recommender:
     """Serves lists to any user, new ones too: nothing about a user is a parameter.
 
     ``click`` takes effect at once: recent clicks are the session, which the memory is written with as it is
-    read; clicks that leave the session are written to the user's own memory state, which holds as many as
-    its storage has room for. Each user is computed alone, so that nobody's list depends on anybody else. ``erase`` drops all that is held of a user.
-    What training learnt from a user's clicks is in the parameters and is not undone.
+    read; clicks that leave the session are written to the user's own memory state, which holds as many as its
+    storage has room for. Each user is computed alone, so that nobody's list depends on anybody else.
+    ``erase`` drops all that is held of a user. What training learnt from a user's clicks is in the parameters
+    and is not undone.
 
     Args:
         model: The network, in evaluation mode.
@@ -109,7 +110,9 @@ class Recommender:
         states, reasons = self.model.last(batch, held.memory)
         seen = batch.seen[:, :0] if self.repeats else batch.seen
         items, scores = top_items(filtered(self.model.scores(states), seen), count)
-        best = [(item, score) for item, score in zip(items[0].tolist(), scores[0].tolist(), strict=True) if item]
+        best = [
+            (item, score) for item, score in zip(items[0].tolist(), scores[0].tolist(), strict=True) if item
+        ]
         read = None if reasons is None else name_reasons(batch, reasons, self.items, named)[0]
         return Recommendation([self.items[item - 1] for item, _ in best], [score for _, score in best], read)
 

@@ -121,7 +121,9 @@ def _stripped(cells: list[str]) -> list[str]:
 def _names(path: Path, width: int, columns: Sequence[Column] | None) -> list[str]:
     names: list[str] = list(columns or COLUMNS[: max(width, 2)])
     if len(set(names)) < len(names) or not {"user", "item"} <= set(names) <= set(COLUMNS):
-        raise DataError(f"columns must be user, item and perhaps rating and timestamp, once each, not {names}")
+        raise DataError(
+            f"columns must be user, item and perhaps rating and timestamp, once each, not {names}"
+        )
     if width < len(names):
         raise DataError(
             f"{path} has {width} {'cell' if width == 1 else 'cells'} a line, parted by '::', tabs, commas or "

@@ -43,7 +43,9 @@ class SASRec(Backbone):
     ) -> None:
         super().__init__(size, steps)
         if layers < 1 or heads < 1 or size % heads:
-            raise ValueError(f"layers must be positive and heads divide {size}, got {layers} and {heads}")
+            raise ValueError(
+                f"layers must be positive and heads must divide {size}, got {layers} and {heads}"
+            )
         self.positions = nn.Parameter(0.02 * torch.randn(steps, size))
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(Block(size, heads, hidden or size, dropout) for _ in range(layers))
