@@ -59,7 +59,7 @@ def test_each_user_gets_a_list_with_reasons(trained: Path, tmp_path: Path) -> No
 
 
 def test_lists_are_written_as_a_table_too(trained: Path, tmp_path: Path) -> None:
-    predict(trained, tmp_path / "lists.csv", "--data.users", "[7]")
+    predict(trained, tmp_path / "lists.csv", "--data.users", "['7']")
     with (tmp_path / "lists.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert row["user"] == "7"
@@ -68,7 +68,7 @@ def test_lists_are_written_as_a_table_too(trained: Path, tmp_path: Path) -> None
 
 
 def test_a_trained_run_serves_and_its_list_is_that_of_predict(trained: Path, tmp_path: Path) -> None:
-    predict(trained, tmp_path / "lists.jsonl", "--data.users", "[7]")
+    predict(trained, tmp_path / "lists.jsonl", "--data.users", "['7']")
     row = json.loads((tmp_path / "lists.jsonl").read_text())
     loaded = load_run(trained, checkpoint="last")
     service = Recommender.of(loaded)

@@ -89,8 +89,11 @@ def histories(events: Events, catalogue: Sequence[str], keep_repeats: bool = Fal
         user, item = user[first], item[first]
     lengths = np.bincount(user, minlength=len(users))
     starts = np.concatenate([[0], lengths.cumsum()[:-1]])
-    parts = (torch.from_numpy(part.astype(np.int64)) for part in (starts, lengths, item))
-    return Histories(users, *parts, duplicates=duplicates, repeats=repeats)
+    return Histories(users, _tensor(starts), _tensor(lengths), _tensor(item), duplicates, repeats)
+
+
+def _tensor(numbers: NDArray[np.int64]) -> Tensor:
+    return torch.from_numpy(numbers.astype(np.int64))
 
 
 def checksum(name: str) -> int:

@@ -36,7 +36,7 @@ class InteractionsData(RecommendationData):
         past: int | None = None,
         repeats: bool = False,
         new_users: float = 0.0,
-        users: Sequence[str] | None = None,
+        users: Sequence[str | int] | None = None,
     ) -> None:
         super().__init__(
             batch_size,

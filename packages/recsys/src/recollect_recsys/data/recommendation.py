@@ -34,7 +34,7 @@ class RecommendationData(DataModule):
         repeats: Whether users have an item several times, so that what they have seen can be recommended;
             otherwise only the first time counts, and no list has what was seen before.
         new_users: Share of users who are set aside altogether, as if they arrived after training.
-        users: For whom ``predict`` makes lists; everybody by default.
+        users: For whom ``predict`` makes lists, by id; everybody by default.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -50,7 +50,7 @@ class RecommendationData(DataModule):
         past: int | None = None,
         repeats: bool = False,
         new_users: float = 0.0,
-        users: Sequence[str] | None = None,
+        users: Sequence[str | int] | None = None,
     ) -> None:
         super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
         if window < 1:
@@ -63,7 +63,7 @@ class RecommendationData(DataModule):
         self.past = past
         self.repeats = repeats
         self.new_users = new_users
-        self.users = users
+        self.users = None if users is None else [str(user) for user in users]
         self._datasets: dict[Split, SessionDataset] = {}
 
     @abstractmethod

@@ -67,7 +67,8 @@ def chances(
         count = kind.sum(1)
         probability += kind * (share / np.maximum(count, 1))[:, None]
         rest += share * (count == 0)
-    return probability + unseen * (rest / unseen.sum(1))[:, None]
+    probability += unseen * (rest / unseen.sum(1))[:, None]
+    return probability
 
 
 class Lives(NamedTuple):
