@@ -57,3 +57,12 @@ def test_a_row_of_other_columns_does_not_go_into_a_csv_file(tmp_path):
     with pytest.raises(ValueError, match="a row of time does not go under the header time, note"):
         write(str(tmp_path / "out.csv"), tmp_path, [*BATCHES, [{"time": "2020-01-04"}]])
     assert not list(tmp_path.iterdir())  # no half file
+
+
+def test_a_cell_that_has_parts_is_json(tmp_path):
+    write(str(tmp_path / "out.csv"), tmp_path, [[{"items": ["ä", "b"], "read": [{"w": 0.5}], "none": None}]])
+    with (tmp_path / "out.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert json.loads(row["items"]) == ["ä", "b"]
+    assert json.loads(row["read"]) == [{"w": 0.5}]
+    assert row["none"] == ""

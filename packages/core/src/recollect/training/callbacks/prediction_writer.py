@@ -17,7 +17,8 @@ from recollect.training.task import Task
 class PredictionWriter(Callback):
     """Writes each row of ``Task.predict`` as one line, in the order of the data: JSON, or CSV for ``.csv``.
 
-    In a CSV file the names in the first row are the header, and the rows after it must have the same.
+    In a CSV file the names in the first row are the header, and the rows after it must have the same; lists
+    and mappings stand as JSON in their cells.
     Standard output gets what the task's own file would. A file appears under its name once it is whole. With
     several processes each writes a part, and the parts are put together, batch by batch, at the end.
 
@@ -129,5 +130,7 @@ class PredictionWriter(Callback):
 
 def _cells(values: list[Any]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(values)
+    # What has parts is JSON within its cell, so that a reader gets it back.
+    flat = [json.dumps(v, ensure_ascii=False) if isinstance(v, list | dict) else v for v in values]
+    csv.writer(line, lineterminator="").writerow(flat)
     return line.getvalue()
