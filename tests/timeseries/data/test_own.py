@@ -57,7 +57,7 @@ def test_missing_rows_and_cells_are_interpolated_and_said(read):
     rows[10] = rows[10].rsplit(",", 1)[0] + ","  # an empty cell of b
     rows[11] = rows[11].rsplit(",", 1)[0] + ",NaN"
     del rows[20:22]
-    with pytest.warns(UserWarning) as seen:
+    with pytest.warns(UserWarning, match="own.csv, ") as seen:
         series = read(text(*rows))
     told = [str(warning.message).partition("own.csv, ")[2] for warning in seen]
     assert [message.partition(" and were")[0] for message in told] == [
