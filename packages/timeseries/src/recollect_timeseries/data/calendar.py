@@ -20,7 +20,7 @@ class Calendar(NamedTuple):
     Example:
         >>> calendar = Calendar.of(pd.to_datetime(["2020-01-31", "2020-02-29", "2020-04-30"]))
         >>> calendar.ticks(pd.to_datetime(["2020-03-31", "2020-05-31"])).tolist()
-        [2, 4]
+        [2.0, 4.0]
         >>> str(calendar.stamps(np.array([2]))[0])
         '2020-03-31 00:00:00'
     """

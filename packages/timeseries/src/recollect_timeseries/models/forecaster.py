@@ -25,6 +25,7 @@ class Forecaster(nn.Module):
         ValueError: If the backbone has no part that takes a memory.
 
     Example:
+        >>> import torch
         >>> from recollect_timeseries.models.linear import Linear
         >>> forecaster = Forecaster(Linear(Sizes(lookback=8, horizon=4, columns=3)))
         >>> forecaster(torch.randn(2, 8, 3), torch.zeros(2, dtype=torch.int64)).shape

@@ -69,7 +69,7 @@ def penalties_by_age(lookback: int, others: int) -> Tensor:
     less; other inputs by 1; and the constant, which comes last, not at all.
 
     Example:
-        >>> penalties_by_age(4, 1).round(decimals=2).tolist()
+        >>> [round(penalty, 2) for penalty in penalties_by_age(4, 1).tolist()]
         [2.05, 1.55, 1.05, 0.55, 1.0, 0.0]
     """
     age = torch.linspace(1, 0, lookback + 1)[:-1]
