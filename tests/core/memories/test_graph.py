@@ -69,7 +69,7 @@ def gru(cell: torch.nn.GRUCell, x: Tensor, h: Tensor) -> Tensor:
 
 def messages_by_hand(memory: GraphMemory, values: list[Tensor], edges) -> list[Tensor]:
     """v_i ← GRU(m_i, v_i) with m_i = 1/|E_i| Σ (W_r v_j + U v_i + F x_e + b_r)."""
-    layer = memory.messages
+    layer = memory.passing.messages
     inbox: list[list[Tensor]] = [[] for _ in values]
     for source, target, relation, features in edges:
         for sender, receiver, kind in ((source, target, relation), (target, source, relation + 2)):
@@ -78,14 +78,14 @@ def messages_by_hand(memory: GraphMemory, values: list[Tensor], edges) -> list[T
                 message + layer.hear.weight @ values[receiver] + layer.features.weight @ features
             )
     return [
-        gru(memory.take_in, torch.stack(box).mean(0), value) if box else value
+        gru(memory.passing.take_in, torch.stack(box).mean(0), value) if box else value
         for box, value in zip(inbox, values, strict=True)
     ]
 
 
 def test_waiting_messages_are_averaged_and_taken_in_by_a_gru():
     memory = plain()
-    torch.nn.init.normal_(memory.messages.bias)
+    torch.nn.init.normal_(memory.passing.messages.bias)
     state, x = people(memory)
     features = random(1, 3, D, seed=2)
     state = memory.connect(state, ids(0, 1, 0), ids(1, 2, 2), ids(0, 1, 0), features)

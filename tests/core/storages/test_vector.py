@@ -131,6 +131,28 @@ def test_a_ring_evicts_the_oldest_whatever_is_free():
     assert held(storage, state) == [4, 5, 0], "the next in turn, not the free place"
 
 
+@pytest.mark.parametrize("strength", [1.0, 0.0])
+def test_lru_writes_at_once_what_it_writes_one_by_one(strength: float):
+    """Where there is room, entries take the free places in order; where there is none, one by one."""
+    storage = VectorStorage(K, V, slots=6, policy="lru")
+    key, value = torch.randn(2, 8, K), torch.randn(2, 8, V)
+    state = storage.write(storage.initial_state(2), key[:, :5], value[:, :5])
+    state = storage.erase(state, key[:, 1:4])
+    mask = torch.tensor([[True, False, True], [False, True, True]])
+    strengths = torch.tensor([[1.0, 0.0, strength], [1.0, strength, 1.0]])
+    written, slots = storage.place(state, key[:, 5:], value[:, 5:], strengths, mask)
+    one_by_one, taken = state, []
+    for w in range(3):
+        now = slice(5 + w, 6 + w)
+        one_by_one, slot = storage.place(
+            one_by_one, key[:, now], value[:, now], strengths[:, w : w + 1], mask[:, w : w + 1]
+        )
+        taken.append(slot)
+    assert slots.tolist() == torch.cat(taken, 1).tolist()
+    for ours, theirs in zip(written, one_by_one, strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_lru_takes_a_free_place_first_then_the_least_recently_used():
     storage = VectorStorage(K, V, slots=3, policy="lru")
     state = storage.write(storage.initial_state(), EYE[:3], values(1, 2, 3))

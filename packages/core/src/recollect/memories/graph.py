@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from recollect.memories.base import Memory
-from recollect.memories.graph_state import GraphState, add_edges, check_events, no_edges, without_nodes
+from recollect.memories.graph_state import GraphState, no_edges, record_events, replaced, without_nodes
 from recollect.memories.neighbourhood import read_near
+from recollect.memories.passing import adjacency, message_passing
 from recollect.state import State
 from recollect.storages.arguments import blank, full_mask
 from recollect.storages.attention import match
@@ -25,6 +26,9 @@ class GraphMemory(Memory[GraphState]):
     ``RelationalMessages``) and taken in, v_i ← GRU(m_i, v_i) (section 3.1 there). ``propagate`` sends
     messages along all edges, once a step. Waiting messages are part of the state, and so of a checkpoint.
 
+    With a ``convolution`` nothing waits: ``propagate`` gives each node with an edge convolution(v, edges).
+    ``LGConv()`` makes the memory a light graph convolution (He et al. 2020, arXiv:2002.02126, eq. 3).
+
     A read attends over all nodes, by the storage's own rule, or over the neighbourhood of a named node only,
     with weight ∝ presence · exp(q · k / √K).
 
@@ -35,6 +39,8 @@ class GraphMemory(Memory[GraphState]):
         relations: Number R of edge types.
         remember: Whether ``forward`` also writes each x_t as a node, before reading at step t, and connects
             the node of the step before to it, by an edge of type 0.
+        convolution: A layer of PyTorch Geometric that takes ``(x, edges)``, the edges as a sparse matrix, and
+            keeps the width V.
 
     Raises:
         ValueError: If an argument is out of range or the storage is not of the kind described.
@@ -58,6 +64,7 @@ class GraphMemory(Memory[GraphState]):
         edges: int = 256,
         relations: int = 1,
         remember: bool = False,
+        convolution: nn.Module | None = None,
     ) -> None:
         super().__init__(model_size, storage, remember)
         if edges < 1 or relations < 1:
@@ -72,8 +79,8 @@ class GraphMemory(Memory[GraphState]):
         self.key = nn.Linear(model_size, keys, bias=False)
         self.value = nn.Linear(model_size, values, bias=False)
         self.query = nn.Linear(model_size, keys, bias=False)
-        self.messages = _relational_messages(values, model_size, relations)
-        self.take_in = nn.GRUCell(model_size, values)
+        self.convolution = convolution
+        self.passing = message_passing(convolution, values, model_size, relations)
         self.cell = nn.GRUCell(model_size + values, model_size)
         self.output = nn.Linear(values + model_size, model_size, bias=False)
 
@@ -85,17 +92,26 @@ class GraphMemory(Memory[GraphState]):
         new: dict[str, Any] = {"device": device or weight.device, "dtype": dtype or weight.dtype}
         return GraphState(
             nodes=self.storage.initial_state(*batch, **new),
-            edges=no_edges(*batch, size=self.edges, width=self.model_size, **new),
+            edges=no_edges(*batch, size=self.edges, width=self.feature_size, **new),
             last=torch.full(batch, -1, dtype=torch.int64, device=new["device"]),
             hidden=torch.zeros(*batch, self.model_size, **new),
             context=torch.zeros(*batch, self.storage.value_size, **new),
         )
+
+    @property
+    def feature_size(self) -> int:
+        """Width of an edge's features: D, or 0 with a convolution."""
+        return self.model_size if self.convolution is None else 0
 
     # --- nodes ----------------------------------------------------------------------------------------------
 
     def write(self, state: GraphState, x: Tensor, mask: Tensor | None = None) -> GraphState:
         """Add nodes ``x`` ``(…, W, D)``; one that takes an older one's place takes none of its edges."""
         mask = full_mask(x, mask)
+        if not torch.compiler.is_compiling() and not (state.edges.present.any() or (state.last >= 0).any()):
+            x = blank(x, mask)  # no edge can be lost: all at once
+            nodes = self.storage.write(state.nodes, self.key(x), self.value(x), mask=mask)
+            return without_nodes(state._replace(nodes=nodes), self.storage.entries(nodes).filled <= 0)
         for w in range(x.shape[-2]):
             state, _ = self._add_node(state, x[..., w : w + 1, :], mask[..., w : w + 1])
         return state
@@ -106,11 +122,7 @@ class GraphMemory(Memory[GraphState]):
         key = self.key(x)
         before = self.storage.entries(state.nodes)
         nodes, slot = self.storage.place(state.nodes, key, self.value(x), mask=mask)
-        places = torch.arange(before.filled.shape[-1], device=x.device)
-        # Where the same key is written again the node stays the same, and so do its edges.
-        same = (match(key.detach(), before.keys.detach())[..., 0, :] >= 1) & (before.filled > 0)
-        replaced = (places == slot) & ~same
-        gone = replaced | (self.storage.entries(nodes).filled <= 0)
+        gone = replaced(before, key, slot) | (self.storage.entries(nodes).filled <= 0)
         return without_nodes(state._replace(nodes=nodes), gone), slot
 
     def erase(self, state: GraphState, x: Tensor, mask: Tensor | None = None) -> GraphState:
@@ -151,25 +163,29 @@ class GraphMemory(Memory[GraphState]):
         Raises:
             ValueError: If a shape does not fit or a number is out of range.
         """
-        mask = torch.ones_like(source, dtype=torch.bool) if mask is None else mask
-        relation = torch.zeros_like(source) if relation is None else relation
-        if features is None:
-            features = state.hidden.new_zeros(*source.shape, self.model_size)
         filled = self.storage.entries(state.nodes).filled
-        if mask.shape == source.shape == target.shape == relation.shape:
-            source, target, relation = (n.masked_fill(~mask, 0) for n in (source, target, relation))
-        check_events((source, target, relation, mask, features), filled.shape[-1], self.relations)
-        for end in (source, target):
-            mask = mask & (end >= 0) & (filled.gather(-1, end.clamp_min(0)) > 0)
-        source, target = source.clamp_min(0), target.clamp_min(0)
-        edges = add_edges(state.edges, source, target, relation, blank(features, mask), mask)
+        sizes = (self.relations, self.feature_size)
+        events = (source, target, relation, features, mask)
+        edges = record_events(state.edges, filled, sizes, *events, waiting=self.convolution is None)
         return state._replace(edges=edges)
 
-    def propagate(self, state: GraphState, steps: int = 1) -> GraphState:
-        """Take in the messages that wait, then send messages along all edges, ``steps`` times."""
+    def adjacency(self, state: GraphState) -> Tensor:
+        """The edges that are present, as a convolution is given them: see ``recollect.memories.passing``."""
+        return adjacency(state.edges, self.storage.entries(state.nodes).filled.shape[-1])
+
+    def propagate(self, state: GraphState, steps: int = 1, heard: Tensor | None = None) -> GraphState:
+        """Take in the messages that wait, then send messages along all edges, ``steps`` times.
+
+        Args:
+            state: What to start from.
+            steps: How often.
+            heard: For a convolution, what ``adjacency`` gives, perhaps weighted; made anew by default.
+        """
         state = self._settle(state, torch.ones_like(state.last, dtype=torch.bool))
+        if steps and heard is None and self.convolution is not None:
+            heard = self.adjacency(state)
         for _ in range(steps):
-            state = state._replace(nodes=self._pass(state, state.edges.present))
+            state = state._replace(nodes=self._pass(state, state.edges.present, heard))
         return state
 
     def _settle(self, state: GraphState, where: Tensor) -> GraphState:
@@ -180,15 +196,12 @@ class GraphMemory(Memory[GraphState]):
         left = state.edges._replace(pending=state.edges.pending & ~waiting)
         return state._replace(nodes=self._pass(state, waiting), edges=left)
 
-    def _pass(self, state: GraphState, active: Tensor) -> State:
-        """The nodes after one message along each ``active`` edge ``(…, L)``: v_i ← GRU(m_i, v_i)."""
+    def _pass(self, state: GraphState, active: Tensor, heard: Tensor | None = None) -> State:
+        """The nodes after one message along each ``active`` edge ``(…, L)``, or after a convolution."""
         _, values, filled = self.storage.entries(state.nodes)
-        messages, told = self.messages(values, filled, state.edges, active)
-        new = self.take_in(messages.reshape(-1, self.model_size), values.reshape(-1, values.shape[-1]))
+        new, told = self.passing(values, filled, state.edges, active, heard)
         places = torch.arange(filled.shape[-1], device=filled.device).expand(filled.shape)
-        nodes: State = self.storage.update(
-            state.nodes, places, new.reshape(values.shape), told & (filled > 0)
-        )
+        nodes: State = self.storage.update(state.nodes, places, new, told & (filled > 0))
         return nodes
 
     # --- reads ----------------------------------------------------------------------------------------------
@@ -284,13 +297,3 @@ class GraphMemory(Memory[GraphState]):
             "edges": state.edges.present.sum(-1),
             "pending": state.edges.pending.sum(-1),
         }
-
-
-def _relational_messages(node_size: int, model_size: int, relations: int) -> nn.Module:
-    try:
-        from recollect.memories.messages import RelationalMessages
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != "torch_geometric":
-            raise
-        raise ImportError("GraphMemory needs PyTorch Geometric: pip install recollect[graph]") from error
-    return RelationalMessages(node_size, model_size, relations)

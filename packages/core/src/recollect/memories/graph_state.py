@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 
 from recollect.state import State, register_state
+from recollect.storages.arguments import blank
+from recollect.storages.attention import match
+from recollect.storages.results import Entries
 from recollect.storages.slots import put_rows, without_repeats
 
 
@@ -93,6 +96,64 @@ def without_nodes(state: GraphState, gone: Tensor) -> GraphState:
     edges = edges._replace(present=edges.present & kept, pending=edges.pending & kept)
     lost = (state.last >= 0) & gone.gather(-1, state.last.clamp_min(0).unsqueeze(-1)).squeeze(-1)
     return state._replace(edges=edges, last=state.last.masked_fill(lost, -1))
+
+
+def replaced(before: Entries, key: Tensor, slot: Tensor) -> Tensor:
+    """Which of the nodes ``before`` have lost their place to a new one: ``(…, N)`` bool.
+
+    Where the same key is written again the node stays the same, and so do its edges.
+
+    Args:
+        before: The nodes.
+        key: ``(…, 1, K)``, what was written.
+        slot: ``(…, 1)`` int64, where it went.
+    """
+    places = torch.arange(before.filled.shape[-1], device=slot.device)
+    same = (match(key.detach(), before.keys.detach())[..., 0, :] >= 1) & (before.filled > 0)
+    return (places == slot) & ~same
+
+
+def record_events(
+    edges: Edges,
+    filled: Tensor,
+    sizes: tuple[int, int],
+    source: Tensor,
+    target: Tensor,
+    relation: Tensor | None,
+    features: Tensor | None,
+    mask: Tensor | None,
+    waiting: bool = True,
+) -> Edges:
+    """E events as further edges, with defaults filled in and checked; one at no node is no event.
+
+    Args:
+        edges: The edges so far.
+        filled: ``(…, N)`` presence of the nodes.
+        sizes: Number R of edge types, and width of an edge's features.
+        source: ``(…, E)`` int64, −1 for no node.
+        target: ``(…, E)`` int64.
+        relation: ``(…, E)`` int64; 0 by default.
+        features: ``(…, E, D)``; zero by default.
+        mask: ``(…, E)`` bool; all by default.
+        waiting: Whether each has a message that waits.
+
+    Raises:
+        ValueError: If shapes do not go together, or numbers are out of range.
+    """
+    relations, width = sizes
+    mask = torch.ones_like(source, dtype=torch.bool) if mask is None else mask
+    relation = torch.zeros_like(source) if relation is None else relation
+    features = filled.new_zeros(*source.shape, width) if features is None else features
+    if mask.shape == source.shape == target.shape == relation.shape:
+        source, target, relation = (n.masked_fill(~mask, 0) for n in (source, target, relation))
+    check_events((source, target, relation, mask, features), filled.shape[-1], relations)
+    if features.shape[-1] != width:
+        raise ValueError(f"features must have width {width}, got {features.shape[-1]}")
+    for end in (source, target):
+        mask = mask & (end >= 0) & (filled.gather(-1, end.clamp_min(0)) > 0)
+    ends = (source.clamp_min(0), target.clamp_min(0))
+    new = add_edges(edges, *ends, relation, blank(features, mask), mask)
+    return new if waiting else new._replace(pending=torch.zeros_like(new.pending))
 
 
 def check_events(tensors: tuple[Tensor, ...], nodes: int, relations: int) -> None:

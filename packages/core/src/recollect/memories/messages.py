@@ -73,3 +73,36 @@ class RelationalMessages(MessagePassing):  # type: ignore[misc]  # PyG is untype
     def message(self, x_j: Tensor, x_i: Tensor, extra: Tensor, strength: Tensor, speaking: Tensor) -> Tensor:
         """One message an edge, and a 1 beside it to count them by."""
         return torch.cat([strength * (x_j + x_i + extra), speaking.to(x_j.dtype)], -1)
+
+
+class GatedMessages(nn.Module):
+    """v_i ← GRU(m_i, v_i): the mean message is taken in by a gated cell (Rossi et al. 2020, section 3.1).
+
+    Args:
+        node_size: Width V of what a node holds.
+        model_size: Width D of messages and of an edge's features.
+        relations: Number R of edge types.
+    """
+
+    def __init__(self, node_size: int, model_size: int, relations: int) -> None:
+        super().__init__()
+        self.messages = RelationalMessages(node_size, model_size, relations)
+        self.take_in = nn.GRUCell(model_size, node_size)
+
+    def forward(
+        self, values: Tensor, presence: Tensor, edges: Edges, active: Tensor, heard: None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What each node holds next ``(…, N, V)``, and whether it gets a message ``(…, N)`` bool.
+
+        Arguments as in ``RelationalMessages``. ``heard`` is for convolutions.
+
+        Raises:
+            ValueError: If ``heard`` is given.
+        """
+        if heard is not None:
+            raise ValueError(
+                "heard is for a memory with a convolution; messages go along the edges themselves"
+            )
+        messages, told = self.messages(values, presence, edges, active)
+        new = self.take_in(messages.reshape(-1, messages.shape[-1]), values.reshape(-1, values.shape[-1]))
+        return new.reshape(values.shape), told

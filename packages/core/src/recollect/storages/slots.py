@@ -68,3 +68,23 @@ def without_repeats(slots: Tensor, mask: Tensor) -> Tensor:
     last = torch.ones_like(mask)
     last[..., :-1] = in_order[..., 1:] != in_order[..., :-1]
     return mask & torch.zeros_like(mask).scatter(-1, order, last)
+
+
+def free_slots(presence: Tensor, strength: Tensor, mask: Tensor) -> Tensor | None:
+    """The first free places in order, one for each of W entries; ``None`` where they must go one by one.
+
+    That is where a batch item has fewer free places than entries, or an entry of strength zero, which leaves
+    its place free for the next.
+
+    Args:
+        presence: ``(…, N)``; zero is a free place.
+        strength: ``(…, W)``.
+        mask: ``(…, W)`` bool, which entries there are; a place of the others carries no meaning.
+    """
+    if torch.compiler.is_compiling() or not mask.numel() or bool((mask & (strength <= 0)).any()):
+        return None
+    free = presence <= 0
+    if bool((mask.sum(-1) > free.sum(-1)).any()):
+        return None
+    order = (~free).to(torch.uint8).argsort(dim=-1, stable=True)
+    return order.gather(-1, (mask.cumsum(-1) - 1).clamp(0, order.shape[-1] - 1))

@@ -14,7 +14,7 @@ from recollect.storages.base import Storage
 from recollect.storages.reading import entries_reader
 from recollect.storages.results import Entries, Read
 from recollect.storages.scanning import presence_attention, ring_presence
-from recollect.storages.slots import put_rows, put_rows_, without_repeats
+from recollect.storages.slots import free_slots, put_rows, put_rows_, without_repeats
 
 SCAN_BLOCK = 1024
 """Steps of a scan taken at once; bounds its memory at SCAN_BLOCK · (N + SCAN_BLOCK) weights."""
@@ -150,11 +150,13 @@ class VectorStorage(Storage[VectorState]):
     def _place(
         self, state: VectorState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> tuple[VectorState, Tensor]:
+        number = state.clock.unsqueeze(-1) + mask.cumsum(-1) - 1  # (…, W), of the store's life
+        if self.policy == "lru" and (free := free_slots(state.presence, strength, mask)) is not None:
+            return put_entries(state, (key, value, strength, number), free, mask, mask, inplace), free
         if self.policy == "ring":
-            number = state.clock.unsqueeze(-1) + mask.cumsum(-1) - 1  # (…, W), of the store's life
             last = mask & (number + self.slots > number[..., -1:])  # not overwritten by a later one of these
-            slots, rows = number % self.slots, (key, value, strength, number)
-            return put_entries(state, rows, slots, mask, last, inplace), slots
+            slots = number % self.slots
+            return put_entries(state, (key, value, strength, number), slots, mask, last, inplace), slots
         taken = [state.usage[..., :0]]
         for w in range(key.shape[-2]):
             now = slice(w, w + 1)
