@@ -12,6 +12,8 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
     from torch_geometric.nn import MessagePassing  # type: ignore[import-untyped]
 
+__all__ = ["GatedMessages", "MessagePassing", "RelationalMessages"]
+
 
 class RelationalMessages(MessagePassing):  # type: ignore[misc]  # PyG is untyped
     """m_i = 1/|E_i| Σ_{e: j→i} p_j (W_r v_j + U v_i + F x_e + b_r), over the edges E_i at node i.

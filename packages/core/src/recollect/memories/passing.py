@@ -21,7 +21,8 @@ def adjacency(edges: Edges, nodes: int) -> Tensor:
     first = torch.arange(len(present), device=present.device).unsqueeze(-1) * nodes
     source, target = ((ends.reshape(present.shape) + first)[present] for ends in (edges.source, edges.target))
     size = len(present) * nodes
-    places, count = torch.cat([source * size + target, target * size + source]).unique(return_counts=True)
+    both = torch.cat([source * size + target, target * size + source])
+    places, count = torch.unique(both, return_counts=True)
     begin = torch.zeros(size + 1, dtype=torch.int64, device=places.device)
     begin[1:] = torch.bincount(places // size, minlength=size).cumsum(0)
     with _sparse():
@@ -32,7 +33,8 @@ def adjacency(edges: Edges, nodes: int) -> Tensor:
 @contextmanager
 def _sparse() -> Iterator[None]:
     """Torch warns of sparse CSR matrices: that they are new, and that nobody said whether to check them."""
-    with warnings.catch_warnings(), torch.sparse.check_sparse_tensor_invariants(False):
+    checked = torch.sparse.check_sparse_tensor_invariants(False)  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings(), checked:
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
         yield
 
