@@ -13,6 +13,7 @@ from recollect import (
     MemoryNetwork,
     Parallel,
     PrototypeMemory,
+    RelationalMemory,
     Seq2SeqMemory,
     VectorStorage,
 )
@@ -31,6 +32,7 @@ MEMORIES = {
     "seq2seq": lambda storage: Seq2SeqMemory(D, storage, remember=True),
     "network": lambda storage: MemoryNetwork(D, storage, hops=2, controller="gru", remember=True),
     "prototype": lambda storage: PrototypeMemory(D, storage, prototypes=3, remember=True),
+    "relational": lambda storage: RelationalMemory(D, storage, rounds=2, heads=2, remember=True),
     "graph": lambda storage: GraphMemory(D, storage, edges=8, remember=True),
 }
 INTEGRATIONS = {

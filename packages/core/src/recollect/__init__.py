@@ -9,6 +9,8 @@ from recollect.memories import (
     MemoryNetwork,
     MemoryNetworkState,
     PrototypeMemory,
+    RelationalMemory,
+    RelationalState,
     Seq2SeqMemory,
     Seq2SeqState,
 )
@@ -40,6 +42,8 @@ __all__ = [
     "Parallel",
     "PrototypeMemory",
     "Read",
+    "RelationalMemory",
+    "RelationalState",
     "Seq2SeqMemory",
     "Seq2SeqState",
     "Session",

@@ -5,6 +5,7 @@ from recollect.memories.graph import GraphMemory
 from recollect.memories.graph_state import GraphState
 from recollect.memories.network import MemoryNetwork, MemoryNetworkState
 from recollect.memories.prototype import PrototypeMemory
+from recollect.memories.relational import RelationalMemory, RelationalState
 from recollect.memories.seq2seq import Seq2SeqMemory, Seq2SeqState
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "MemoryNetwork",
     "MemoryNetworkState",
     "PrototypeMemory",
+    "RelationalMemory",
+    "RelationalState",
     "Seq2SeqMemory",
     "Seq2SeqState",
 ]

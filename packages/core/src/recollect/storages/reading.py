@@ -21,8 +21,7 @@ def entries_reader(entries: Entries, sharpness: Tensor, cosine: bool) -> Callabl
         sharpness: Factor on the similarity, a scalar.
         cosine: Whether similarity is the cosine, rather than the dot product.
     """
-    if entries.keys.device.type == "cpu" and not torch.compiler.is_compiling():
-        entries = _without_empty_end(entries)
+    entries = in_sight(entries)
     keys = unit(entries.keys) if cosine else entries.keys
     keys = (keys * sharpness).mT
     values = entries.values
@@ -42,7 +41,13 @@ def entries_reader(entries: Entries, sharpness: Tensor, cosine: bool) -> Callabl
     return read
 
 
-def _without_empty_end(entries: Entries) -> Entries:
+def in_sight(entries: Entries) -> Entries:
+    """The entries without the empty places at the end, on CPU, where looking at the data costs nothing.
+
+    One place at least is left. On another device, and in compiled code, the entries as they are.
+    """
+    if entries.keys.device.type != "cpu" or torch.compiler.is_compiling():
+        return entries
     filled = (entries.filled.detach() > 0).reshape(-1, entries.filled.shape[-1]).any(0).nonzero()
     end = int(filled[-1]) + 1 if len(filled) else 1
     return Entries(
