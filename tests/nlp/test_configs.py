@@ -95,7 +95,7 @@ def test_own_parallel_text_takes_the_place_of_multi30k(
 
 
 @pytest.mark.data
-@pytest.mark.filterwarnings("ignore:.*only the last 64 of those are kept")  # of qa2 and qa3, as documented
+@pytest.mark.filterwarnings("ignore:.*only the last 96 of those are kept")  # of qa2 and qa3, as documented
 def test_the_babi_config_trains_on_babi(tmp_path: Path) -> None:
     main(["fit", "--config", "babi", *FAST, *QUIET, "--trainer.default_root_dir", str(tmp_path)])
 
