@@ -57,7 +57,7 @@ def read_events(path: str | Path, columns: Sequence[Column] | None = None) -> Ev
         DataError: If the file does not hold what it should; file and line are named.
     """
     path = Path(path)
-    lines = _lines(path)
+    lines = read_lines(path)
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line and not line.isspace()]
     if not numbered:
         raise DataError(f"{path} is empty: it has no interactions")
@@ -76,14 +76,19 @@ def read_events(path: str | Path, columns: Sequence[Column] | None = None) -> Ev
             raise DataError(f"{path} has a header and no interactions")
     by_name = dict(zip(names, zip(*rows, strict=True), strict=False))
     for name in ("user", "item"):
-        _check_ids(path, name, by_name[name], numbers)
+        check_ids(path, name, by_name[name], numbers)
     _check_ratings(path, by_name, numbers)
     stamps = by_name.get("timestamp")
     times = None if stamps is None else _numbers(path, "timestamp", stamps, numbers)
     return Events(str(path), by_name["user"], by_name["item"], times, numbers)
 
 
-def _lines(path: Path) -> list[str]:
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, perhaps packed by gzip.
+
+    Raises:
+        DataError: If it cannot be read, or is not UTF-8.
+    """
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError) as error:
@@ -148,7 +153,12 @@ def _number(cell: str) -> float | None:
         return None
 
 
-def _check_ids(path: Path, name: str, ids: Sequence[str], lines: Sequence[int]) -> None:
+def check_ids(path: Path, name: str, ids: Sequence[str], lines: Sequence[int]) -> None:
+    """Ids are neither empty nor negative.
+
+    Raises:
+        DataError: If one is; file and line are named.
+    """
     # Few ids stand for many events: each is looked at once.
     bad = {key for key in set(ids) if not key or re.fullmatch(r"-\d+", key)}
     if bad:

@@ -1,0 +1,213 @@
+"""The base of every dataset of clicks without order: a graph of users and items."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, NamedTuple, cast
+
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from recollect.training import DataError, DataModule, Split
+from recollect_recsys.data.clicks import (
+    ClickBatch,
+    ClickDataset,
+    Clicks,
+    numbered,
+    once,
+    set_aside,
+    unknown_items,
+)
+from recollect_recsys.data.events import Events
+from recollect_recsys.data.histories import in_order
+
+NAMED = 5
+"""How many of what is unknown a message names."""
+
+
+class Interactions(NamedTuple):
+    """What files hold.
+
+    Attributes:
+        learnt: Clicks to learn from.
+        test: Clicks to be found; ``None`` where they are to be set aside at random.
+    """
+
+    learnt: Events
+    test: Events | None
+
+
+class ClickData(DataModule):
+    """Users' clicks as a set, a part of each user's set aside for validation, another for the test.
+
+    Validation is a random tenth of each user's training clicks, at least one of whoever has two. What is
+    chosen is chosen by it; before the test these clicks are written to the memory as well, since published
+    figures learn from all training clicks. The catalogue is every item of the files, and travels in the
+    checkpoint together with the graph. A user who stands in a file that is predicted for and did not in
+    training is a new user.
+
+    Args:
+        batch_size: Users in a batch.
+        num_workers: Processes that load; a batch is cut so quickly that 0 is best.
+        seed: Of the shuffling, and of what is set aside.
+        holdout: Share of each user's training clicks set aside for validation; 0 for none.
+        users: For whom ``predict`` makes lists, by id; everybody by default.
+
+    Raises:
+        ValueError: If ``holdout`` is not in [0, 1).
+    """
+
+    test_share = 0.2
+    """Share of each user's clicks that is the test where the files name none."""
+
+    def __init__(
+        self,
+        batch_size: int = 1024,
+        num_workers: int = 0,
+        seed: int = 0,
+        *,
+        holdout: float = 0.1,
+        users: Sequence[str | int] | None = None,
+    ) -> None:
+        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
+        if not 0 <= holdout < 1:
+            raise ValueError(f"holdout must be in [0, 1), got {holdout}")
+        self.holdout = holdout
+        self.users = None if users is None else [str(user) for user in users]
+
+    @abstractmethod
+    def read(self) -> Interactions:
+        """The files."""
+
+    # --- what callers use -----------------------------------------------------------------------------------
+
+    @property
+    def items(self) -> list[str]:
+        """The catalogue: names of I items, of which the first has number 1."""
+        return cast(list[str], self.learnt["items"])
+
+    @property
+    def popularity(self) -> Tensor:
+        """``(I + 1,)`` int64, how often each item is learnt from; 0 for number 0."""
+        return cast(Tensor, self.learnt["popularity"])
+
+    def graph(self, held_out: bool) -> Tensor:
+        """Clicks ``(2, n)``, user and item both from 1 on; those held out for validation too, or not."""
+        clicks, aside = cast(Tensor, self.learnt["clicks"]), cast(Tensor, self.learnt["held_out"])
+        return clicks if held_out else clicks[:, ~aside]
+
+    @cached_property
+    def files(self) -> Interactions:
+        """The files, read once."""
+        return self.read()
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The users of the files."""
+        learnt, test = self.files
+        return in_order([*learnt.users, *(() if test is None else test.users)])
+
+    # --- what the base class asks for -----------------------------------------------------------------------
+
+    def learn(self) -> dict[str, Any]:
+        """Catalogue, users, their clicks, which of these are held out, and how often each item occurs."""
+        learnt, test = self.files
+        items = in_order([*learnt.items, *(() if test is None else test.items)])
+        self._learnt = {"items": items, "users": self.names}
+        pairs, aside = self._pairs["known"], self._pairs["aside"]
+        popularity = torch.bincount(pairs[1, ~aside], minlength=len(items) + 1)
+        clicks = pairs + torch.tensor([[1], [0]])
+        self._learnt |= {"clicks": clicks, "held_out": aside, "popularity": popularity}
+        return self._learnt
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the catalogue and the graph of a checkpoint."""
+        super().load_state_dict(state_dict)
+        for name in ("_pairs", "_numbers"):
+            self.__dict__.pop(name, None)
+
+    def dataset(self, split: Split) -> ClickDataset | None:
+        """The users of a split who have anything in it."""
+        pairs, aside = self._pairs["known"], self._pairs["aside"]
+        kept = Clicks.of(pairs[:, ~aside], len(self.names))
+        if split == "train":
+            return ClickDataset(kept.lengths.nonzero().squeeze(1), self._numbers, kept)
+        if split == "val":
+            target = Clicks.of(pairs[:, aside], len(self.names))
+            return self._measured(kept, target) if self.holdout else None
+        test = self._pairs["test"]
+        if split == "test":
+            return self._measured(Clicks.of(pairs, len(self.names)), Clicks.of(test, len(self.names)))
+        everything = once(torch.cat([pairs, test], 1))
+        return ClickDataset(self._chosen(), self._numbers, Clicks.of(everything, len(self.names)))
+
+    def collate(self, items: Any) -> ClickBatch:
+        """The batch as the dataset cut it."""
+        return ClickBatch(*items)
+
+    @property
+    def notes(self) -> list[str]:
+        """How many clicks there are, and which are held out."""
+        aside, test = self._pairs["aside"], self._pairs["test"]
+        told = [
+            f"{len(aside) - int(aside.sum())} clicks learnt from, {int(aside.sum())} held out for validation "
+            f"and written to the memory before the test, {test.shape[1]} tested"
+        ]
+        twice = len(self.files.learnt.users) - len(aside) - (test.shape[1] if self.files.test is None else 0)
+        return [*told, f"{twice} clicks stand in the file twice and count once"] if twice else told
+
+    # --- splits ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _pairs(self) -> dict[str, Tensor]:
+        """Pairs of user, from 0 on, and item: ``known``, which of these are ``aside``, and ``test``."""
+        learnt, test = self.files
+        users = {name: number for number, name in enumerate(self.names)}
+        items = {name: number for number, name in enumerate(self.items, 1)}
+        for events in (learnt, test):
+            self._warn_of_unknown(events, items)
+        known = numbered(learnt, users, items)
+        if test is not None:
+            tested = numbered(test, users, items)
+        else:
+            chosen = set_aside(known, self.test_share, self.seed)
+            known, tested = known[:, ~chosen], known[:, chosen]
+        aside = torch.zeros(known.shape[1], dtype=torch.bool)
+        if self.holdout:
+            aside = set_aside(known, self.holdout, self.seed + 1)
+        return {"known": known, "aside": aside, "test": tested}
+
+    @cached_property
+    def _numbers(self) -> Tensor:
+        """What the model calls the users of the files, from 1 on; 0 for whom it does not know."""
+        known = {name: number for number, name in enumerate(self.learnt["users"], 1)}
+        return torch.tensor([known.get(name, 0) for name in self.names], dtype=torch.int64)
+
+    def _measured(self, seen: Clicks, target: Clicks) -> ClickDataset:
+        places = target.lengths.nonzero().squeeze(1)
+        if len(places) == 0:
+            raise DataError(f"{self.files.learnt.source}: nobody has items enough to be measured")
+        return ClickDataset(places, self._numbers, seen, target)
+
+    def _chosen(self) -> Tensor:
+        if self.users is None:
+            return torch.arange(len(self.names))
+        numbers = {name: number for number, name in enumerate(self.names)}
+        unknown = [name for name in self.users if name not in numbers]
+        if unknown:
+            raise DataError(
+                f"--data.users names {', '.join(map(repr, unknown[:NAMED]))}, "
+                f"whom {self.files.learnt.source} does not have"
+            )
+        return torch.tensor([numbers[name] for name in self.users], dtype=torch.int64)
+
+    def _warn_of_unknown(self, events: Events | None, items: dict[str, int]) -> None:
+        unknown = [] if events is None else unknown_items(events, items)
+        if events is not None and unknown:
+            where = dict(zip(reversed(events.items), reversed(events.lines), strict=True))
+            shown = ", ".join(f"{name!r} (line {where[name]})" for name in unknown[:NAMED])
+            rank_zero_warn(
+                f"{events.source}: {len(unknown)} items are left out, for they are not among those that the "
+                f"model was trained on: {shown}{' and more' if len(unknown) > NAMED else ''}"
+            )

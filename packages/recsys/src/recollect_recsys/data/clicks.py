@@ -1,0 +1,135 @@
+"""Who clicked on what: rows of items, one row a user, and a random part of each row set aside."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from recollect_recsys.data.events import Events
+
+
+class Clicks(NamedTuple):
+    """Rows of items, one row a user; items are numbered from 1, in order within a row.
+
+    Attributes:
+        starts: ``(U,)`` int64, where each user's items begin.
+        lengths: ``(U,)`` int64, how many there are.
+        items: ``(n,)`` int64.
+    """
+
+    starts: Tensor
+    lengths: Tensor
+    items: Tensor
+
+    @classmethod
+    def of(cls, pairs: Tensor, users: int) -> "Clicks":
+        """From ``pairs`` ``(2, n)`` of user, from 0 on, and item, sorted, for ``users`` users."""
+        lengths = torch.bincount(pairs[0], minlength=users)
+        return cls(lengths.cumsum(0) - lengths, lengths, pairs[1])
+
+    def padded(self, users: Tensor) -> Tensor:
+        """The rows of users ``(B,)``: ``(B, S)``, 0 where a row has ended.
+
+        Example:
+            >>> clicks = Clicks.of(torch.tensor([[0, 0, 2], [3, 5, 4]]), users=3)
+            >>> clicks.padded(torch.tensor([2, 0])).tolist()
+            [[4, 0], [3, 5]]
+        """
+        lengths = self.lengths[users].unsqueeze(1)
+        steps = torch.arange(int(lengths.max()) if lengths.numel() else 0)
+        places = (self.starts[users].unsqueeze(1) + steps).clamp_max(max(len(self.items) - 1, 0))
+        if len(self.items) == 0:
+            return torch.zeros_like(places)
+        return torch.where(steps < lengths, self.items[places], 0)
+
+
+class ClickBatch(NamedTuple):
+    """B users; items are numbered from 1, and 0 stands for none.
+
+    Attributes:
+        user: ``(B,)`` int64, numbered from 1; 0 is a user who was not there in training.
+        seen: ``(B, S)`` the items that are known of each.
+        target: ``(B, S')`` the items to be found.
+        place: ``(B,)`` int64, which of the users that the data name each is.
+    """
+
+    user: Tensor
+    seen: Tensor
+    target: Tensor
+    place: Tensor
+
+
+class ClickDataset(Dataset[ClickBatch]):
+    """Users with what is known of them and what is to be found.
+
+    Args:
+        places: ``(n,)`` int64, rows of ``seen`` and ``target``.
+        numbers: ``(U,)`` int64, what the model calls the user of each row.
+        seen: What is known.
+        target: What is to be found; nothing by default.
+    """
+
+    def __init__(self, places: Tensor, numbers: Tensor, seen: Clicks, target: Clicks | None = None) -> None:
+        self.places = places
+        self.numbers = numbers
+        self.seen = seen
+        self.target = target
+
+    def __len__(self) -> int:
+        """Number of users."""
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> ClickBatch:
+        """One user, as a batch of one."""
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: list[int]) -> ClickBatch:
+        """The users of a batch."""
+        places = self.places[torch.tensor(indices, dtype=torch.int64)]
+        target = places.new_zeros(len(places), 0) if self.target is None else self.target.padded(places)
+        return ClickBatch(self.numbers[places], self.seen.padded(places), target, places)
+
+
+def numbered(events: Events, users: dict[str, int], items: dict[str, int]) -> Tensor:
+    """Pairs ``(2, n)`` of user and item by number, sorted, each once; an item with no number is left out."""
+    user = torch.tensor([users[name] for name in events.users], dtype=torch.int64)
+    item = torch.tensor([items.get(name, 0) for name in events.items], dtype=torch.int64)
+    return once(torch.stack([user, item])[:, item > 0])
+
+
+def once(pairs: Tensor) -> Tensor:
+    """Pairs ``(2, n)`` sorted, each once."""
+    size = int(pairs[1].max()) + 1 if pairs.numel() else 1
+    flat: Tensor = torch.unique(pairs[0] * size + pairs[1])
+    return torch.stack([flat // size, flat % size])
+
+
+def unknown_items(events: Events, items: dict[str, int]) -> Sequence[str]:
+    """The items of a file that have no number, in order of appearance."""
+    return list(dict.fromkeys(name for name in events.items if name not in items))
+
+
+def set_aside(pairs: Tensor, share: float, seed: int) -> Tensor:
+    """Which of ``pairs`` ``(2, n)`` are set aside: a random ``share`` of each user's, ``(n,)`` bool.
+
+    At least one of a user who has two or more, rounded otherwise; whoever has one keeps it. It depends on the
+    pairs, which are sorted, and the seed alone, not on the order of a file.
+
+    Example:
+        >>> pairs = torch.tensor([[0] * 10 + [1], [*range(1, 11), 4]])
+        >>> chosen = set_aside(pairs, 0.2, seed=0)
+        >>> int(chosen[:10].sum()), bool(chosen[10])
+        (2, False)
+    """
+    users = pairs[0]
+    lengths = torch.bincount(users)
+    wanted = torch.where(lengths >= 2, (lengths * share).round().clamp_min(1), 0)
+    noise = torch.rand(len(users), generator=torch.Generator().manual_seed(seed))
+    order = noise.argsort()
+    order = order[users[order].argsort(stable=True)]
+    place = torch.arange(len(users)) - (lengths.cumsum(0) - lengths)[users[order]]
+    chosen = torch.zeros(len(users), dtype=torch.bool)
+    chosen[order] = place < wanted[users[order]]
+    return chosen

@@ -1,0 +1,73 @@
+"""What every model of clicks offers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recollect_recsys.data.clicks import ClickBatch
+
+
+class CatalogueSizes(NamedTuple):
+    """How large a model has to be.
+
+    Attributes:
+        items: Number I of items.
+        users: Number of users who are learnt from.
+        clicks: Number of their clicks.
+    """
+
+    items: int
+    users: int
+    clicks: int
+
+
+class ClickRecommender(nn.Module, ABC):
+    """Scores of all items for users, from a graph of clicks and from what is known of each user.
+
+    ``settle`` does once what is the same for all users; the rest take what it gave. Items are numbered from
+    1; number 0 stands for none, and its score carries no meaning.
+    """
+
+    @abstractmethod
+    def settle(self, clicks: Tensor) -> Any:
+        """Learn all that a graph of clicks ``(2, n)``, of users from 1 on, says about the items."""
+
+    @abstractmethod
+    def scores(self, settled: Any, batch: ClickBatch) -> Tensor:
+        """Scores ``(B, I + 1)``."""
+
+    def embed(self, settled: Any, batch: ClickBatch) -> tuple[Tensor, Tensor]:
+        """Vectors ``(B, D)`` and ``(I + 1, D)`` whose products are the scores, where there are such.
+
+        Raises:
+            NotImplementedError: If scores are made otherwise.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has nothing to learn by descent")
+
+    def reasons(self, settled: Any, batch: ClickBatch, items: Tensor) -> Tensor | None:
+        """What each known item of a user adds to the scores of ``items`` ``(B, k)``.
+
+        Returns:
+            ``(B, k, S)``; ``None`` where the model does not look at the items of a user.
+        """
+        return None
+
+
+def heard_by(seen: Tensor, told: Tensor) -> Tensor:
+    """Sum of what the items ``(B, S)`` of each user tell, ``told`` ``(I + 1, D)``: ``(B, D)``.
+
+    Example:
+        >>> import torch
+        >>> heard_by(torch.tensor([[2, 1], [2, 0]]), torch.tensor([[9.0], [1.0], [2.0]])).tolist()
+        [[3.0], [2.0]]
+    """
+    if seen.shape[1] == 0:
+        return told.new_zeros(len(seen), told.shape[1])
+    return F.embedding_bag(seen, told, mode="sum", padding_idx=0)
+
+
+MakeRecommender = Callable[[CatalogueSizes], ClickRecommender]
+"""Makes a model of the right size: in YAML a ``class_path`` with ``init_args``."""

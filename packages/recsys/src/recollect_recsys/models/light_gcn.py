@@ -1,0 +1,107 @@
+"""Light graph convolution over a memory of clicks; users hold nothing of their own."""
+
+from typing import NamedTuple, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recollect_recsys.data.clicks import ClickBatch
+from recollect_recsys.models.click_memory import ClickGraph, ClickMemory
+from recollect_recsys.models.click_recommender import CatalogueSizes, ClickRecommender, heard_by
+
+
+class ItemVectors(NamedTuple):
+    """What has become of the items.
+
+    Attributes:
+        told: ``(I + 1, D)``, the message of each item to a user who has it, but for the user's own degree.
+        asked: ``(I + 1, D)``, what a user's vector is compared with.
+    """
+
+    told: Tensor
+    asked: Tensor
+
+
+@final
+class LightGCN(ClickRecommender):
+    """LightGCN (He et al. 2020, arXiv:2002.02126) whose user nodes begin at zero.
+
+    e_i^(0) is learnt, e_u^(0) = 0, e^(k+1) = D^-½ A D^-½ e^(k) over the graph of clicks (eq. 3), and a node's
+    vector is the mean over k = 0 … K (eq. 4). With users at zero, even layers reach items and odd ones users:
+    z_i = (e_i^(0) + e_i^(2) + …) / (K + 1), and x_u = Σ_{i ∈ u} z_i / √(d_u d_i), a message of one step. So a
+    user is what they clicked on and nothing else: new ones are served as all others are, and whoever is
+    forgotten leaves nothing. Score: x_u · z_i, or cos(x_u, z_i) / τ.
+
+    Args:
+        sizes: Numbers of items, users and clicks.
+        size: Width D.
+        layers: Number K of layers, odd.
+        temperature: τ of the cosine; the product itself where it is ``None``.
+        std: Standard deviation that e^(0) begins with.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        sizes: CatalogueSizes,
+        size: int = 64,
+        layers: int = 3,
+        temperature: float | None = 0.2,
+        std: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if layers < 1 or layers % 2 == 0:
+            raise ValueError(f"layers must be odd, since users begin at zero, got {layers}")
+        if temperature is not None and temperature <= 0:
+            raise ValueError(f"temperature must be positive, got {temperature}")
+        self.layers = layers
+        self.temperature = temperature
+        self.memory = ClickMemory(sizes.items, sizes.users, sizes.clicks, size)
+        self.start = nn.Embedding(sizes.items + 1, size, padding_idx=0)
+        nn.init.normal_(self.start.weight, std=std)
+        with torch.no_grad():
+            self.start.weight[0] = 0
+
+    def graph(self, clicks: Tensor) -> ClickGraph:
+        """The memory of ``clicks``, to be kept where they stay the same."""
+        return self.memory.remember(clicks)
+
+    def settle(self, clicks: Tensor | ClickGraph) -> ItemVectors:
+        """Pass messages from items to users to items, K // 2 times."""
+        graph = clicks if isinstance(clicks, ClickGraph) else self.graph(clicks)
+        total = self.start.weight
+        state = self.memory.holding(graph, total)
+        for _ in range(self.layers // 2):
+            state = self.memory.graph.propagate(state, 2, graph.heard)
+            total = total + self.memory.held(state)
+        total = total / (self.layers + 1)
+        degree = graph.degree[: len(total)].clamp_min(1)
+        asked = total if self.temperature is None else F.normalize(total, dim=1)
+        return ItemVectors(total / degree.sqrt().unsqueeze(1), asked)
+
+    def embed(self, settled: ItemVectors, batch: ClickBatch) -> tuple[Tensor, Tensor]:
+        """Users hear their items: the last layer, for those who are asked about only."""
+        heard = heard_by(batch.seen, settled.told)
+        return heard * self._loudness(heard, batch).unsqueeze(1), settled.asked
+
+    def scores(self, settled: ItemVectors, batch: ClickBatch) -> Tensor:
+        """x_u · z_i, or cos(x_u, z_i) / τ."""
+        users, items = self.embed(settled, batch)
+        return users @ items.T
+
+    def reasons(self, settled: ItemVectors, batch: ClickBatch, items: Tensor) -> Tensor:
+        """A score is the sum of what a user's items add to it."""
+        told, asked = settled.told[batch.seen], settled.asked[items]
+        loudness = self._loudness(told.sum(1), batch)
+        return torch.einsum("bkd,bsd->bks", asked, told) * loudness[:, None, None]
+
+    def _loudness(self, heard: Tensor, batch: ClickBatch) -> Tensor:
+        """What x_u is multiplied by: 1 / √d_u, or 1 / (τ |x_u|)."""
+        if self.temperature is not None:
+            length: Tensor = torch.linalg.vector_norm(heard, dim=1)
+            return length.clamp_min(1e-12).reciprocal() / self.temperature
+        degree: Tensor = (batch.seen > 0).sum(1).clamp_min(1).to(heard.dtype)
+        return degree.rsqrt()

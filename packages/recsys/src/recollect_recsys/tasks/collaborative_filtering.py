@@ -1,0 +1,229 @@
+"""The task of recommending from who clicked on what."""
+
+from typing import Any, Literal, cast, final
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.optim import Adam
+from torchmetrics import MetricCollection
+
+from recollect.training import DataModule, Picture, ReadPicture, Task
+from recollect.training.errors import ArgumentError
+from recollect.training.task import Stage
+from recollect_recsys.data.click_data import ClickData
+from recollect_recsys.data.clicks import ClickBatch
+from recollect_recsys.list_metrics import LISTED, ListMetrics
+from recollect_recsys.models.click_losses import ClickLoss, click_bpr, click_softmax
+from recollect_recsys.models.click_recommender import CatalogueSizes, ClickRecommender, MakeRecommender
+from recollect_recsys.models.light_gcn import LightGCN
+from recollect_recsys.pictures import by_history_length, by_popularity
+from recollect_recsys.ranking import chunks, filtered, top_items
+
+DRAWN = 30
+"""Items of a user whose shares are drawn."""
+
+
+@final
+class CollaborativeFiltering(Task):
+    """Which items a user will have besides those they have, out of the whole catalogue.
+
+    Validation and test rank all items that are not known of a user; lists are of twenty. A model without
+    parameters is settled, not trained. Before the test, and for predictions, the memory has the clicks held
+    out for validation too.
+
+    Args:
+        recommender: Makes the model.
+        loss: ``"softmax"`` over the catalogue, or ``"bpr"``.
+        negatives: Items that the softmax is estimated from at each step; all by default.
+        top: Length of the lists that ``predict`` writes.
+        named: How many of a user's items are named with each recommended one, those that add most.
+        optimizer: As in ``Task``.
+        scheduler: As in ``Task``.
+        scheduler_interval: As in ``Task``.
+
+    Raises:
+        ValueError: If a number is not positive, or the loss has no such argument.
+    """
+
+    model: ClickRecommender
+    model_methods = ("settle", "embed", "scores", "reasons")
+
+    def __init__(
+        self,
+        recommender: MakeRecommender,
+        loss: ClickLoss = "softmax",
+        negatives: int | None = None,
+        top: int = 10,
+        named: int = 3,
+        optimizer: OptimizerCallable = Adam,
+        scheduler: LRSchedulerCallable | None = None,
+        scheduler_interval: Literal["step", "epoch"] = "epoch",
+    ) -> None:
+        super().__init__(optimizer, scheduler, scheduler_interval)
+        for name, value in (("negatives", negatives), ("top", top), ("named", named)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if negatives is not None and loss != "softmax":
+            raise ValueError("negatives are drawn for the softmax only")
+        self.recommender = recommender
+        self.loss = loss
+        self.negatives = negatives
+        self.top = top
+        self.named = named
+        self._graph: Any = None  # of the clicks that are learnt from
+        self._settled: Any = None  # until the epoch ends
+        self._measured: list[Picture] = []
+
+    @property
+    def data(self) -> ClickData:
+        """The clicks."""
+        return _clicks(cast(Any, self.trainer).datamodule)
+
+    # --- what the base class asks for -----------------------------------------------------------------------
+
+    def build_model(self, data: DataModule) -> nn.Module:
+        """A model of the data's sizes."""
+        data = _clicks(data)
+        clicks = data.graph(held_out=True)
+        users = int(clicks[0].max()) if clicks.numel() else 0
+        return self.recommender(CatalogueSizes(len(data.items), users, clicks.shape[1]))
+
+    def build_metrics(self, data: DataModule) -> MetricCollection:
+        """Recall, NDCG and coverage."""
+        return MetricCollection({"lists": ListMetrics(len(_clicks(data).items))})
+
+    def training_loss(self, batch: ClickBatch) -> tuple[Tensor, int]:
+        """Every click of the batch's users against the catalogue; zero where nothing is to be learnt."""
+        clicks = int((batch.seen > 0).sum())
+        if not any(parameter.requires_grad for parameter in self.model.parameters()):
+            return torch.zeros((), device=self.device), clicks
+        users, items = self.model.embed(self.model.settle(self._learnt_from()), batch)
+        if self.loss == "bpr":
+            return click_bpr(users, items, batch.seen), clicks
+        drawn = None
+        if self.negatives is not None:
+            drawn = torch.randint(1, len(items), (self.negatives,), device=items.device)
+        return click_softmax(users, items, batch.seen, drawn), clicks
+
+    def evaluate(self, batch: ClickBatch, metrics: MetricCollection) -> None:
+        """Rank all that is not known of each user."""
+        for part, items, _ in self._lists(batch, LISTED):
+            metrics["lists"].update(items, part.target, (part.seen > 0).sum(1))
+
+    def predict(self, batch: ClickBatch) -> list[dict[str, Any]]:
+        """A list for each user, with the items of theirs that add most to each score."""
+        rows = []
+        for part, items, scores in self._lists(batch, self.top):
+            added = self.model.reasons(self._settled, part, items)
+            for row, user in enumerate(part.place.tolist()):
+                there = int((items[row] > 0).sum())
+                because = None if added is None else self._because(part.seen[row], added[row, :there])
+                rows.append(
+                    {
+                        "user": self.data.names[user],
+                        "items": [self.data.items[item - 1] for item in items[row, :there].tolist()],
+                        "scores": [round(score, 4) for score in scores[row, :there].tolist()],
+                        "because": because,
+                    }
+                )
+        return rows
+
+    def pictures(self, batch: ClickBatch) -> list[Picture]:
+        """Recall by known items, popularity of what is recommended, and what one list was made of."""
+        most = (batch.seen > 0).sum(1).argmax()
+        part, items, _ = next(self._lists(ClickBatch(*(field[most : most + 1] for field in batch)), 5))
+        added = self.model.reasons(self._settled, part, items)
+        if added is None:
+            return self._measured
+        names = self.data.items
+        order = added[0].clamp_min(0).sum(0).argsort(descending=True)[:DRAWN]
+        order = order[part.seen[0, order] > 0]
+        shares = shares_of(added[0])[:, order].cpu()
+        rows, columns = items[0].tolist(), part.seen[0, order].tolist()
+        title = "which items of a user a list was made of"
+        picture = ReadPicture(title, shares, [names[i - 1] for i in rows], [names[i - 1] for i in columns])
+        return [*self._measured, picture]
+
+    def summarize(self, stage: Stage, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The figures as they are; what is drawn of them is kept."""
+        metrics = cast(ListMetrics, cast(MetricCollection, self.metrics[stage])["lists"])
+        self._measured = [
+            by_history_length(metrics.by_length.clone(), "recall@20"),
+            by_popularity(metrics.recommended[1:].clone(), self.data.popularity[1:]),
+        ]
+        return values
+
+    def _because(self, seen: Tensor, added: Tensor) -> list[list[dict[str, Any]]]:
+        parts = name_parts(seen, added, self.named)
+        return [[{"item": self.data.items[item - 1], "share": share} for item, share in p] for p in parts]
+
+    # --- the graph ------------------------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        """The model has changed."""
+        self._settled = None
+
+    def on_test_epoch_start(self) -> None:
+        """So has the graph."""
+        self._settled = None
+
+    def on_predict_epoch_start(self) -> None:
+        """So has the graph."""
+        self._settled = None
+
+    def _learnt_from(self) -> Any:
+        """The clicks that are learnt from, or, where the model keeps them in a memory, that memory."""
+        if self._graph is None:
+            clicks = self.data.graph(held_out=False).to(self.device)
+            self._graph = self.model.graph(clicks) if isinstance(self.model, LightGCN) else clicks
+        return self._graph
+
+    @torch.no_grad()
+    def settled(self) -> Any:
+        """What the model makes of the graph of this stage, once an epoch."""
+        if self._settled is None:
+            learning = self.trainer.validating or self.trainer.sanity_checking or self.trainer.training
+            clicks = self._learnt_from() if learning else self.data.graph(held_out=True).to(self.device)
+            self._settled = self.model.settle(clicks)
+        return self._settled
+
+    @torch.no_grad()
+    def _lists(self, batch: ClickBatch, count: int) -> Any:
+        """The batch in parts, with the best items for each and their scores."""
+        settled = self.settled()
+        for now in chunks(len(batch.user), len(self.data.items) + 1):
+            part = ClickBatch(*(field[now] for field in batch))
+            scores = self.model.scores(settled, part)
+            scores[:, 0] = -torch.inf
+            yield part, *top_items(filtered(scores, part.seen), count)
+
+
+def shares_of(added: Tensor) -> Tensor:
+    """What each item adds ``(…, S)`` as shares of all that is added, at least 0; they sum to 1, or are 0."""
+    raised = added.clamp_min(0)
+    return raised / raised.sum(-1, keepdim=True).clamp_min(1e-12)
+
+
+def name_parts(seen: Tensor, added: Tensor, count: int) -> list[list[tuple[int, float]]]:
+    """For each of k recommended items the ``count`` known ones that add most, with their shares.
+
+    Args:
+        seen: ``(S,)``.
+        added: ``(k, S)``.
+        count: How many.
+    """
+    best = shares_of(added.masked_fill(seen == 0, 0)).topk(min(count, len(seen)), 1)
+    return [
+        [(item, round(share, 4)) for item, share in zip(items, shares, strict=True) if share > 0]
+        for items, shares in zip(seen[best.indices].tolist(), best.values.tolist(), strict=True)
+    ]
+
+
+def _clicks(data: DataModule) -> ClickData:
+    if not isinstance(data, ClickData):
+        raise ArgumentError(
+            "CollaborativeFiltering needs clicks (--data OwnClickData, GowallaData or another ClickData), "
+            f"not {type(data).__name__}"
+        )
+    return data
