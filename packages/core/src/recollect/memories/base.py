@@ -69,6 +69,15 @@ class Memory(nn.Module, ABC, Generic[S]):
     def erase(self, state: S, x: Tensor, mask: Tensor | None = None) -> S:
         """Forget E things that were written as ``x`` ``(…, E, D)``, ``mask`` ``(…, E)``."""
 
+    def _write_then_read(self, x: Tensor, state: S, mask: Tensor | None) -> tuple[Tensor, S]:
+        """What ``remember`` asks for, one step after the other: write x_t, then read with it."""
+        outputs = [x[..., :0, :]]
+        for now in (slice(t, t + 1) for t in range(x.shape[-2])):
+            mask_t = None if mask is None else mask[..., now]
+            state = self.write(state, x[..., now, :], mask_t)
+            outputs.append(self.read(state, x[..., now, :], mask_t))
+        return torch.cat(outputs[1:] or outputs, -2), state
+
     def reset(self, state: S, where: Tensor) -> S:
         """Batch items where ``where`` (shape of the batch axes, bool) is true start afresh."""
         return where_items(where, self.initial_state(*where.shape, device=where.device), state)

@@ -1,6 +1,6 @@
 """A memory of learned prototypes: what is common to all that was seen in training."""
 
-from typing import Any, cast, final
+from typing import cast, final
 
 import torch
 from torch import Tensor, nn
@@ -84,7 +84,7 @@ class PrototypeMemory(Memory[State]):
         if not self.remember:
             return self.read(state, x, mask), state
         if self._traces:  # a scan hands out no weights
-            return self._steps(x, state, mask)
+            return self._write_then_read(x, state, mask)
         keys, values = self._entry(x)
         found, state = self.storage.scan(state, self.ask(self.norm(x)), keys, values, mask=mask)
         return self._tell(found, mask), state
@@ -92,14 +92,6 @@ class PrototypeMemory(Memory[State]):
     def inspect(self, state: State) -> dict[str, Tensor]:
         """The storage's figures."""
         return self.storage.inspect(state)
-
-    def _steps(self, x: Tensor, state: State, mask: Tensor | None) -> tuple[Tensor, State]:
-        outputs = []
-        for t in range(x.shape[-2]):
-            now: tuple[Any, ...] = (x[..., t : t + 1, :], None if mask is None else mask[..., t : t + 1])
-            state = self.write(state, *now)
-            outputs.append(self.read(state, *now))
-        return (torch.cat(outputs, -2) if outputs else x), state
 
     def _entry(self, x: Tensor) -> tuple[Tensor, Tensor]:
         entry = self.norm(x)

@@ -152,13 +152,7 @@ class RelationalMemory(Memory[RelationalState]):
         state = self.initial_state(*x.shape[:-2]) if state is None else state
         if not self.remember:
             return self.read(state, x, mask), state
-        mask = full_mask(x, mask)
-        outputs = [x[..., :0, :]]
-        for t in range(x.shape[-2]):
-            now = x[..., t : t + 1, :], mask[..., t : t + 1]
-            state = self.write(state, now[0], now[1])
-            outputs.append(self.read(state, now[0], now[1]))
-        return torch.cat(outputs, -2), state
+        return self._write_then_read(x, state, mask)
 
     def inspect(self, state: RelationalState) -> dict[str, Tensor]:
         """The storage's figures."""
