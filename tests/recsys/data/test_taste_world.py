@@ -3,29 +3,29 @@
 import numpy as np
 import pytest
 
-from recollect_recsys.data.taste_world import SIDE, chances, live, make_world
+from recollect_recsys.data.taste_world import ITEMS, chances, live, make_world
 from recollect_recsys.data.tastes import TasteData
 
 
 def test_chances_are_the_shares_of_the_three_kinds() -> None:
     world = make_world(0)
-    seen = np.zeros((1, SIDE * SIDE), bool)
+    seen = np.zeros((1, ITEMS), bool)
     last, taste = 7, 3
     seen[0, last] = True
     unseen_taste = [item for item in world.tastes[taste] if item != last]
     following = [item for item in set(world.followers[last]) if item != last]
     (found,) = chances(world, np.array([taste]), np.array([last]), seen)
-    by_hand = np.full(SIDE * SIDE, 0.15 / (SIDE * SIDE - 1))
+    by_hand = np.full(ITEMS, 0.15 / (ITEMS - 1))
     by_hand[last] = 0
-    by_hand[unseen_taste] += 0.35 / len(unseen_taste)
-    by_hand[following] += 0.5 / len(following)
+    by_hand[unseen_taste] += 0.45 / len(unseen_taste)
+    by_hand[following] += 0.4 / len(following)
     np.testing.assert_allclose(found, by_hand)
     assert found.sum() == pytest.approx(1)
 
 
 def test_a_kind_without_an_item_left_gives_way_to_any_item() -> None:
     world = make_world(0)
-    seen = np.zeros((1, SIDE * SIDE), bool)
+    seen = np.zeros((1, ITEMS), bool)
     seen[0, world.tastes[5]] = True
     seen[0, world.followers[9]] = True
     seen[0, 9] = True
@@ -38,7 +38,7 @@ def test_the_best_list_hits_as_often_as_is_computed() -> None:
     lives = live(world, np.full(users, clicks), np.random.default_rng(0))
     assert all(len(set(row)) == clicks for row in lives.clicks.tolist())  # no item twice
     before = lives.clicks[:, :-1]
-    seen = np.zeros((users, SIDE * SIDE), bool)
+    seen = np.zeros((users, ITEMS), bool)
     np.put_along_axis(seen, before, True, 1)
     best = np.argsort(-chances(world, lives.taste, before[:, -1], seen), 1)[:, :10]
     hits = (best == lives.clicks[:, -1:]).any(1).mean()

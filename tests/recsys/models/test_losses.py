@@ -1,8 +1,11 @@
 """Cross-entropy over all items, and its estimate from a sample."""
 
+import pytest
 import torch
+import torch.nn.functional as F
 
-from recollect_recsys.models.losses import full_softmax_loss, sampled_softmax_loss
+from recollect_recsys.models import losses
+from recollect_recsys.models.losses import Barred, full_softmax_loss, sampled_softmax_loss
 
 
 def parts() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -15,6 +18,35 @@ def test_the_full_loss_is_cross_entropy_by_hand() -> None:
     scores = states @ weight.T + bias
     by_hand = -(scores.softmax(-1)[torch.arange(5), target]).log().mean()
     torch.testing.assert_close(full_softmax_loss(states, weight, bias, target), by_hand)
+
+
+@pytest.mark.parametrize("at_once", [30, 60, 2**20])
+@pytest.mark.parametrize("left_out", [False, True])
+def test_loss_and_gradient_in_parts_are_those_of_the_whole(
+    at_once: int, left_out: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "SCORES_AT_ONCE", at_once)
+    *given, target = parts()
+    seen = torch.tensor([[4, 9, 2, 7], [1, 0, 8, 8]])
+    barred = Barred(seen, torch.tensor([0, 0, 1, 1, 0]), torch.tensor([0, 3, 1, 2, 4])) if left_out else None
+    target[1] = 9  # seen before, and yet the target
+    one, other = ([part.clone().requires_grad_() for part in given] for _ in range(2))
+    scores = F.linear(*one)
+    if barred is not None:
+        away = torch.zeros_like(scores, dtype=torch.bool)
+        for row, (user, count) in enumerate(zip(barred.user, barred.known, strict=True)):
+            away[row, seen[user, :count]] = True
+        away[torch.arange(5), target] = False
+        scores = scores.masked_fill(away, -torch.inf)
+    whole = F.cross_entropy(scores, target)
+    loss = full_softmax_loss(*other, target, barred)
+    torch.testing.assert_close(loss, whole)
+    for got, wanted in zip(
+        torch.autograd.grad(3 * loss, other), torch.autograd.grad(3 * whole, one), strict=True
+    ):
+        torch.testing.assert_close(got, wanted)
+    with torch.no_grad():
+        torch.testing.assert_close(full_softmax_loss(*other, target, barred), whole)
 
 
 def test_with_every_item_drawn_the_estimate_is_the_full_loss() -> None:

@@ -152,6 +152,22 @@ def test_the_loss_is_of_the_targets_there_are_over_all_items() -> None:
     assert made.loss(states, both.target, negatives=4).isfinite()
 
 
+def test_what_was_seen_at_a_step_is_no_candidate_of_its_loss() -> None:
+    made, both = model(), batch()
+    histories = [[7, 1, 2], [5]]  # of the items before each user's last target, those of the session last
+    target = torch.tensor([[1, 2, 3], [5, 4, 0]])
+    seen = torch.tensor([[7, 1, 2], [5, 0, 0]])
+    states = made(both)
+    by_hand = []
+    for b, step, known in ((0, 0, 1), (0, 1, 2), (0, 2, 3), (1, 0, 0), (1, 1, 1)):
+        left = [item for item in range(1, 10) if item not in histories[b][:known]]
+        scores = made.scores(states[b, step])
+        by_hand.append(scores[left].logsumexp(0) - scores[target[b, step]])
+    torch.testing.assert_close(made.loss(states, target, seen), torch.stack(by_hand).mean())
+    last = made.loss(states[:, 2:], target[:, 2:], seen)
+    torch.testing.assert_close(last, by_hand[2])
+
+
 def test_sasrec_learns_to_follow() -> None:
     torch.manual_seed(0)
     made = SessionRecommender(9, SASRec(16, steps=4, heads=2))

@@ -130,7 +130,7 @@ class RecommendationData(DataModule):
     def dataset(self, split: Split) -> SessionDataset:
         """The sessions of a split."""
         if split not in self._datasets:
-            seen = split != "train"
+            seen = split != "train" or not self.repeats  # what has been seen is no candidate of the loss
             self._datasets[split] = SessionDataset(self.histories, self._windows(split), self.past or 0, seen)
         return self._datasets[split]
 

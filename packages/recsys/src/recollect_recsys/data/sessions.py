@@ -18,7 +18,7 @@ class SessionBatch(NamedTuple):
         target: ``(B, T)`` the item that came after each step; 0 where none did, or it is not known.
         length: ``(B,)`` number of steps, at least 1.
         past: ``(B, P)`` the items before the session, in order, then padding.
-        seen: ``(B, S)`` all items before the last target; of no width in training.
+        seen: ``(B, S)`` all items before the last target, in order; of no width in training with repeats.
         user: ``(B,)`` the user's number.
     """
 

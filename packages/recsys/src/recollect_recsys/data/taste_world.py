@@ -5,8 +5,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE = 20
-"""Items stand in a grid of SIDE × SIDE; a taste is one of its rows or columns."""
+KINDS = 10
+"""How many kinds of items there are; a taste is for one of them."""
+
+EACH = 20
+"""How many items are of each kind."""
+
+ITEMS = KINDS * EACH
 
 FOLLOWERS = 2
 """How many items are wont to follow an item."""
@@ -16,8 +21,8 @@ class TasteWorld(NamedTuple):
     """What clicks are made of.
 
     Attributes:
-        tastes: ``(2 · SIDE, SIDE)`` the items of each taste.
-        followers: ``(SIDE², FOLLOWERS)`` what follows each item.
+        tastes: ``(KINDS, EACH)`` the items of each taste.
+        followers: ``(ITEMS, FOLLOWERS)`` what follows each item.
         loyal: Probability that a click is of the user's taste.
         chained: Probability that it follows the click before.
     """
@@ -28,13 +33,12 @@ class TasteWorld(NamedTuple):
     chained: float
 
 
-def make_world(seed: int, loyal: float = 0.35, chained: float = 0.5) -> TasteWorld:
+def make_world(seed: int, loyal: float = 0.45, chained: float = 0.4) -> TasteWorld:
     """A world whose followers are drawn by chance."""
     chance = np.random.default_rng([seed, 0])
-    grid = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)
     # Each item also has as many followers as it follows.
-    followers = np.stack([chance.permutation(SIDE * SIDE) for _ in range(FOLLOWERS)], 1)
-    return TasteWorld(np.concatenate([grid, grid.T]), followers, loyal, chained)
+    followers = np.stack([chance.permutation(ITEMS) for _ in range(FOLLOWERS)], 1)
+    return TasteWorld(np.arange(ITEMS).reshape(KINDS, EACH), followers, loyal, chained)
 
 
 def chances(
@@ -50,10 +54,10 @@ def chances(
         world: What clicks are made of.
         taste: ``(U,)`` their tastes.
         last: ``(U,)`` their last clicks; ``None`` before the first one.
-        seen: ``(U, SIDE²)`` what they have clicked on.
+        seen: ``(U, ITEMS)`` what they have clicked on.
 
     Returns:
-        ``(U, SIDE²)``, each row summing to 1.
+        ``(U, ITEMS)``, each row summing to 1.
     """
     rows = np.arange(len(taste))[:, None]
     unseen = ~seen

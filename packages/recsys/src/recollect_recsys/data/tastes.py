@@ -15,10 +15,10 @@ DISCOUNTS = 1 / np.log2(np.arange(2, 12))
 
 @final
 class TasteData(RecommendationData):
-    """Users with a lasting taste, a row or column of a grid of 20 × 20 items, who also follow the last click.
+    """Users with a lasting taste for one of ten kinds of 20 items, who also follow the last click.
 
-    Each click is of the user's taste (35 %), or one of two items that are wont to follow the last click
-    (50 %), or anything (15 %); no item comes twice. A few recent clicks tell what follows; a taste shows in
+    Each click is of the user's taste (45 %), or one of two items that are wont to follow the last click
+    (40 %), or anything (15 %); no item comes twice. A few recent clicks tell what follows; a taste shows in
     many clicks only. The best list is that of someone who knows the world and every taste: its expected hit
     rate and NDCG are computed exactly, user by user, from the probabilities that the clicks were drawn from,
     and stand in the notes.
@@ -41,9 +41,9 @@ class TasteData(RecommendationData):
 
     def __init__(
         self,
-        count: int = 3000,
-        shortest: int = 20,
-        longest: int = 40,
+        count: int = 6000,
+        shortest: int = 15,
+        longest: int = 30,
         batch_size: int = 256,
         num_workers: int = 0,
         seed: int = 0,
@@ -56,9 +56,9 @@ class TasteData(RecommendationData):
         super().__init__(
             batch_size, num_workers, seed, window=window, past=past, new_users=new_users, users=users
         )
-        if count < 1 or not NEEDED <= shortest <= longest <= 200:
+        if count < 1 or not NEEDED <= shortest <= longest <= 100:
             raise ValueError(
-                f"count must be positive and {NEEDED} ≤ shortest ≤ longest ≤ 200, "
+                f"count must be positive and {NEEDED} ≤ shortest ≤ longest ≤ 100, "
                 f"got {count}, {shortest} and {longest}"
             )
         self.count = count

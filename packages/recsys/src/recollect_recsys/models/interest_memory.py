@@ -74,6 +74,10 @@ class InterestMemory(Memory[InterestState]):
         self.value = nn.Linear(model_size, heads * storage.value_size)
         self.ask = nn.Linear(model_size, heads * storage.key_size)
         self.tell = nn.Linear(heads * storage.value_size, model_size)
+        # What is read of an item is at first the item itself: users like what resembles their items.
+        for layer in (self.value, self.tell):
+            nn.init.eye_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def initial_state(
         self, *batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None

@@ -10,7 +10,7 @@ from recollect.state import State
 from recollect_recsys.data.sessions import SessionBatch
 from recollect_recsys.models.backbone import Backbone
 from recollect_recsys.models.interest_memory import InterestMemory, InterestState
-from recollect_recsys.models.losses import full_softmax_loss, sampled_softmax_loss
+from recollect_recsys.models.losses import Barred, full_softmax_loss, sampled_softmax_loss
 
 
 class Reasons(NamedTuple):
@@ -69,7 +69,7 @@ class SessionRecommender(nn.Module):
                     f"{name} has model_size {part.model_size}, but the backbone has size {backbone.size}"
                 )
         self.items = nn.Embedding(items + 1, backbone.size)
-        nn.init.normal_(self.items.weight, std=0.02)
+        nn.init.normal_(self.items.weight, std=backbone.size**-0.5)
         self.bias = nn.Parameter(torch.zeros(items + 1))
         self.backbone: nn.Module = backbone
         if memory is not None:
@@ -115,21 +115,31 @@ class SessionRecommender(nn.Module):
         scores = nn.functional.linear(states, self.items.weight, self.bias)
         return scores.index_fill(-1, torch.zeros(1, dtype=torch.int64, device=scores.device), -torch.inf)
 
-    def loss(self, states: Tensor, target: Tensor, negatives: int | None = None) -> Tensor:
+    def loss(
+        self, states: Tensor, target: Tensor, seen: Tensor | None = None, negatives: int | None = None
+    ) -> Tensor:
         """Mean cross-entropy where there is a target, over all items or ``negatives`` of them.
 
         Args:
             states: ``(B, T, D)``.
             target: ``(B, T)`` int64, 0 where there is none.
+            seen: ``(B, S)`` int64, the items before each row's last target, in order, then padding. What had
+                been seen at a step is left out of its sum; nothing is by default, nor with ``negatives``.
             negatives: How many items are drawn; all of them count by default.
         """
         there = target > 0
         weight, bias = self.items.weight[1:], self.bias[1:]
-        states, target = states[there], target[there] - 1
-        if negatives is None:
-            return full_softmax_loss(states, weight, bias, target)
-        drawn = torch.randint(len(weight), (negatives,), device=target.device)
-        return sampled_softmax_loss(states, weight, bias, target, drawn)
+        states, numbers = states[there], target[there] - 1
+        if negatives is not None:
+            drawn = torch.randint(len(weight), (negatives,), device=target.device)
+            return sampled_softmax_loss(states, weight, bias, numbers, drawn)
+        if seen is None or seen.shape[1] == 0:
+            return full_softmax_loss(states, weight, bias, numbers)
+        user, step = there.nonzero(as_tuple=True)
+        places = torch.arange(1, target.shape[1] + 1, device=target.device)
+        last = (there * places).amax(1) - 1
+        count = (seen > 0).sum(1)[user] - last[user] + step
+        return full_softmax_loss(states, weight, bias, numbers, Barred((seen - 1).clamp_min(0), user, count))
 
     def last(self, batch: SessionBatch, before: State | None = None) -> tuple[Tensor, Reasons | None]:
         """State of the last step ``(B, D)``, and what was read for it where the memory can tell.

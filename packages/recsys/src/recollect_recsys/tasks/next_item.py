@@ -107,7 +107,7 @@ class NextItem(Task):
 
     def training_loss(self, batch: SessionBatch) -> tuple[Tensor, int]:
         """Cross-entropy of every item of the sessions."""
-        loss = self.model.loss(self.model(batch), batch.target, self.negatives)
+        loss = self.model.loss(self.model(batch), batch.target, batch.seen, self.negatives)
         return loss, int((batch.target > 0).sum())
 
     def evaluate(self, batch: SessionBatch, metrics: MetricCollection) -> Tensor:
@@ -118,11 +118,7 @@ class NextItem(Task):
         seen = batch.seen[:, :0] if self.data.repeats else batch.seen
         ranks, lists = rank_of_targets(states, target.squeeze(1), seen, self.model.scores, LISTED)
         metrics["next_item"].update(ranks, lists, (batch.seen > 0).sum(1))
-        losses = [
-            self.model.loss(states[now].unsqueeze(1), target[now]) * len(target[now])
-            for now in chunks(len(states), len(self.data.items))
-        ]
-        return torch.stack(losses).sum() / len(target)
+        return self.model.loss(states.unsqueeze(1), target, seen)
 
     def predict(self, batch: SessionBatch) -> list[dict[str, Any]]:
         """One row a user: the best items with their scores, and what was read of the user's memory.
