@@ -77,7 +77,7 @@ def ours(config: str, seconds: float) -> tuple[dict[str, Any], ClickData]:
     parser.add_subclass_arguments(Task, "model")
     parser.add_subclass_arguments(DataModule, "data")
     with tempfile.TemporaryDirectory() as folder:
-        made = parser.instantiate_classes(parser.parse_object(settings(config, folder)))
+        made = parser.instantiate(parser.parse_object(settings(config, folder)))
         callbacks = [c for c in made.trainer["callbacks"] if not isinstance(c, EarlyStopping)]
         budget = Budget(seconds)
         trainer = Trainer(**{**made.trainer, "callbacks": [*callbacks, budget]})
@@ -167,16 +167,18 @@ def main() -> None:
     )
     parser.add_argument("--data", default="lastfm", choices=["lastfm", "ml-1m-lightgcn", "gowalla"])
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--configs", nargs="*", default=["", "-learned", "-without-memory", "-popularity"])
+    parser.add_argument("--configs", nargs="*", default=None)
     parser.add_argument("--no-peer", action="store_true", help="ours only")
     args = parser.parse_args()
+    other = "-filter" if args.data == "lastfm" else "-learned"
+    suffixes = args.configs or ["", other, "-without-memory", "-popularity"]
     warnings.filterwarnings("ignore", module="lightning")
     print(
         "| model | recall@20 | NDCG@20 | validation NDCG@20 | processor seconds | epochs | epochs a minute |"
     )
     print("|---|---|---|---|---|---|---|")
     data = None
-    for suffix in args.configs:
+    for suffix in suffixes:
         row, data = ours(args.data + suffix, args.seconds)
         show(f"{args.data}{suffix}", row)
     if not args.no_peer:

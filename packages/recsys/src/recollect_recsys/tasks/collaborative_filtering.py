@@ -20,7 +20,7 @@ from recollect_recsys.models.light_gcn import LightGCN
 from recollect_recsys.pictures import by_history_length, by_popularity
 from recollect_recsys.ranking import chunks, filtered, top_items
 
-DRAWN = 30
+DRAWN = 10
 """Items of a user whose shares are drawn."""
 
 
@@ -131,8 +131,8 @@ class CollaborativeFiltering(Task):
 
     def pictures(self, batch: ClickBatch) -> list[Picture]:
         """Recall by known items, popularity of what is recommended, and what one list was made of."""
-        most = (batch.seen > 0).sum(1).argmax()
-        part, items, _ = next(self._lists(ClickBatch(*(field[most : most + 1] for field in batch)), 5))
+        one = ((batch.seen > 0).sum(1) - DRAWN).abs().argmin()  # as many items as can be told apart
+        part, items, _ = next(self._lists(ClickBatch(*(field[one : one + 1] for field in batch)), 5))
         added = self.model.reasons(self._settled, part, items)
         if added is None:
             return self._measured
