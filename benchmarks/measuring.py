@@ -46,7 +46,10 @@ def _seconds(call: Call, count: int) -> float:
 
 
 class Allocations(TorchDispatchMode):
-    """Adds up the bytes of all tensors that the operations inside it make, apart from views."""
+    """Adds up the bytes of all tensors that the operations inside it make, apart from views.
+
+    Tensors on the meta device have a shape and take no memory: they do not count.
+    """
 
     def __init__(self, *given: torch.Tensor) -> None:
         super().__init__()
@@ -58,7 +61,7 @@ class Allocations(TorchDispatchMode):
         arguments = {a.untyped_storage().data_ptr() for a in args if isinstance(a, torch.Tensor)}
         result = function(*args, **(kwargs or {}))
         for tensor in result if isinstance(result, (tuple, list)) else [result]:
-            if isinstance(tensor, torch.Tensor):
+            if isinstance(tensor, torch.Tensor) and tensor.device.type != "meta":
                 storage = tensor.untyped_storage()
                 if storage.data_ptr() not in self.seen | arguments:
                     self.bytes += storage.nbytes()
