@@ -2,6 +2,7 @@
 
     uv run python benchmarks/forecasting_table.py --out table.jsonl
     uv run python benchmarks/forecasting_table.py --out table.jsonl --lookbacks 96
+    uv run python benchmarks/forecasting_table.py --out table.jsonl --configs ett --as-in ett-without-memory
     uv run python benchmarks/forecasting_table.py --out table.jsonl --show
 
 Each run trains the packaged config through the same classes as ``recollect-timeseries fit``, chooses its
@@ -26,7 +27,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from recollect.training import DataModule, Task
 
 HORIZONS = (96, 192, 336, 720)
-LOOKBACKS = (336, 512, 720)
+LOOKBACKS = (336, 512, 720, 1440)
 KEYS = ("config", "series", "horizon", "lookback")
 STEPS_PER_HOUR = {"ETTm1": 4, "ETTm2": 4, "weather": 6}
 """Where it is not 1: a ``period`` is a day, and a memory of windows has one window an hour."""
@@ -59,7 +60,7 @@ def run(config: str, series: str, horizon: int, lookback: int) -> dict[str, Any]
     parser.add_subclass_arguments(DataModule, "data")
     with tempfile.TemporaryDirectory() as folder:
         parsed = parser.parse_object(settings(config, series, horizon, lookback, folder))
-        made = parser.instantiate_classes(parsed)
+        made = parser.instantiate(parsed)
         trainer = Trainer(**made.trainer)
         begin, processor = time.perf_counter(), time.process_time()
         trainer.fit(made.model, datamodule=made.data)
@@ -79,18 +80,23 @@ def run(config: str, series: str, horizon: int, lookback: int) -> dict[str, Any]
     }
 
 
+def chosen(rows: list[dict[str, Any]], config: str, series: str, horizon: int) -> dict[str, Any] | None:
+    """The run whose lookback did best in validation, if there is one."""
+    of_these = [
+        row for row in rows if (row["config"], row["series"], row["horizon"]) == (config, series, horizon)
+    ]
+    return min(of_these, key=lambda row: row["val"], default=None)
+
+
 def show(rows: list[dict[str, Any]]) -> None:
     """For each config and series: MSE (and the lookback chosen) by horizon, the averages, the seconds."""
     print(f"| config | series | {' | '.join(map(str, HORIZONS))} | MSE | MAE | processor seconds |")
     print("|---|---|" + "---|" * (len(HORIZONS) + 3))
     for config, series in dict.fromkeys((row["config"], row["series"]) for row in rows):
         own = [row for row in rows if (row["config"], row["series"]) == (config, series)]
-        chosen = [
-            min((row for row in own if row["horizon"] == horizon), key=lambda row: row["val"], default=None)
-            for horizon in HORIZONS
-        ]
-        cells = ["–" if row is None else f"{row['mse']:.3f} ({row['lookback']})" for row in chosen]
-        there = [row for row in chosen if row is not None]
+        best = [chosen(own, config, series, horizon) for horizon in HORIZONS]
+        cells = ["–" if row is None else f"{row['mse']:.3f} ({row['lookback']})" for row in best]
+        there = [row for row in best if row is not None]
         averages = [f"{mean(row[name] for row in there):.4f}" for name in ("mse", "mae")]
         spent = f"{sum(row['processor_seconds'] for row in own):.0f}"
         print(f"| {config} | {series} | {' | '.join([*cells, *averages, spent])} |")
@@ -102,10 +108,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--configs", nargs="+", default=["ett-without-memory", "ett"])
+    parser.add_argument("--configs", nargs="+", default=["ett-without-memory"])
     parser.add_argument("--series", nargs="+", default=["ETTh1", "ETTh2", "ETTm1"])
     parser.add_argument("--horizons", nargs="+", type=int, default=list(HORIZONS))
     parser.add_argument("--lookbacks", nargs="+", type=int, default=list(LOOKBACKS))
+    parser.add_argument("--as-in", help="only the lookbacks that validation chose for this config")
     parser.add_argument("--show", action="store_true", help="only show what has been done")
     args = parser.parse_args()
     warnings.filterwarnings("ignore", module="lightning")
@@ -117,6 +124,7 @@ def main() -> None:
         for series in args.series
         for lookback in args.lookbacks
         for horizon in args.horizons
+        if args.as_in is None or lookback == chosen(rows, args.as_in, series, horizon)["lookback"]
     ]
     for case in [] if args.show else wanted:
         if case not in done:

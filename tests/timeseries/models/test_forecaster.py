@@ -8,17 +8,20 @@ from recollect_timeseries.models.backbone import Sizes
 from recollect_timeseries.models.forecaster import Forecaster
 from recollect_timeseries.models.instance_norm import level_of, put_back, take_out
 from recollect_timeseries.models.linear import CycleLinear, DLinear, Linear
+from recollect_timeseries.models.linear_maps import LinearMaps
 from recollect_timeseries.models.patch_transformer import PatchTransformer
 from recollect_timeseries.models.seasonal_naive import SeasonalNaive
 
 L, H, C, B = 24, 6, 3, 4
 SIZES = Sizes(L, H, C)
-LEARNING = {
+WITHOUT_MEMORY = {"maps": lambda sizes: LinearMaps(sizes, harmonics=2, fine=8, coarse=4)}
+TAKING_A_MEMORY = {
     "linear": Linear,
     "dlinear": DLinear,
     "cycle": lambda sizes: CycleLinear(sizes, period=5),
     "patches": lambda sizes: PatchTransformer(sizes, patch=8, stride=4, width=8, heads=2, hidden=16),
 }
+LEARNING = {**TAKING_A_MEMORY, **WITHOUT_MEMORY}
 
 
 @pytest.mark.parametrize("normalize", ["none", "last", "mean", "revin"])
@@ -87,7 +90,7 @@ def test_a_seasonal_naive_forecast_repeats_the_last_season():
 
 
 @pytest.mark.parametrize("integration", [Concatenation, Parallel])
-@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize("name", TAKING_A_MEMORY)
 def test_a_learned_memory_leaves_the_backbone_as_it_was_until_it_learns(name, integration):
     torch.manual_seed(0)
     backbone = LEARNING[name](SIZES)

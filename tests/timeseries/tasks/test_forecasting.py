@@ -34,7 +34,7 @@ def test_a_run_leaves_scores_pictures_and_forecasts(fitted, write_series, capsys
     assert {"test/mse", "test/mae", "test/crps", "test/coverage_80"} <= set(metrics)
     assert 0 < metrics["test/mse"] < 0.1  # a noisy sine of variance 1
     assert 0.5 < metrics["test/coverage_80"] <= 1
-    assert "ridge penalty chosen on validation" in results["notes"][0]
+    assert "of 2 variables have maps of their own" in results["notes"][0]
     assert len(list((run / "pictures").glob("test-*.png"))) == 4
 
     use = ["--config", str(run / "config.yaml"), "--ckpt_path", "best", *QUIET]

@@ -42,8 +42,6 @@ class Forecaster(nn.Module):
         super().__init__()
         self.sizes: Sizes = backbone.sizes
         self.windows = windows
-        # As it is before a memory stands around it; in a tuple, so that it is not listed twice.
-        self._linear = (getattr(backbone, "linear", None),)
         if memory is not None:
             if backbone.memory_at is None:
                 raise ValueError(f"{type(backbone).__name__} has no part that takes a memory")
@@ -66,11 +64,6 @@ class Forecaster(nn.Module):
         features, level = self.take_apart(past)
         futures = self.futures(past, clock, recalled)
         return self.put_together(self.respond(features, clock, futures), level)
-
-    @property
-    def linear(self) -> nn.Linear | None:
-        """The backbone's linear map, if it has just one."""
-        return self._linear[0] if isinstance(self._linear[0], nn.Linear) else None
 
     def take_apart(self, past: Tensor) -> tuple[Tensor, Level]:
         """The past of each variable without its level, ``(B, C, L)``, and the level."""

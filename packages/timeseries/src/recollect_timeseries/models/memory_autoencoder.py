@@ -8,28 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recollect import Read, VectorState, VectorStorage
+from recollect_timeseries.models.channel_linear import ChannelLinear
 from recollect_timeseries.models.detector import DetectorSizes
-
-
-class ChannelLinear(nn.Module):
-    """y_g = W_g x_g + b_g: a linear map for each of G channels, all at once.
-
-    Args:
-        channels: Number G.
-        inputs: Width of x.
-        outputs: Width of y.
-    """
-
-    def __init__(self, channels: int, inputs: int, outputs: int) -> None:
-        super().__init__()
-        bound = inputs**-0.5
-        self.weight = nn.Parameter(torch.empty(channels, inputs, outputs).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.zeros(channels, 1, outputs))
-
-    def forward(self, x: Tensor, channel: int | None = None) -> Tensor:
-        """``(G, B, inputs)`` → ``(G, B, outputs)``, or of one channel with G = 1."""
-        some = slice(None) if channel is None else slice(channel, channel + 1)
-        return torch.baddbmm(self.bias[some], x, self.weight[some])
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from recollect import VectorState, VectorStorage
 from recollect_timeseries.models.backbone import Sizes
+from recollect_timeseries.models.channel_linear import ChannelLinear
 from recollect_timeseries.models.instance_norm import Level, level_of, take_out
 
 BLOCK = 128
@@ -87,11 +88,11 @@ class WindowMemory(nn.Module):
             for period in self.periods
         )
         self.fuse = nn.ModuleList(
-            nn.Linear(sizes.horizon // period, sizes.horizon * sizes.quantiles, bias=False)
+            ChannelLinear(sizes.columns, sizes.horizon // period, sizes.horizon * sizes.quantiles, bias=False)
             for period in self.periods
         )
         for part in self.fuse:
-            nn.init.zeros_(cast(nn.Linear, part).weight)
+            nn.init.zeros_(cast(ChannelLinear, part).weight)
         self.register_buffer("values", torch.zeros(sizes.steps, sizes.columns))
         # Levels of the remembered windows, for each variable; made from the values when they are needed.
         self.register_buffer("centre", torch.zeros(0, sizes.columns), persistent=False)
@@ -170,9 +171,10 @@ class WindowMemory(nn.Module):
     def forward(self, futures: list[Tensor]) -> Tensor:
         """What is added to the forecast, ``(B, C, H · Q)``."""
         added: Tensor = sum(
-            (fuse(came) for fuse, came in zip(self.fuse, futures, strict=True)), torch.zeros(())
+            (fuse(came.transpose(0, 1)) for fuse, came in zip(self.fuse, futures, strict=True)),
+            torch.zeros(()),
         )
-        return added
+        return added.transpose(0, 1)
 
 
 def _keys(windows: Tensor, period: int) -> Tensor:

@@ -1,6 +1,6 @@
 """The task of forecasting."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, cast, final
 
 import torch
@@ -18,7 +18,9 @@ from recollect_timeseries.metrics import Coverage, Crps, pinball_loss
 from recollect_timeseries.models.backbone import Backbone, Sizes
 from recollect_timeseries.models.forecaster import Forecaster
 from recollect_timeseries.models.instance_norm import Normalize
-from recollect_timeseries.models.ridge import Example, Solution, examples, solve
+from recollect_timeseries.models.linear_maps import LinearMaps
+from recollect_timeseries.models.ridge import Example, moments
+from recollect_timeseries.models.solving import Choice, Fold, Ridge, examples, solve
 from recollect_timeseries.models.window_memory import Recalled, WindowMemory
 from recollect_timeseries.pictures import ForecastPicture
 from recollect_timeseries.tasks.drawing import forecast_pictures
@@ -43,10 +45,11 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 class Forecasting(Task):
     """The next H steps of every variable from the last L, measured on the scaled values.
 
-    Without ``ridge`` all that has parameters is learnt by descent. With it, the backbone's linear map and
-    that of the memory of windows are solved in closed form when training begins, the penalty chosen on
-    validation, and stay as they are; descent is left to what else there is, such as a learned memory or the
-    spread of quantiles.
+    Without ``ridge`` all that has parameters is learnt by descent. With it, the linear maps of the backbone
+    and of the memory of windows are solved in closed form when training begins, and stay as they are but for
+    the spread of quantiles. For each variable it is chosen on validation, and on an earlier fold of the
+    training split, whether its map is its own, how much it is penalised and whether it makes use of the
+    memory.
 
     Args:
         backbone: Makes the network from its sizes; in YAML a ``class_path`` with ``init_args``.
@@ -60,13 +63,13 @@ class Forecasting(Task):
         then is
             the median, and CRPS and the coverage of the 80 % interval are measured besides.
         loss: What descent minimises where there are no quantiles: ``"mse"``, ``"mae"`` or ``"huber"``.
-        ridge: Penalties to choose from.
+        ridge: What is tried in closed form; the backbone must be ``LinearMaps``.
         optimizer: As in ``Task``.
         scheduler: As in ``Task``.
         scheduler_interval: As in ``Task``.
 
     Raises:
-        ValueError: If there is no such loss, or a penalty is not positive.
+        ValueError: If there is no such loss.
     """
 
     model: Forecaster
@@ -82,7 +85,7 @@ class Forecasting(Task):
         integration: type[Integration] = Concatenation,
         quantiles: bool = False,
         loss: Literal["mse", "mae", "huber"] = "mse",
-        ridge: Sequence[float] | None = None,
+        ridge: Ridge | None = None,
         optimizer: OptimizerCallable = Adam,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "epoch",
@@ -90,8 +93,6 @@ class Forecasting(Task):
         super().__init__(optimizer, scheduler, scheduler_interval)
         if loss not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
-        if ridge is not None and (not ridge or min(ridge) <= 0):
-            raise ValueError(f"ridge must name positive penalties, got {ridge}")
         self.backbone = backbone
         self.normalize: Normalize = normalize
         self.make_windows = windows
@@ -100,7 +101,7 @@ class Forecasting(Task):
         self.levels = LEVELS if quantiles else ()
         self.loss = loss
         self.ridge = ridge
-        self.solution: Solution | None = None
+        self.choices: list[Choice] = []
         self._found: dict[str, Recalled] = {}
 
     @property
@@ -110,12 +111,17 @@ class Forecasting(Task):
 
     @property
     def notes(self) -> list[str]:
-        """Which penalty was chosen."""
-        return (
-            []
-            if self.solution is None
-            else [f"ridge penalty chosen on validation: {self.solution.penalty:g}"]
+        """What was chosen in closed form."""
+        if not self.choices:
+            return []
+        own, recalling = (
+            sum(getattr(choice, name) for choice in self.choices) for name in ("own", "recalling")
         )
+        factors = ", ".join(f"{choice.factor:g}" for choice in self.choices)
+        return [
+            f"chosen on validation: {own} of {len(self.choices)} variables have maps of their own, "
+            f"{recalling} make use of the memory of windows; penalties times {factors}"
+        ]
 
     # --- what the base class asks for -----------------------------------------------------------------------
 
@@ -133,12 +139,11 @@ class Forecasting(Task):
         windows = None if self.make_windows is None else self.make_windows(sizes)
         model = Forecaster(self.backbone(sizes), windows, self.memory, self.integration)
         if self.ridge is not None:
-            if model.linear is None:
+            if not isinstance(model.backbone, LinearMaps):
                 raise ValueError(
-                    f"{type(model.backbone).__name__} has no linear map that ridge could solve for"
+                    f"ridge solves for the maps of LinearMaps, not for a {type(model.backbone).__name__}"
                 )
-            solved = [model.linear] if windows is None else [model.linear, *windows.fuse]
-            for part in solved:
+            for part in [model.backbone.maps] if windows is None else [model.backbone.maps, *windows.fuse]:
                 # Quantiles begin as the mean, and have their spread to learn.
                 part.requires_grad_(bool(self.levels))
         return model
@@ -200,17 +205,45 @@ class Forecasting(Task):
             values = self.data.dataset("train").values[: self.data.train_steps]
             self.model.windows.remember(values.to(self.device))
         if self.ridge is not None:
-            self.solution = solve(
-                self.model, lambda: self._examples("train"), lambda: self._examples("val"), self.ridge
+            self.choices = solve(
+                self.model, [*self._earlier_folds(self.ridge.earlier), self._fold()], self.ridge
             )
 
-    def _examples(self, split: Split) -> Iterator[Example]:
+    def _fold(self) -> Fold:
+        """The training windows, and those of validation."""
+        return Fold(*(moments(self._examples(split)) for split in ("train", "val")))
+
+    def _earlier_folds(self, share: float) -> list[Fold]:
+        """The first windows of the training split, and those that begin after them, if there are enough.
+
+        The memory is one of the former only.
+        """
+        windows, sizes, memory = self.data.dataset("train"), self.model.sizes, self.model.windows
+        border = int(share * self.data.train_steps)
+        before = (windows.origins + sizes.horizon <= border).nonzero().squeeze(-1)
+        after = (windows.origins >= border).nonzero().squeeze(-1)
+        if not len(after) or len(before) < len(after):
+            return []
+        if self.make_windows is not None and memory is not None:
+            if len(before) < memory.neighbours * memory.stride:
+                return []
+            memory = self.make_windows(sizes._replace(steps=border)).to(self.device)
+            memory.remember(windows.values[:border].to(self.device))
+        return [Fold(*(moments(self._examples("train", items, memory)) for items in (before, after)))]
+
+    def _examples(
+        self, split: Split, items: Tensor | None = None, memory: WindowMemory | None = None
+    ) -> Iterator[Example]:
+        """Some of the windows of a split, and what another memory than the model's finds for them."""
         windows = self.data.dataset(split)
-        for items in torch.arange(len(windows)).split(CHUNK):  # type: ignore[no-untyped-call]
-            batch = WindowBatch(*(part.to(self.device) for part in windows.cut(items)))
-            recalled = self._recalled(batch, split)
-            futures = self.model.futures(batch.past, batch.clock, recalled)
-            yield examples(self.model, batch.past, batch.future, futures)
+        items = torch.arange(len(windows)) if items is None else items
+        for some in items.split(CHUNK):  # type: ignore[no-untyped-call]
+            batch = WindowBatch(*(part.to(self.device) for part in windows.cut(some)))
+            if memory is None:
+                futures = self.model.futures(batch.past, batch.clock, self._recalled(batch, split))
+            else:
+                futures = memory.futures(memory.recall(batch.past, batch.clock))
+            yield examples(self.model, batch.past, batch.future, batch.clock, futures)
 
     # --- shared parts ---------------------------------------------------------------------------------------
 

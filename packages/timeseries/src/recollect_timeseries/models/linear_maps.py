@@ -1,0 +1,90 @@
+"""A linear map of each variable's own past, beside a daily or yearly course of its own."""
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor
+
+from recollect_timeseries.models.backbone import Backbone, Sizes
+from recollect_timeseries.models.channel_linear import ChannelLinear
+
+
+@final
+class LinearMaps(Backbone):
+    """y_c = W_c x_c + D_c φ(t), φ(t) = (cos 2πkt/p, sin 2πkt/p) for k = 1 … K, t the first step forecast.
+
+    W_c x_c is NLinear (Zeng et al. 2023, arXiv:2205.13504) with a map for each variable; D_c φ(t) is the
+    recurrent cycle of CycleNet (Lin et al. 2024, arXiv:2409.18479) cut off after K harmonics. Since these
+    have mean zero, no drift is learnt; ``constant`` adds 1 to φ, and with it the drift of the training data.
+    Of a long past only the last ``fine`` steps are mapped one by one, what is older in means of ``coarse``
+    steps.
+
+    Args:
+        sizes: What it is made for.
+        period: Steps p of the cycle.
+        harmonics: Number K; 0 for no cycle.
+        constant: Whether a drift is learnt.
+        fine: Steps that are mapped one by one.
+        coarse: Steps that are averaged before those; a rest of fewer, the oldest, is left out.
+
+    Raises:
+        ValueError: If ``period``, ``fine`` or ``coarse`` is not positive, or K is not between 0 and p / 2.
+
+    Example:
+        >>> maps = LinearMaps(Sizes(lookback=8, horizon=4, columns=3), period=24, harmonics=2)
+        >>> maps(torch.randn(2, 3, 8), torch.zeros(2, dtype=torch.int64)).shape
+        torch.Size([2, 3, 4])
+    """
+
+    def __init__(
+        self,
+        sizes: Sizes,
+        period: int = 24,
+        harmonics: int = 0,
+        constant: bool = False,
+        fine: int = 336,
+        coarse: int = 4,
+    ) -> None:
+        super().__init__(sizes)
+        for name, number in (("period", period), ("fine", fine), ("coarse", coarse)):
+            if number < 1:
+                raise ValueError(f"{name} must be at least 1, got {number}")
+        if not 0 <= harmonics <= period // 2:
+            raise ValueError(f"harmonics must be between 0 and {period // 2}, got {harmonics}")
+        self.period = period
+        self.harmonics = harmonics
+        self.constant = constant
+        self.fine = min(fine, sizes.lookback)
+        self.coarse = coarse
+        past = len(self.spans)
+        self.maps = ChannelLinear(
+            sizes.columns, past + 2 * harmonics + constant, sizes.horizon * sizes.quantiles, bias=False
+        )
+        with torch.no_grad():  # every forecast begins as the mean of the past
+            self.maps.weight.zero_()[:, :past] = (self.spans / self.spans.sum()).unsqueeze(-1)
+
+    @property
+    def spans(self) -> Tensor:
+        """How many steps each value is the mean of that stands for the past, the oldest first."""
+        older = (self.sizes.lookback - self.fine) // self.coarse
+        return torch.cat([torch.full((older,), float(self.coarse)), torch.ones(self.fine)])
+
+    def features(self, past: Tensor, clock: Tensor) -> Tensor:
+        """``(B, C, L)`` and ``(B,)`` → what is mapped, ``(C, B, F)``: past, φ, 1 with ``constant``."""
+        turns = torch.arange(1, self.harmonics + 1, device=clock.device)
+        angles = 2 * math.pi * ((clock.unsqueeze(-1) * turns) % self.period).to(past.dtype) / self.period
+        course = torch.cat([angles.cos(), angles.sin(), past.new_ones(len(past), int(self.constant))], -1)
+        by_variable = self._pooled(past).transpose(0, 1)
+        return torch.cat([by_variable, course.expand(len(by_variable), -1, -1)], -1)
+
+    def forward(self, past: Tensor, clock: Tensor) -> Tensor:
+        """See ``Backbone``."""
+        future: Tensor = self.maps(self.features(past, clock))
+        return future.transpose(0, 1)
+
+    def _pooled(self, past: Tensor) -> Tensor:
+        older = (past.shape[-1] - self.fine) // self.coarse * self.coarse
+        begin = past.shape[-1] - self.fine - older
+        averaged = past[..., begin : begin + older].reshape(*past.shape[:-1], -1, self.coarse).mean(-1)
+        return torch.cat([averaged, past[..., begin + older :]], -1)
