@@ -29,12 +29,13 @@ from neuralforecast.models import DLinear, NLinear, PatchTST
 
 from recollect_timeseries.data.ett import EttData
 from recollect_timeseries.models.linear import Linear
+from recollect_timeseries.models.linear_maps import LinearMaps
+from recollect_timeseries.models.solving import Ridge
 from recollect_timeseries.models.window_memory import WindowMemory
 from recollect_timeseries.tasks import Forecasting
 
 BATCH = 256
 RATE = 1e-3
-PENALTIES = [1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0]
 QUIET: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
 PATCHES = {"encoder_layers": 2, "n_heads": 4, "hidden_size": 64, "linear_hidden_size": 128, "revin": True}
 
@@ -57,7 +58,9 @@ def ours(data: EttData, epochs: int, ridge: bool, recall: bool) -> dict[str, flo
     """Our linear backbone, by descent or in closed form."""
     windows = partial(WindowMemory, periods=[4], neighbours=10) if recall else None
     optimizer = partial(torch.optim.Adam, lr=RATE)
-    task = Forecasting(Linear, windows=windows, ridge=PENALTIES if ridge else None, optimizer=optimizer)
+    day = 24 * (4 if data.which.startswith("ETTm") else 1)
+    backbone = partial(LinearMaps, period=day, harmonics=6) if ridge else Linear
+    task = Forecasting(backbone, windows=windows, ridge=Ridge() if ridge else None, optimizer=optimizer)
     passes = {"max_epochs": 1, "limit_train_batches": 1} if ridge else {"max_epochs": epochs}
     trainer = Trainer(
         **passes, **QUIET, enable_checkpointing=False, num_sanity_val_steps=0, limit_val_batches=0

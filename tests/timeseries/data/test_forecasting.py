@@ -133,6 +133,15 @@ def test_co2_needs_no_download_and_has_no_gaps():
     assert len(data.dataset("test")) == 456 - 52 + 1
 
 
+def test_etts_fourth_series_is_read_and_split_by_the_same_months(write_series, monkeypatch, tmp_path):
+    monkeypatch.setenv("RECOLLECT_DATA", str(tmp_path))
+    write_series("ett/ETTm2.csv", rows=69_680, columns=7, frequency="15min")
+    data = EttData(lookback=96, horizon=720, series="ETTm2")
+    counts = [len(data.dataset(split)) for split in ("train", "val", "test")]
+    assert counts == [34_560 - 96 - 720 + 1, 11_520 - 720 + 1, 11_520 - 720 + 1]
+    assert data.stamps(4, 2) == ["2020-01-01 01:00:00", "2020-01-01 01:15:00"]
+
+
 @pytest.mark.data
 @pytest.mark.parametrize("series", ["ETTh1", "ETTh2", "ETTm1"])
 def test_the_published_sizes(series):
