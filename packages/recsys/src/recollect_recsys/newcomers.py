@@ -17,7 +17,7 @@ from recollect_recsys.metrics import LISTED, NextItemMetrics
 from recollect_recsys.models.recommender import SessionRecommender
 from recollect_recsys.ranking import rank_of_targets
 
-CLICKS = (0, 1, 2, 5, 10)
+CLICKS = (0, 1, 2, 5, 10, 20)
 
 AT_ONCE = 256
 """Users in a batch."""

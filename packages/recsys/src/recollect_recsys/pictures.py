@@ -9,6 +9,9 @@ from torch import Tensor
 GROUPS = 10
 """Groups of items of equal size, from the most to the least popular."""
 
+LYING = 12
+"""Labels that are legible side by side; more are turned upright."""
+
 
 class BarPicture(NamedTuple):
     """Bars in groups, side by side where there are several series.
@@ -35,12 +38,13 @@ class BarPicture(NamedTuple):
         for turn, (name, heights) in enumerate(self.series.items()):
             left = [group + (turn - (len(self.series) - 1) / 2) * width for group in range(len(self.labels))]
             axes.bar(left, heights.tolist(), width, label=name)
-        axes.set_xticks(range(len(self.labels)), list(self.labels), fontsize=8)
+        upright = 90 if len(self.labels) > LYING else 0
+        axes.set_xticks(range(len(self.labels)), list(self.labels), fontsize=8, rotation=upright)
         axes.set_title(self.title, fontsize=10, loc="left")
         axes.set_xlabel(self.across)
         axes.set_ylabel(self.upward)
         if len(self.series) > 1:
-            axes.legend(frameon=False)
+            axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(self.series))
         return figure
 
 
@@ -91,6 +95,13 @@ def memory_use(filled: Tensor, room: int) -> BarPicture:
         labels.append(str(high) if high - low == 1 else f"{low + 1}–{high}")
     users = filled.new_tensor(counts)
     return BarPicture(f"items remembered of each user, of {room}", labels, {"users": users}, "items", "users")
+
+
+def items_read(weights: Tensor, names: Sequence[str]) -> BarPicture:
+    """With what weight each past item was read, ``weights`` ``(n,)``, from the oldest to the latest."""
+    return BarPicture(
+        "which past items were read", names, {"weight": weights}, "items, the latest last", "weight"
+    )
 
 
 def _shares(parts: list[float], like: Tensor) -> Tensor:

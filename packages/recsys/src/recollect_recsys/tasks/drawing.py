@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from recollect.training import Picture, ReadPicture
+from recollect.training import Picture
 from recollect_recsys.data.sessions import SessionBatch
 from recollect_recsys.metrics import NextItemMetrics
 from recollect_recsys.models.interest_memory import InterestMemory
 from recollect_recsys.models.recommender import SessionRecommender
-from recollect_recsys.pictures import by_history_length, by_popularity, memory_use
+from recollect_recsys.pictures import by_history_length, by_popularity, items_read, memory_use
 
 ITEMS_DRAWN = 30
 """Items of a user whose weights are drawn, the last ones."""
@@ -41,5 +41,4 @@ def memory_pictures(
     weights.index_add_(0, reasons.numbers[0][there].cpu(), reasons.weights[0][there].float().cpu())
     shown = slice(-ITEMS_DRAWN, None)
     labels = [names[item - 1] for item in items[shown]]
-    read = ReadPicture("which past items were read", weights[shown].unsqueeze(0), ["weight"], labels)
-    return [*pictures, read]
+    return [*pictures, items_read(weights[shown], labels)]
