@@ -44,6 +44,20 @@ def test_training_foretells_each_item_once_and_nothing_held_out(tmp_path: Path) 
         assert told[-(len(following) - 1) :] == following[:-1] or len(following) == 1
 
 
+def test_training_says_what_was_seen_unless_it_may_come_again(tmp_path: Path) -> None:
+    histories = {"a": LONG, "b": LONG[2:6]}
+    for repeats in (False, True):
+        batch = whole(data(tmp_path, histories, repeats=repeats).dataset("train"))
+        if repeats:
+            assert batch.seen.shape[1] == 0
+            continue
+        for target, seen in zip(batch.target, batch.seen, strict=True):
+            last = int(target[target > 0][-1])
+            before = [int(item) for item in seen if item]
+            assert last not in before
+            assert before == list(range(3 if before[:1] == [3] else 1, last))
+
+
 def test_a_session_begins_with_nothing(tmp_path: Path) -> None:
     batch = whole(data(tmp_path, {"a": LONG[:3]}).dataset("train"))
     assert batch.session.tolist() == [[0]]

@@ -23,6 +23,12 @@ def expecting(made: InterestMemory, past: torch.Tensor, items: torch.Tensor) -> 
     return made.expect(made.write(made.initial_state(len(past)), past), items)
 
 
+def test_what_is_read_of_an_only_item_is_at_first_the_item_itself() -> None:
+    made, item = memory(), torch.randn(1, 1, 8)
+    state = made.write(made.initial_state(1), item)
+    torch.testing.assert_close(made.read(state, torch.randn(1, 1, 8)), made.norm_item(item))
+
+
 def test_a_step_reads_what_the_formula_says() -> None:
     made = memory(VectorStorage(4, 4, slots=9, similarity="dot", sharpness=0.7), heads=2)
     past, items, x = torch.randn(1, 2, 8), torch.randn(1, 3, 8), torch.randn(1, 3, 8)

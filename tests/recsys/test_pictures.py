@@ -1,0 +1,37 @@
+"""Pictures: bars stand for what they are said to stand for, and labels can be told apart."""
+
+import pytest
+import torch
+
+from recollect_recsys.pictures import by_history_length, by_popularity, items_read, memory_use
+
+
+def heights(picture) -> list[float]:
+    (axes,) = picture.draw().axes
+    return [bar.get_height() for bar in axes.patches]
+
+
+def test_means_stand_over_the_lengths_that_there_are() -> None:
+    counted = torch.zeros(2, 12)
+    counted[:, 1], counted[:, 4] = torch.tensor([2.0, 1.0]), torch.tensor([4.0, 1.0])
+    picture = by_history_length(counted)
+    assert heights(picture) == [0.5, 0.25]
+    assert list(picture.labels) == ["1\n(2 users)", "8–15\n(4 users)"]
+
+
+def test_popularity_compares_shares_of_the_same_items() -> None:
+    consumed = torch.arange(20)
+    picture = by_popularity(torch.where(consumed == 19, 1, 0), consumed)
+    assert picture.series["recommended"].tolist() == [1.0, *[0.0] * 9]
+    assert picture.series["consumed"][0] == (19 + 18) / 190
+    assert sum(heights(picture)) == pytest.approx(2)
+
+
+def test_every_user_is_in_one_class_of_what_is_remembered() -> None:
+    assert sum(heights(memory_use(torch.tensor([0, 1, 7, 30, 30]), 30))) == 5
+
+
+def test_many_names_are_turned_upright() -> None:
+    for count, turned in ((3, 0), (30, 90)):
+        (axes,) = items_read(torch.full((count,), 1 / count), [f"item {n}" for n in range(count)]).draw().axes
+        assert {label.get_rotation() for label in axes.get_xticklabels()} == {turned}
