@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from recollect import HashStorage, LinkedStorage, Storage, VectorStorage
+from recollect.state import map_state
 from recollect_recsys.models.interest_memory import InterestMemory, InterestState
 
 STORAGES = {
@@ -61,6 +62,21 @@ def test_traced_steps_equal_the_scan_and_tell_which_item_each_entry_is(storage: 
     for b in range(2):
         for head in range(2):
             assert sorted(after.order[b, head][filled[b, head]].tolist()) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_tracing_without_a_gradient_gives_the_same_and_leaves_the_state_alone(storage: str) -> None:
+    made = memory(STORAGES[storage]())
+    past, items, x = torch.randn(2, 3, 8), torch.randn(2, 5, 8), torch.randn(2, 5, 8)
+    state = expecting(made, past, items)
+    before = map_state(torch.clone, state)
+    with made.tracing():
+        y, after = made(x, state)
+    with torch.no_grad(), made.tracing():
+        again, after_again = made(x, state)
+    torch.testing.assert_close(again, y.detach())
+    torch.testing.assert_close(after_again.order, after.order)
+    map_state(lambda now, then: torch.testing.assert_close(now, then) or now, state, before)
 
 
 def test_an_entry_is_known_by_the_number_of_its_item_when_the_ring_has_gone_round() -> None:

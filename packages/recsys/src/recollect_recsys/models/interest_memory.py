@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from recollect.memories.base import Memory
-from recollect.state import State, register_state, where_items
+from recollect.state import State, map_state, register_state, where_items
 from recollect.storages.base import Storage
-from recollect.storages.slots import put_rows, without_repeats
+from recollect.storages.slots import put_rows, put_rows_, without_repeats
 
 
 @register_state
@@ -99,12 +99,7 @@ class InterestMemory(Memory[InterestState]):
     def write(self, state: InterestState, x: Tensor, mask: Tensor | None = None) -> InterestState:
         """Remember W items: ``x`` ``(…, W, D)``."""
         mask = torch.ones_like(x[..., 0], dtype=torch.bool) if mask is None else mask
-        keys, values = self._entries(x)
-        store, slots = self.storage.place(state.store, keys, values, None, self._per_head(mask))
-        number = state.written.unsqueeze(-1) + mask.cumsum(-1) - 1
-        last = without_repeats(slots, slots >= 0)
-        order = put_rows(state.order, self._per_head(number), slots.clamp_min(0), last)
-        return state._replace(store=store, order=order, written=state.written + mask.sum(-1))
+        return self._write(state, x, mask, inplace=False)
 
     def expect(self, state: InterestState, x: Tensor, mask: Tensor | None = None) -> InterestState:
         """Announce the items of the session to come, ``x`` ``(…, T, D)``: ``forward`` writes each in turn."""
@@ -161,11 +156,23 @@ class InterestMemory(Memory[InterestState]):
         self, x: Tensor, state: InterestState, coming: Tensor, known: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, InterestState]:
         outputs = []
+        # Where there is no gradient one copy is enough for all steps.
+        inplace = not torch.is_grad_enabled()
+        state = map_state(Tensor.clone, state) if inplace else state
         for now in (slice(t, t + 1) for t in range(x.shape[-2])):
-            state = self.write(state, coming[..., now, :], known[..., now])
+            state = self._write(state, coming[..., now, :], known[..., now], inplace)
             outputs.append(self.read(state, x[..., now, :], known[..., now]))
         y = torch.cat(outputs, -2)
         return (y if mask is None else y.masked_fill(~mask.unsqueeze(-1), 0)), state
+
+    def _write(self, state: InterestState, x: Tensor, mask: Tensor, inplace: bool) -> InterestState:
+        keys, values = self._entries(x)
+        heads = self._per_head(mask)
+        store, slots = self.storage.place(state.store, keys, values, None, heads, inplace=inplace)
+        number = state.written.unsqueeze(-1) + mask.cumsum(-1) - 1
+        last, put = without_repeats(slots, slots >= 0), put_rows_ if inplace else put_rows
+        order = put(state.order, self._per_head(number), slots.clamp_min(0), last)
+        return state._replace(store=store, order=order, written=state.written + mask.sum(-1))
 
     def _entries(self, x: Tensor) -> tuple[Tensor, Tensor]:
         item = self.norm_item(x)
