@@ -399,6 +399,26 @@ def test_schedule_counts_steps_or_epochs(tiny: Command, tmp_path: Path):
     assert rates == pytest.approx([0.02 * 0.5**12, 0.02 * 0.5**2])
 
 
+def test_a_schedule_shorter_than_the_training_is_refused_before_it_begins(
+    tiny: Command, capsys: pytest.CaptureFixture[str]
+):
+    one_cycle = [
+        "--model.scheduler",
+        "torch.optim.lr_scheduler.OneCycleLR",
+        "--model.scheduler.max_lr",
+        "0.1",
+    ]
+    one_cycle += ["--model.scheduler_interval", "step", "--model.scheduler.total_steps", "6"]
+    with pytest.raises(SystemExit) as stop:
+        tiny("fit", *one_cycle, "--trainer.max_steps", "7")
+    assert stop.value.code == 2
+    assert (
+        "the schedule ends after 6: set --model.scheduler.init_args.total_steps to 7"
+        in capsys.readouterr().err
+    )
+    tiny("fit", *one_cycle, "--trainer.max_steps", "6")
+
+
 def test_a_config_by_name_must_be_that_of_the_checkpoints_run(
     copied: Path, tiny: Command, capsys: pytest.CaptureFixture[str]
 ):

@@ -1,14 +1,16 @@
 """The base of every task: what is trained, measured and predicted, by template hooks."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, cast, final
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW
+from torch.optim.lr_scheduler import OneCycleLR
 from torchmetrics import MeanMetric, MetricCollection
 
 from recollect.training.checkpoints import check_fit, check_task, sign
@@ -173,6 +175,8 @@ class Task(LightningModule, ABC):
         if self.scheduler is None:
             return optimizer
         scheduler = self.scheduler(optimizer)
+        if isinstance(scheduler, OneCycleLR):
+            check_length(scheduler, self.trainer, self.scheduler_interval)
         plan: dict[str, Any] = {"scheduler": scheduler, "interval": self.scheduler_interval}
         if isinstance(scheduler, ReduceLROnPlateau):
             plan["monitor"] = scheduler.monitor
@@ -263,3 +267,17 @@ def named_tensors(batch: Any, name: str = "batch") -> Iterator[tuple[str, Tensor
     elif hasattr(batch, "__dataclass_fields__"):
         for field in batch.__dataclass_fields__:
             yield from named_tensors(getattr(batch, field), f"{name}.{field}")
+
+
+def check_length(scheduler: OneCycleLR, trainer: Trainer, interval: Literal["step", "epoch"]) -> None:
+    """A one-cycle schedule reaches to the end of the training, rather than to fail when it is long under way.
+
+    Raises:
+        ArgumentError: If there are more steps, or epochs, than it has.
+    """
+    planned = trainer.estimated_stepping_batches if interval == "step" else trainer.max_epochs or 0
+    if math.isfinite(planned) and planned > scheduler.total_steps:
+        raise ArgumentError(
+            f"training takes {int(planned)} {interval}s but the schedule ends after {scheduler.total_steps}: "
+            f"set --model.scheduler.init_args.total_steps to {int(planned)} as well"
+        )
