@@ -11,7 +11,7 @@ from recollect_recsys.data.clicks import ClickBatch
 from recollect_recsys.models.click_memory import ClickMemory
 from recollect_recsys.models.click_recommender import ClickRecommender
 from recollect_recsys.ranking import filtered, top_items
-from recollect_recsys.serving import Recommendation
+from recollect_recsys.serving import Recommendation, numbers_of
 from recollect_recsys.tasks.collaborative_filtering import CollaborativeFiltering, name_parts
 
 CODE_SIZE = 64
@@ -81,11 +81,9 @@ class GraphRecommender:
         Raises:
             KeyError: If an item is not in the catalogue; nothing is taken in then.
         """
-        unknown = [name for name in items if name not in self._numbers]
-        if unknown:
-            raise KeyError(f"not in the catalogue: {', '.join(map(repr, unknown[:5]))}")
+        numbers = numbers_of(items, self._numbers)
         held = set(self._held(user).tolist())
-        new = [n for n in dict.fromkeys(self._numbers[name] for name in items) if n not in held]
+        new = [n for n in dict.fromkeys(numbers) if n not in held]
         if new:
             node = self._node(user)
             self.state = self.memory.click(self.state, node, new)

@@ -4,9 +4,8 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
-from recollect_recsys.metrics import LENGTHS, length_class
+from recollect_recsys.user_metrics import UserMetrics
 
 LISTED = 20
 """Length of the lists."""
@@ -15,7 +14,7 @@ MEASURES = ("recall@20", "ndcg@20")
 
 
 @final
-class ListMetrics(Metric):
+class ListMetrics(UserMetrics):
     """Recall@20 and NDCG@20 over users, with standard errors, and coverage@20.
 
     Recall is the share of a user's targets that stand in the list. NDCG is Σ 1 / log₂(1 + r) over the ranks r
@@ -34,24 +33,8 @@ class ListMetrics(Metric):
         {'recall@20': 0.5, 'ndcg@20': 0.387, 'coverage@20': 0.667}
     """
 
-    full_state_update = False
-    is_differentiable = False
-    higher_is_better = True
-    users: Tensor
-    sums: Tensor
-    squares: Tensor
-    recommended: Tensor
-    by_length: Tensor
-
     def __init__(self, items: int) -> None:
-        super().__init__()
-        wide = torch.float64
-        self.add_state("users", torch.zeros(()), dist_reduce_fx="sum")
-        self.add_state("sums", torch.zeros(len(MEASURES), dtype=wide), dist_reduce_fx="sum")
-        self.add_state("squares", torch.zeros(len(MEASURES), dtype=wide), dist_reduce_fx="sum")
-        self.add_state("recommended", torch.zeros(items + 1, dtype=torch.int64), dist_reduce_fx="sum")
-        # Users and their summed recall, by number of known items.
-        self.add_state("by_length", torch.zeros(2, LENGTHS, dtype=wide), dist_reduce_fx="sum")
+        super().__init__(items, MEASURES, LISTED)
 
     def update(self, lists: Tensor, targets: Tensor, known: Tensor) -> None:
         """Count ``(B, 20)`` lists and ``(B, S)`` targets, both with 0 for none, and ``(B,)`` known items.
@@ -59,27 +42,7 @@ class ListMetrics(Metric):
         Raises:
             ValueError: If a user has no target.
         """
-        values = list_measures(lists, targets)
-        self.users += len(lists)
-        self.sums += values.sum(1)
-        self.squares += values.square().sum(1)
-        self.recommended += torch.bincount(lists.flatten(), minlength=len(self.recommended))
-        classes = torch.nn.functional.one_hot(length_class(known), LENGTHS).to(values)
-        self.by_length += torch.stack([torch.ones_like(values[0]), values[0]]) @ classes
-
-    def compute(self) -> dict[str, Tensor]:
-        """The figures by name; empty as long as nobody was measured."""
-        count = self.users.to(self.sums.dtype)
-        if count == 0:
-            return {}
-        mean = self.sums / count
-        variance = (self.squares / count - mean.square()).clamp_min(0) * count / (count - 1).clamp_min(1)
-        error = (variance / count).sqrt()
-        found: dict[str, Tensor] = {}
-        for place, name in enumerate(MEASURES):
-            found |= {name: mean[place].float(), f"{name}_se": error[place].float()}
-        found["coverage@20"] = (self.recommended[1:] > 0).float().mean()
-        return found
+        self._count(list_measures(lists, targets), lists, known)
 
 
 def list_measures(lists: Tensor, targets: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+
+from recollect_recsys.user_metrics import UserMetrics
 
 LISTED = 10
 """Length of the list that NDCG, hit rate and coverage are of."""
@@ -14,12 +15,9 @@ LONGER = 20
 
 MEASURES = ("ndcg@10", "hr@10", "mrr", "recall@20")
 
-LENGTHS = 12
-"""Classes of history length: 0, 1, 2–3, 4–7, …, 1024 and more."""
-
 
 @final
-class NextItemMetrics(Metric):
+class NextItemMetrics(UserMetrics):
     """NDCG@10, HR@10, MRR and recall@20 of one target for each user, with standard errors, and coverage@10.
 
     For a target of rank r: NDCG@10 is 1/log₂(1 + r) where r ≤ 10 and else 0, HR@10 whether r ≤ 10, MRR 1/r,
@@ -39,24 +37,8 @@ class NextItemMetrics(Metric):
         {'ndcg@10': 0.75, 'hr@10': 1.0, 'mrr': 0.667, 'recall@20': 1.0, 'coverage@10': 0.75}
     """
 
-    full_state_update = False
-    is_differentiable = False
-    higher_is_better = True
-    users: Tensor
-    sums: Tensor
-    squares: Tensor
-    recommended: Tensor
-    by_length: Tensor
-
     def __init__(self, items: int) -> None:
-        super().__init__()
-        wide = torch.float64
-        self.add_state("users", torch.zeros(()), dist_reduce_fx="sum")
-        self.add_state("sums", torch.zeros(len(MEASURES), dtype=wide), dist_reduce_fx="sum")
-        self.add_state("squares", torch.zeros(len(MEASURES), dtype=wide), dist_reduce_fx="sum")
-        self.add_state("recommended", torch.zeros(items + 1, dtype=torch.int64), dist_reduce_fx="sum")
-        # Users and their summed NDCG, by length of history.
-        self.add_state("by_length", torch.zeros(2, LENGTHS, dtype=wide), dist_reduce_fx="sum")
+        super().__init__(items, MEASURES, LISTED)
 
     def update(self, ranks: Tensor, lists: Tensor, lengths: Tensor) -> None:
         """Count ``(B,)`` ranks, ``(B, 10)`` lists (0: none) and ``(B,)`` lengths of histories.
@@ -66,45 +48,10 @@ class NextItemMetrics(Metric):
         """
         if len(ranks) and not bool((ranks >= 1).all()):
             raise ValueError(f"ranks must be 1 or more, got {float(ranks.min())}")
-        values = measures(ranks.to(self.sums.dtype))
-        self.users += len(ranks)
-        self.sums += values.sum(1)
-        self.squares += values.square().sum(1)
-        self.recommended += torch.bincount(lists[:, :LISTED].flatten(), minlength=len(self.recommended))
-        lengths = length_class(lengths)
-        ones = torch.ones_like(values[0])
-        self.by_length += torch.stack([ones, values[0]]) @ torch.nn.functional.one_hot(lengths, LENGTHS).to(
-            ones
-        )
-
-    def compute(self) -> dict[str, Tensor]:
-        """The figures by name; empty as long as nobody was measured."""
-        count = self.users.to(self.sums.dtype)
-        if count == 0:
-            return {}
-        mean = self.sums / count
-        variance = (self.squares / count - mean.square()).clamp_min(0) * count / (count - 1).clamp_min(1)
-        error = (variance / count).sqrt()
-        found: dict[str, Tensor] = {}
-        for place, name in enumerate(MEASURES):
-            found |= {name: mean[place].float(), f"{name}_se": error[place].float()}
-        found["coverage@10"] = (self.recommended[1:] > 0).float().mean()
-        return found
+        self._count(measures(ranks.to(self.sums.dtype)), lists, lengths)
 
 
 def measures(ranks: Tensor) -> Tensor:
     """NDCG@10, HR@10, MRR and recall@20 for ranks ``(B,)``: ``(4, B)``."""
     listed = (ranks <= LISTED).to(ranks.dtype)
     return torch.stack([listed / torch.log2(1 + ranks), listed, 1 / ranks, (ranks <= LONGER).to(ranks.dtype)])
-
-
-def length_class(lengths: Tensor) -> Tensor:
-    """The class of each history length: 0 for 0, then one for each power of two.
-
-    Example:
-        >>> length_class(torch.tensor([0, 1, 2, 3, 4, 5000])).tolist()
-        [0, 1, 2, 2, 3, 11]
-    """
-    # Exact for integers, unlike a logarithm.
-    powers = 2 ** torch.arange(LENGTHS - 1, device=lengths.device)
-    return torch.bucketize(lengths, powers, right=True)

@@ -1,7 +1,7 @@
 """Lists for users while they click: what a service holds, and how it forgets."""
 
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -93,11 +93,9 @@ class Recommender:
         Raises:
             KeyError: If an item is not in the catalogue; nothing is taken in then.
         """
-        unknown = [name for name in items if name not in self._numbers]
-        if unknown:
-            raise KeyError(f"not in the catalogue: {', '.join(map(repr, unknown[:5]))}")
-        for name in items:
-            self._take_in(user, self._numbers[name])
+        numbers = numbers_of(items, self._numbers)
+        for number in numbers:
+            self._take_in(user, number)
 
     @torch.no_grad()
     def recommend(self, user: Hashable, count: int = 10, named: int = 5) -> Recommendation:
@@ -147,3 +145,15 @@ class Recommender:
 
     def _tensor(self, items: Sequence[int]) -> torch.Tensor:
         return torch.tensor([list(items)], dtype=torch.int64, device=self.model.bias.device)
+
+
+def numbers_of(items: Sequence[str], numbers: Mapping[str, int]) -> list[int]:
+    """The numbers of named items.
+
+    Raises:
+        KeyError: If an item is not in the catalogue; the first five are named.
+    """
+    unknown = [name for name in items if name not in numbers]
+    if unknown:
+        raise KeyError(f"not in the catalogue: {', '.join(map(repr, unknown[:5]))}")
+    return [numbers[name] for name in items]
