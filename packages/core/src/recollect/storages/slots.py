@@ -71,17 +71,19 @@ def without_repeats(slots: Tensor, mask: Tensor) -> Tensor:
 
 
 def free_slots(presence: Tensor, strength: Tensor, mask: Tensor) -> Tensor | None:
-    """The first free places in order, one for each of W entries; ``None`` where they must go one by one.
+    """The first free places in order, one for each of W entries; ``None`` where they are to go one by one.
 
     That is where a batch item has fewer free places than entries, or an entry of strength zero, which leaves
-    its place free for the next.
+    its place free for the next; and for a single entry, since a search costs less than sorting.
 
     Args:
         presence: ``(…, N)``; zero is a free place.
         strength: ``(…, W)``.
         mask: ``(…, W)`` bool, which entries there are; a place of the others carries no meaning.
     """
-    if torch.compiler.is_compiling() or not mask.numel() or bool((mask & (strength <= 0)).any()):
+    if torch.compiler.is_compiling() or not mask.numel() or mask.shape[-1] == 1:
+        return None
+    if bool((mask & (strength <= 0)).any()):
         return None
     free = presence <= 0
     if bool((mask.sum(-1) > free.sum(-1)).any()):
