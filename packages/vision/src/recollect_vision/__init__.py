@@ -1,0 +1,1 @@
+"""Image classification and few-shot learning with a memory of examples."""

@@ -1,0 +1,48 @@
+"""The contract of every network that makes features of images."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class ImageSizes(NamedTuple):
+    """What a backbone is made for.
+
+    Attributes:
+        channels: 1 for grey images, 3 for colour.
+        height: In pixels.
+        width: In pixels.
+    """
+
+    channels: int
+    height: int
+    width: int
+
+
+class Backbone(nn.Module, ABC):
+    """Turns each image into a feature; no image of a batch has a part in another's, in evaluation mode.
+
+    Args:
+        sizes: What it is made for.
+        feature_size: Width D of a feature.
+    """
+
+    memory_at: str
+    """Name of the part that takes a memory where nothing else is asked for: see ``recollect.augment``."""
+
+    def __init__(self, sizes: ImageSizes, feature_size: int) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.feature_size = feature_size
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """Features of images.
+
+        Args:
+            images: ``(B, C, height, width)``, normalised.
+
+        Returns:
+            ``(B, D)``.
+        """

@@ -1,0 +1,133 @@
+"""A memory of labelled examples, read by class."""
+
+import math
+from typing import Literal, NamedTuple, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recollect import Read, Storage
+from recollect.state import State
+
+NEVER = math.log(torch.finfo(torch.float32).tiny)
+"""Logarithm of the probability of what never happens: finite, so that its gradient is zero and a number."""
+
+
+class Answer(NamedTuple):
+    """What a memory of examples says of Q queries.
+
+    Attributes:
+        log_probability: ``(…, Q, C)``; ``NEVER`` for a class without examples.
+        read: Which examples were compared, and with what weight; ``None`` where they were read as prototypes.
+    """
+
+    log_probability: Tensor
+    read: Read | None
+
+
+@final
+class ExampleMemory(nn.Module):
+    """p(c | x) from the examples (x_i, y_i) that were written, whose classes need not be known in training.
+
+    ``"matching"`` reads the examples (Vinyals et al. 2016, arXiv:1606.04080, equation 1): p(c | x) = Σ_i a_i
+    1[y_i = c], with the storage's attention a. ``"prototypes"`` reads their means μ_c (Snell et al. 2017,
+    arXiv:1703.05175, equation 2): p(c | x) ∝ exp(s · similarity(x, μ_c)), where the similarity is −‖x − μ_c‖²
+    or the cosine. Either way nothing about a class is learnt but what was written, and what is erased is
+    gone.
+
+    Args:
+        storage: Where examples are kept: its keys are features, its values classes, one-hot, so that its
+            ``value_size`` is the number C of classes at most.
+        reading: How they are read.
+        similarity: Of prototypes and queries: ``"euclidean"`` or ``"cosine"``.
+        sharpness: s of prototypes at the beginning: 1 for Euclidean and 10 for cosine similarity by default.
+        learn_sharpness: Whether s is a parameter.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> from recollect import VectorStorage
+        >>> memory = ExampleMemory(VectorStorage(key_size=2, value_size=3, slots=8))
+        >>> state = memory.write(memory.initial_state(), torch.eye(2), torch.tensor([2, 0]))
+        >>> memory.read(state, torch.tensor([[1.0, 0.1]])).log_probability.exp().round(decimals=2)
+        tensor([[0., 0., 1.]])
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        reading: Literal["matching", "prototypes"] = "matching",
+        similarity: Literal["euclidean", "cosine"] = "euclidean",
+        sharpness: float | None = None,
+        learn_sharpness: bool = False,
+    ) -> None:
+        super().__init__()
+        if reading not in ("matching", "prototypes"):
+            raise ValueError(f'reading must be "matching" or "prototypes", got {reading!r}')
+        if similarity not in ("euclidean", "cosine"):
+            raise ValueError(f'similarity must be "euclidean" or "cosine", got {similarity!r}')
+        if sharpness is not None and sharpness <= 0:
+            raise ValueError(f"sharpness must be positive, got {sharpness}")
+        if storage.integer_keys:
+            raise ValueError("examples have features for keys; this storage takes integer keys")
+        self.storage = storage
+        self.reading = reading
+        self.similarity = similarity
+        if sharpness is None:
+            sharpness = 1.0 if similarity == "euclidean" else 10.0
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(sharpness)), requires_grad=learn_sharpness)
+
+    @property
+    def classes(self) -> int:
+        """Number C of classes at most."""
+        return self.storage.value_size
+
+    def initial_state(
+        self, *batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """No examples."""
+        state: State = self.storage.initial_state(*batch, device=device, dtype=dtype)
+        return state
+
+    def write(self, state: State, x: Tensor, label: Tensor, mask: Tensor | None = None) -> State:
+        """Remember W examples.
+
+        Args:
+            state: What is remembered; unchanged.
+            x: Features ``(…, W, D)``.
+            label: ``(…, W)`` int64, below C.
+            mask: ``(…, W)`` bool; an example where it is false is not written.
+        """
+        state = self.storage.write(state, x, F.one_hot(label, self.classes).to(x.dtype), None, mask)
+        return state
+
+    def read(self, state: State, x: Tensor) -> Answer:
+        """Classify Q queries ``x`` ``(…, Q, D)``."""
+        if self.reading == "matching":
+            read = self.storage.read(state, x)
+            return Answer(read.value.float().clamp_min(math.exp(NEVER)).log(), read)
+        return Answer(self._near_prototypes(state, x).clamp_min(NEVER), None)
+
+    def erase(self, state: State, label: int) -> State:
+        """Forget a class: every example that was written with ``label``."""
+        entries = self.storage.entries(state)
+        of_class = (entries.values[..., label] > 0) & (entries.filled > 0)
+        state = self.storage.erase(state, entries.keys, None, of_class)
+        return state
+
+    def _near_prototypes(self, state: State, x: Tensor) -> Tensor:
+        entries = self.storage.entries(state)
+        shares = entries.values * entries.filled.unsqueeze(-1)  # (…, N, C)
+        counts = shares.sum(-2)  # (…, C)
+        means = shares.mT @ entries.keys / counts.clamp_min(torch.finfo(counts.dtype).tiny).unsqueeze(-1)
+        if self.similarity == "cosine":
+            near = F.normalize(x, dim=-1) @ F.normalize(means, dim=-1).mT
+        else:
+            near = -(x.unsqueeze(-2) - means.unsqueeze(-3)).square().sum(-1)
+        scores = (near * self.log_sharpness.exp()).masked_fill(counts.unsqueeze(-2) <= 0, -torch.inf)
+        known = (
+            (counts > 0).any(-1, keepdim=True).unsqueeze(-1)
+        )  # without any class the softmax is not a number
+        return torch.where(known, scores.masked_fill(~known, 0).log_softmax(-1), scores)
