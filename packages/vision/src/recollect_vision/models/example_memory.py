@@ -103,6 +103,10 @@ class ExampleMemory(nn.Module):
         state = self.storage.write(state, x, F.one_hot(label, self.classes).to(x.dtype), None, mask)
         return state
 
+    def place(self, state: State, x: Tensor, label: Tensor) -> tuple[State, Tensor]:
+        """As ``write``; also the slots ``(…, W)`` where the examples stand."""
+        return self.storage.place(state, x, F.one_hot(label, self.classes).to(x.dtype))
+
     def read(self, state: State, x: Tensor) -> Answer:
         """Classify Q queries ``x`` ``(…, Q, D)``."""
         if self.reading == "matching":

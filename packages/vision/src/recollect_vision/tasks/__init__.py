@@ -1,1 +1,5 @@
 """What is trained and measured."""
+
+from recollect_vision.tasks.classification import Classification
+
+__all__ = ["Classification"]

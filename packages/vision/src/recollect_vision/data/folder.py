@@ -1,0 +1,124 @@
+"""Your own images: a folder for each class."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import final
+
+from torch import Tensor
+from torchvision.transforms.v2 import Transform
+
+from recollect.training import DataError
+from recollect.training.errors import ArgumentError
+from recollect_vision.data.image_set import ImageFiles
+from recollect_vision.data.images import ImageData, Splits, hold_out
+from recollect_vision.data.listing import labelled_files
+from recollect_vision.models.backbone import ImageSizes
+
+TEST_SHARE = 0.2
+
+
+@final
+class FolderData(ImageData):
+    """A folder of images for each class, or such folders in ``train``, ``val`` (or ``valid``) and ``test``.
+
+    Without ``train``, a fifth of each class, the same for every seed, is the test split. Images of any size
+    are scaled so that the shorter side fits, and the middle is cut out; where some are grey and some are in
+    colour, all are turned into what ``channels`` says.
+
+    Args:
+        batch_size: As in ``ImageData``.
+        num_workers: As in ``ImageData``.
+        seed: As in ``ImageData``.
+        path: The folder.
+        size: Height and width that images are turned into, in pixels.
+        channels: 3 for colour, 1 for grey.
+        augmentation: As in ``ImageData``.
+        held_out: As in ``ImageData``.
+        leave_out: As in ``ImageData``.
+        images: As in ``ImageData``.
+        examples: As in ``ImageData``.
+        forget: As in ``ImageData``.
+
+    Raises:
+        ValueError: If an argument is out of range.
+        DataError: Once the folder is read, if a file is no image, a class is empty, or a split lacks a class.
+    """
+
+    def __init__(
+        self,
+        batch_size: int = 128,
+        num_workers: int = 0,
+        seed: int = 0,
+        *,
+        path: Path | None = None,
+        size: int = 64,
+        channels: int = 3,
+        augmentation: Sequence[Transform] = (),
+        held_out: float = 0.1,
+        leave_out: Sequence[str] = (),
+        images: Path | None = None,
+        examples: Path | None = None,
+        forget: Sequence[str] = (),
+    ) -> None:
+        super().__init__(
+            batch_size,
+            num_workers,
+            seed,
+            augmentation=augmentation,
+            held_out=held_out,
+            leave_out=leave_out,
+            images=images,
+            examples=examples,
+            forget=forget,
+        )
+        if size < 1:
+            raise ValueError(f"size must be at least 1, got {size}")
+        if channels not in (1, 3):
+            raise ValueError(f"channels must be 1 or 3, got {channels}")
+        self.path = path
+        self.size = size
+        self.channels = channels
+
+    @property
+    def source(self) -> str:
+        """The folder."""
+        return str(self.path)
+
+    def read(self) -> Splits:
+        """See ``ImageData``."""
+        if self.path is None:
+            raise ArgumentError(
+                "--data.path is missing: it names a folder with a folder of images for each class"
+            )
+        return read_folder(self.path, ImageSizes(self.channels, self.size, self.size))
+
+
+def read_folder(path: Path, sizes: ImageSizes) -> Splits:
+    """What a folder of images holds; see ``FolderData``.
+
+    Raises:
+        DataError: If a file is no image, a class is empty, or a split has other classes than ``train``.
+    """
+    if not (path / "train").is_dir():
+        classes, files, labels = labelled_files(path)
+        first, second = hold_out(list(range(len(files))), labels, TEST_SHARE, 0, classes)
+        train, test = (_images(sizes, files, labels, numbers) for numbers in (first, second))
+        return Splits(classes, train, None, test)
+    classes, files, labels = labelled_files(path / "train")
+    parts = {}
+    for split, names in (("val", ("val", "valid")), ("test", ("test",))):
+        folder = next((path / name for name in names if (path / name).is_dir()), None)
+        parts[split] = None if folder is None else _other(folder, classes, sizes)
+    return Splits(classes, ImageFiles(sizes, files, labels), **parts)
+
+
+def _other(folder: Path, classes: list[str], sizes: ImageSizes) -> ImageFiles:
+    own, files, labels = labelled_files(folder)
+    if unlike := sorted(set(own) ^ set(classes)):
+        where = "has a class that is not in" if unlike[0] in own else "lacks a class of"
+        raise DataError(f"{folder} {where} {folder.with_name('train')}: {', '.join(unlike)}")
+    return ImageFiles(sizes, files, labels)
+
+
+def _images(sizes: ImageSizes, files: list[Path], labels: Tensor, numbers: list[int]) -> ImageFiles:
+    return ImageFiles(sizes, [files[number] for number in numbers], labels[numbers])

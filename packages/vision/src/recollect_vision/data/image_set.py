@@ -1,0 +1,125 @@
+"""Labelled images, in memory or in files."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from rich.progress import track
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from recollect.training import DataError
+from recollect_vision.models.backbone import ImageSizes
+
+KEPT = 2**30
+"""Bytes of decoded images that are kept at most; more are decoded again each time they are asked for."""
+
+
+class ImageSet(ABC):
+    """Images of one size, each with a label and a name.
+
+    Args:
+        sizes: Their size.
+        labels: ``(N,)`` int64; −1 where it is not known.
+    """
+
+    def __init__(self, sizes: ImageSizes, labels: Tensor) -> None:
+        self.sizes = sizes
+        self.labels = labels
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.labels)
+
+    @abstractmethod
+    def image(self, number: int) -> Tensor:
+        """One image, ``(C, height, width)`` uint8."""
+
+    @abstractmethod
+    def name(self, number: int) -> str:
+        """What a person would call it: a file, or a place in a dataset."""
+
+
+@final
+class StoredImages(ImageSet):
+    """Images in memory.
+
+    Args:
+        images: ``(N, C, height, width)`` uint8.
+        labels: As in ``ImageSet``.
+        split: Where they come from: image i is called ``split/i``.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor, split: str) -> None:
+        super().__init__(ImageSizes(*images.shape[1:]), labels)
+        self.images = images
+        self.split = split
+
+    def image(self, number: int) -> Tensor:
+        """See ``ImageSet``."""
+        return self.images[number]
+
+    def name(self, number: int) -> str:
+        """See ``ImageSet``."""
+        return f"{self.split}/{number}"
+
+
+@final
+class ImageFiles(ImageSet):
+    """Images in files, of any size: the shorter side is scaled to what is asked for, the middle cut out.
+
+    All are decoded once at the beginning, so that a file which is no image is found before training is under
+    way, and kept where there is room.
+
+    Args:
+        sizes: What they are turned into; colours become grey where there is one channel, and the reverse.
+        paths: The files.
+        labels: As in ``ImageSet``.
+
+    Raises:
+        DataError: If a file is not an image; the message names it.
+    """
+
+    def __init__(self, sizes: ImageSizes, paths: Sequence[Path], labels: Tensor) -> None:
+        super().__init__(sizes, labels)
+        self.paths = list(paths)
+        size = sizes.channels * sizes.height * sizes.width
+        self._kept = torch.empty(0)
+        if len(self.paths) * size <= KEPT:
+            self._kept = torch.empty(len(self.paths), *sizes, dtype=torch.uint8)
+        for number in track(range(len(self.paths)), "reading images", transient=True):
+            image = decode(self.paths[number], sizes)
+            if len(self._kept):
+                self._kept[number] = image
+
+    def image(self, number: int) -> Tensor:
+        """See ``ImageSet``."""
+        return self._kept[number] if len(self._kept) else decode(self.paths[number], self.sizes)
+
+    def name(self, number: int) -> str:
+        """See ``ImageSet``."""
+        return str(self.paths[number])
+
+
+def decode(path: Path, sizes: ImageSizes) -> Tensor:
+    """An image file as ``(C, height, width)`` uint8: the shorter side scaled to fit, the middle cut out.
+
+    Raises:
+        DataError: If it is not an image, or a damaged one; the message names it.
+    """
+    try:
+        with Image.open(path) as file:
+            image = file.convert("L" if sizes.channels == 1 else "RGB")
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path} is not an image that can be read: {error}") from error
+    scale = max(sizes.height / image.height, sizes.width / image.width)
+    if scale != 1:
+        shape = (max(sizes.height, round(image.height * scale)), max(sizes.width, round(image.width * scale)))
+        image = image.resize(shape[::-1], Image.Resampling.BILINEAR)
+    pixels = torch.from_numpy(np.array(image)).reshape(image.height, image.width, sizes.channels)
+    cut: Tensor = F.center_crop(pixels.permute(2, 0, 1), [sizes.height, sizes.width])
+    return cut

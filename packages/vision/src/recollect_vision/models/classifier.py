@@ -1,0 +1,157 @@
+"""A network that classifies images, with the memories it is given."""
+
+from collections.abc import Callable
+from typing import NamedTuple, cast, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recollect import Integration, Memory, augment
+from recollect_vision.models.backbone import Backbone
+from recollect_vision.models.example_memory import ExampleMemory
+from recollect_vision.models.kept import Kept
+
+NOBODY = -1
+"""The number of an example that is none."""
+
+
+class Classified(NamedTuple):
+    """What is said of B images.
+
+    Attributes:
+        probability: ``(B, C)``, of each class that is known, new ones included; they sum to 1.
+        number: ``(B, k)`` int64, numbers of the remembered images that were compared; ``NOBODY`` for none.
+            Nothing is remembered where k = 0.
+        weight: ``(B, k)``, with what weight.
+    """
+
+    probability: Tensor
+    number: Tensor
+    weight: Tensor
+
+
+@final
+class ImageClassifier(nn.Module):
+    """p(c | x) = (1 − λ) softmax(W f(x)) + λ m(c | f(x)): a network, and a memory m of examples beside it.
+
+    The cache of neural cache models (Grave et al. 2017, arXiv:1612.04426, equation 4), of labels in place of
+    words. Only the network is trained. What the memory holds is written: ``remember`` adds examples of old
+    and new classes, ``forget`` takes a class away, no gradient step in either.
+
+    A second memory, learned with the network, joins a part of the backbone by any integration.
+
+    Args:
+        backbone: f.
+        classes: Number of classes that are learnt.
+        examples: m, with room for more classes; none by default.
+        share: λ.
+        memory: Makes the memory that is learned, of the width that it is given.
+        integration: How it joins.
+        at: Which part of the backbone it joins; ``Backbone.memory_at`` by default.
+
+    Raises:
+        ValueError: If ``share`` is out of range, or the memory cannot join at ``at``.
+    """
+
+    known: Tensor
+    number: Tensor
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        classes: int,
+        examples: ExampleMemory | None = None,
+        share: float = 0.5,
+        memory: Callable[[int], Memory] | None = None,
+        integration: Callable[..., Integration] | None = None,
+        at: str | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 <= share <= 1:
+            raise ValueError(f"share must be in [0, 1], got {share}")
+        if memory is not None and integration is not None:
+            example = torch.zeros(1, *backbone.sizes)
+            augment(backbone, at or backbone.memory_at, memory, integration, example=example)
+        self.backbone = backbone.to(memory_format=torch.channels_last)
+        self.head = nn.Linear(backbone.feature_size, classes)
+        self.examples = examples
+        self.share = share
+        room = classes if examples is None else examples.classes
+        self.register_buffer("known", torch.arange(room) < classes)
+        slots = 0
+        if examples is not None:
+            state = examples.initial_state()
+            slots = examples.storage.entries(state).filled.shape[-1]
+            self.kept = Kept(state)
+        self.register_buffer("number", torch.full((slots,), NOBODY))
+
+    # --- training -------------------------------------------------------------------------------------------
+
+    def features(self, images: Tensor) -> Tensor:
+        """``(B, D)`` of images ``(B, C, height, width)``, in float32 or wider."""
+        features: Tensor = self.backbone(images.contiguous(memory_format=torch.channels_last))
+        return features.to(torch.promote_types(features.dtype, torch.float32))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What the network alone makes of images: logits ``(B, classes)``."""
+        logits: Tensor = self.head(self.features(images))
+        return logits.float()
+
+    # --- memory ---------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def remember(self, features: Tensor, label: Tensor, number: Tensor) -> None:
+        """Write examples to the memory; their classes are known from now on.
+
+        Args:
+            features: ``(W, D)``.
+            label: ``(W,)`` int64, below the number of classes that there is room for.
+            number: ``(W,)`` int64, the images' numbers, for whoever asks what was compared.
+        """
+        memory = self._memory()
+        keys = features.to(memory.storage.initial_state()[0].dtype)
+        state, slots = memory.place(self.kept.get(), keys, label)
+        self.kept.set(state)
+        self.number[slots] = number.to(self.number.device)
+        self.known[label] = True
+
+    @torch.no_grad()
+    def forget(self, label: int) -> None:
+        """Take a class away: its examples are erased, and no image is said to be of it any more."""
+        if self.examples is not None:
+            self.kept.set(self.examples.erase(self.kept.get(), label))
+        self.known[label] = False
+
+    @torch.no_grad()
+    def clear(self) -> None:
+        """Forget all examples; the classes that were learnt are known."""
+        memory = self._memory()
+        self.kept.set(memory.initial_state())
+        self.number.fill_(NOBODY)
+        self.known.copy_(torch.arange(len(self.known)) < self.head.out_features)
+
+    def _memory(self) -> ExampleMemory:
+        if self.examples is None:
+            raise ValueError("this network was given no memory of examples: set --model.examples")
+        return self.examples
+
+    # --- answers --------------------------------------------------------------------------------------------
+
+    def classify(self, features: Tensor, share: float | None = None) -> Classified:
+        """Classes of images with ``features`` ``(B, D)``; λ may be another than in training."""
+        share = self.share if share is None else share
+        learnt = self.head(features).float()
+        learnt = F.pad(learnt, (0, len(self.known) - learnt.shape[1]), value=-torch.inf)
+        probability = learnt.masked_fill(~self.known, -torch.inf).softmax(-1)
+        nothing = self.number.new_zeros(len(features), 0)
+        if self.examples is None or not bool((self.number != NOBODY).any()):
+            return Classified(probability, nothing, nothing.float())
+        answer = self.examples.read(self.kept.get(), features)
+        probability = (1 - share) * probability + share * answer.log_probability.exp()
+        if answer.read is None:
+            return Classified(probability, nothing, nothing.float())
+        weight = cast(Tensor, answer.read.weights)
+        slots = answer.read.slots
+        number = self.number.expand(len(features), -1) if slots is None else self.number[slots]
+        return Classified(probability, number, weight)

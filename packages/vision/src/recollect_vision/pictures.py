@@ -1,0 +1,82 @@
+"""Pictures of what was confused, and of what was compared."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+NUMBERS = 20
+"""Classes up to which the cells of a matrix have numbers in them."""
+
+
+class ConfusionPicture(NamedTuple):
+    """Which class was taken for which.
+
+    Attributes:
+        counts: ``(C, C)``; rows are true classes, columns what was said.
+        classes: Their names.
+    """
+
+    counts: Tensor
+    classes: Sequence[str]
+
+    def draw(self) -> Figure:
+        """See ``recollect.training.Picture``."""
+        count = len(self.classes)
+        side = 2.5 + 0.45 * min(count, 40)
+        figure = Figure(figsize=(side, side), layout="constrained")
+        axes = figure.add_subplot()
+        shares = self.counts / self.counts.sum(1, keepdim=True).clamp_min(1)
+        axes.imshow(shares.numpy(), vmin=0, vmax=1, cmap="Blues")
+        axes.set_xticks(range(count), list(self.classes), rotation=90, fontsize=8)
+        axes.set_yticks(range(count), list(self.classes), fontsize=8)
+        axes.set_xlabel("said")
+        axes.set_ylabel("true")
+        axes.set_title("confusion matrix, images", fontsize=10, loc="left")
+        if count <= NUMBERS:
+            for row, column in self.counts.nonzero().tolist():
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                number = str(int(self.counts[row, column]))
+                axes.text(column, row, number, ha="center", va="center", fontsize=7, color=colour)
+        return figure
+
+
+class Shown(NamedTuple):
+    """An image and what is written above it.
+
+    Attributes:
+        pixels: ``(channels, height, width)`` in [0, 1].
+        title: Over it.
+    """
+
+    pixels: Tensor
+    title: str
+
+
+class NeighbourPicture(NamedTuple):
+    """Images, each beside the remembered ones that it was compared with.
+
+    Attributes:
+        rows: For each image, first itself and then the others, by weight.
+    """
+
+    rows: Sequence[Sequence[Shown]]
+
+    def draw(self) -> Figure:
+        """See ``recollect.training.Picture``."""
+        columns = max(len(row) for row in self.rows)
+        figure = Figure(figsize=(1.5 * columns, 1.75 * len(self.rows)), layout="constrained")
+        for r, row in enumerate(self.rows):
+            for c, shown in enumerate(row):
+                axes = figure.add_subplot(len(self.rows), columns, r * columns + c + 1)
+                pixels = shown.pixels.permute(1, 2, 0).numpy()
+                axes.imshow(
+                    pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=1
+                )
+                axes.set_title(shown.title, fontsize=7)
+                axes.set_xticks([])
+                axes.set_yticks([])
+                for spine in axes.spines.values():
+                    spine.set(edgecolor="tab:orange" if c == 0 else "0.8", linewidth=2 if c == 0 else 1)
+        return figure

@@ -1,0 +1,39 @@
+"""What a classifier's run leaves as pictures of single images."""
+
+from collections.abc import Sequence
+
+import torch
+
+from recollect_vision.data.images import ImageBatch, ImageData
+from recollect_vision.models.classifier import NOBODY, Classified
+from recollect_vision.pictures import NeighbourPicture, Shown
+
+ROWS = 6
+"""Images that are drawn."""
+
+NEIGHBOURS = 5
+"""Remembered images beside each."""
+
+
+def neighbour_pictures(
+    data: ImageData, classes: Sequence[str], batch: ImageBatch, found: Classified
+) -> list[NeighbourPicture]:
+    """The images of a batch that were least certain of their class, with those they were compared with."""
+    if found.number.shape[1] == 0:
+        return []
+    train = data.splits.train
+    unsure = found.probability.amax(1).argsort()[:ROWS].cpu()
+    queries = data.denormalized(batch.images[unsure])
+    said = found.probability.argmax(1)
+    rows = []
+    for pixels, i in zip(queries, unsure.tolist(), strict=True):
+        truth = classes[int(batch.label[i])]
+        row = [Shown(pixels.float(), f"{truth}?\nsaid {classes[int(said[i])]}")]
+        best = found.weight[i].topk(min(NEIGHBOURS, found.weight.shape[1]))
+        for weight, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+            number = int(found.number[i, place])
+            if number != NOBODY and weight > 0 and number < len(train):
+                image = train.image(number).to(torch.float32) / 255
+                row.append(Shown(image, f"{classes[int(train.labels[number])]}\n{weight:.2f}"))
+        rows.append(row)
+    return [NeighbourPicture(rows)]
