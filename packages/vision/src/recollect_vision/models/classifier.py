@@ -33,11 +33,13 @@ class Classified(NamedTuple):
 
 @final
 class ImageClassifier(nn.Module):
-    """p(c | x) = (1 − λ) softmax(W f(x)) + λ m(c | f(x)): a network, and a memory m of examples beside it.
+    """A network f with W for its last layer, and beside it a memory m of examples, read by f(x).
 
-    The cache of neural cache models (Grave et al. 2017, arXiv:1612.04426, equation 4), of labels in place of
-    words. Only the network is trained. What the memory holds is written: ``remember`` adds examples of old
-    and new classes, ``forget`` takes a class away, no gradient step in either.
+    For a class that was learnt, p(c | x) = (1 − λ) (1 − n) softmax_c(W f(x)) + λ m(c | f(x)); for a new one,
+    which the network cannot know, p(c | x) = m(c | f(x)); n is the sum of m over new classes. Where there is
+    none, it is the mixture of neural cache models (Grave et al. 2017, arXiv:1612.04426, equation 4), of
+    labels in place of words. Only the network is trained. What the memory holds is written: ``remember`` adds
+    examples of old and new classes, ``forget`` takes a class away, no gradient step in either.
 
     A second memory, learned with the network, joins a part of the backbone by any integration.
 
@@ -138,17 +140,21 @@ class ImageClassifier(nn.Module):
 
     # --- answers --------------------------------------------------------------------------------------------
 
+    @torch.no_grad()
     def classify(self, features: Tensor, share: float | None = None) -> Classified:
         """Classes of images with ``features`` ``(B, D)``; λ may be another than in training."""
         share = self.share if share is None else share
-        learnt = self.head(features).float()
-        learnt = F.pad(learnt, (0, len(self.known) - learnt.shape[1]), value=-torch.inf)
-        probability = learnt.masked_fill(~self.known, -torch.inf).softmax(-1)
+        classes = self.head.out_features
+        logits = self.head(features).float().masked_fill(~self.known[:classes], -torch.inf)
+        probability = F.pad(logits.softmax(-1), (0, len(self.known) - classes))
         nothing = self.number.new_zeros(len(features), 0)
         if self.examples is None or not bool((self.number != NOBODY).any()):
             return Classified(probability, nothing, nothing.float())
         answer = self.examples.read(self.kept.get(), features)
-        probability = (1 - share) * probability + share * answer.log_probability.exp()
+        recalled = answer.log_probability.exp().masked_fill(~self.known, 0)
+        new = F.pad(recalled[:, classes:], (classes, 0))
+        learnt = (1 - new.sum(1, keepdim=True)) * probability + new
+        probability = (1 - share) * learnt + share * recalled
         if answer.read is None:
             return Classified(probability, nothing, nothing.float())
         weight = cast(Tensor, answer.read.weights)

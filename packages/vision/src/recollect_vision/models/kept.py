@@ -18,6 +18,7 @@ class Kept(nn.Module, Generic[S]):
         state: What is kept at first; another that is kept later has tensors of the same shapes.
 
     Example:
+        >>> import torch
         >>> from recollect import VectorStorage
         >>> storage = VectorStorage(2, 1, slots=3)
         >>> kept = Kept(storage.initial_state())

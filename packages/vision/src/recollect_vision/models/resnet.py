@@ -27,12 +27,13 @@ class SmallResNet(Backbone):
         ValueError: If an argument is out of range.
 
     Example:
+        >>> import torch
         >>> network = SmallResNet(ImageSizes(1, 28, 28), width=8)
         >>> network(torch.randn(2, 1, 28, 28)).shape
         torch.Size([2, 32])
     """
 
-    memory_at = "pool"
+    memory_at = "features"
 
     def __init__(
         self, sizes: ImageSizes, width: int = 32, blocks: Sequence[int] = (1, 1), dropout: float = 0.0
@@ -48,11 +49,12 @@ class SmallResNet(Backbone):
             stages += [Residual(2 * narrow) for _ in range(count)]
         self.stages = nn.Sequential(*stages)
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.features = nn.Identity()  # where a memory can join that takes and gives features
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, images: Tensor) -> Tensor:
         """See ``Backbone``."""
-        features: Tensor = self.dropout(self.pool(self.stages(self.stem(images))))
+        features: Tensor = self.dropout(self.features(self.pool(self.stages(self.stem(images)))))
         return features
 
 

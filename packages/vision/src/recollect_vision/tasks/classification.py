@@ -50,7 +50,7 @@ class Classification(Task):
         at: Name of the part of the network that it joins; the one that makes the features by default.
         storage: Where examples are kept: its keys are features, its values classes. No examples without it.
         reading: How examples are read: see ``ExampleMemory``.
-        per_class: How many examples of each class are remembered.
+        per_class: How many examples of each class are remembered, as far as the storage has room.
         share: λ, how much the memory of examples has to say.
         spare: How many new classes there is room for in the memory of examples.
         label_smoothing: ε of Szegedy et al. 2016 (arXiv:1512.00567, section 7).
@@ -120,6 +120,11 @@ class Classification(Task):
         if self.storage is not None:
             storage = self.storage(backbone.feature_size, classes + self.spare)
             examples = ExampleMemory(storage, self.reading, "cosine")
+            slots = storage.entries(storage.initial_state(device="meta")).filled.shape[-1]
+            if slots < classes:
+                raise ArgumentError(
+                    f"--model.storage has {slots} slots for {classes} classes: there must be one for each"
+                )
         self.classes = list(data.classes)
         return ImageClassifier(
             backbone, classes, examples, self.share, self.memory, self.integration, self.at
@@ -192,7 +197,8 @@ class Classification(Task):
         """Write the memory anew: features are what they are now."""
         if self.trainer.state.fn == "fit" and self.model.examples is not None:
             self.model.clear()
-            self.write(self.data.splits.train, self.data.remembered(self.per_class))
+            per_class = min(self.per_class, len(self.model.number) // len(self.classes))
+            self.write(self.data.splits.train, self.data.remembered(per_class))
 
     def on_test_start(self) -> None:
         """Write and erase what was asked for."""

@@ -1,0 +1,134 @@
+"""Classes that a trained network has never seen, shown to its memory: accuracy by number of examples.
+
+``python -m recollect_vision.open_classes RUN [RUN …]`` takes run folders that were trained with
+``--data.leave_out``, and needs no gradient step: examples of the classes that were left out are written to
+the memory, test images of old and new classes are told apart, and the classes are erased again.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from recollect.training import DataError, load_run
+from recollect_vision.data.images import ImageData
+from recollect_vision.models.classifier import ImageClassifier
+from recollect_vision.tasks.classification import AT_ONCE, Classification
+
+SHOTS = (0, 1, 2, 5, 10, 20, 50, 100)
+
+DRAWS = 10
+"""How often other examples are drawn; figures are means over these."""
+
+
+class AfterExamples(NamedTuple):
+    """Accuracies among old and new classes together.
+
+    Attributes:
+        shots: How many examples of each new class were written.
+        old: Share of the test images of old classes that are told rightly, ``(draws,)``.
+        new: Likewise of new classes.
+        restored: Whether all that is said of old images was, after the classes were erased, as before.
+    """
+
+    shots: int
+    old: Tensor
+    new: Tensor
+    restored: bool
+
+
+class Known(NamedTuple):
+    """Features and labels of the images of a split: ``(N, D)`` and ``(N,)``."""
+
+    features: Tensor
+    label: Tensor
+
+
+@torch.no_grad()
+def by_examples(
+    task: Classification, data: ImageData, shots: Sequence[int] = SHOTS, share: float | None = None
+) -> list[AfterExamples]:
+    """Accuracy after each number of examples of the classes that were left out.
+
+    Args:
+        task: Trained.
+        data: Its data, with ``leave_out``.
+        shots: Numbers of examples of each new class.
+        share: λ, how much the memory has to say; as in training by default.
+
+    Raises:
+        DataError: If no class was left out, or the network has no memory of examples.
+    """
+    if not data.leave_out:
+        raise DataError("no class was left out: train with --data.leave_out '[Bag, Dress]', for instance")
+    if task.model.examples is None:
+        raise DataError("this network has no memory of examples to write to: train with --model.storage")
+    old = len(data.classes)
+    train, test = (_features(task, data, split) for split in ("train", "test"))
+    return [_measure(task.model, train, test, old, count, share) for count in shots]
+
+
+def _measure(
+    model: ImageClassifier, train: Known, test: Known, old: int, shots: int, share: float | None
+) -> AfterExamples:
+    is_old = test.label < old
+    before = model.classify(test.features[is_old], share).probability
+    right: list[tuple[float, float]] = []
+    restored = True
+    for draw in range(DRAWS if shots else 1):
+        generator = torch.Generator().manual_seed(draw)
+        for label in range(old, int(train.label.max()) + 1):
+            own = (train.label == label).nonzero().squeeze(1)
+            chosen = own[torch.randperm(len(own), generator=generator)[:shots]]
+            if shots:
+                model.remember(train.features[chosen], train.label[chosen], chosen)
+        said = model.classify(test.features, share).probability.argmax(1)
+        hit = (said == test.label).float()
+        right.append((float(hit[is_old].mean()), float(hit[~is_old].mean())))
+        for label in range(old, int(train.label.max()) + 1):
+            model.forget(label)
+        restored &= torch.equal(before, model.classify(test.features[is_old], share).probability)
+    on_old, on_new = torch.tensor(right).T
+    return AfterExamples(shots, on_old, on_new, restored)
+
+
+def _features(task: Classification, data: ImageData, split: str) -> Known:
+    """Of all images of a split, those of classes that were left out included."""
+    part = data.part(split)  # type: ignore[arg-type]
+    if part is None:
+        raise DataError(f"{data.source} has no {split} split")
+    features = []
+    for start in range(0, len(part), AT_ONCE):
+        pixels = torch.stack([part.image(n) for n in range(start, min(start + AT_ONCE, len(part)))])
+        features.append(task.model.features(data.normalized(pixels)))
+    return Known(torch.cat(features), part.labels)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Print a table for each of the run folders ``args``."""
+    folders = list(sys.argv[1:] if args is None else args)
+    if not folders or folders[0] in ("-h", "--help"):
+        print("usage: python -m recollect_vision.open_classes RUN [RUN …]")
+        return
+    for folder in folders:
+        run = load_run(folder)
+        task, data = cast(Classification, run.task), cast(ImageData, run.data)
+        for name, share in (("network and memory", None), ("memory alone", 1.0)):
+            print(f"{folder}, {name}; new: {', '.join(data.leave_out)}")
+            for row in by_examples(task, data, share=share):
+                erased = "as before" if row.restored else "CHANGED"
+                print(
+                    f"  {row.shots:>3} examples  old {_mean(row.old)}  new {_mean(row.new)}  "
+                    f"once erased: {erased}"
+                )
+
+
+def _mean(values: Tensor) -> str:
+    spread = f" ± {values.std():.3f}" if len(values) > 1 else ""
+    return f"{values.mean():.3f}{spread}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""The task as its user runs it: fit, test, predict, examples shown afterwards, classes forgotten."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from recollect.training import load_run
+from recollect_vision.cli import main
+from recollect_vision.open_classes import by_examples
+
+QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
+EVERY_STEP = ["--trainer.log_every_n_steps", "1"]
+SMALL = ["--data.size", "8", "--data.batch_size", "8", "--model.backbone.init_args.width", "8"]
+SHORT = ["--trainer.max_epochs", "5", "--model.scheduler.init_args.T_max", "5"]
+    "--trainer.log_every_n_steps",
+    "2",
+    "--trainer.max_epochs",
+    "5",
+    "--model.scheduler.init_args.T_max",
+    "5",
+]
+
+
+def fit(root: Path, images: Path, *flags: str) -> Path:
+    """The folder of a run."""
+    before = set((root / "runs").glob("*/*"))
+    where = ["--data.path", str(images), "--trainer.default_root_dir", str(root)]
+    main(["fit", "--config", "folder", *where, *SMALL, *SHORT, *EVERY_STEP, *QUIET, *flags])
+    (folder,) = set((root / "runs").glob("*/*")) - before
+    return folder
+
+
+def rows(run: Path, *flags: str) -> list[dict[str, str]]:
+    """What ``predict`` writes."""
+    output = run / "out.csv"
+    what = ["--config", str(run / "config.yaml"), "--ckpt_path", "best", "--output", str(output)]
+    main(["predict", *what, *QUIET, *flags])
+    with output.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, colours) -> Path:
+    return fit(tmp_path_factory.mktemp("trained"), colours)
+
+
+def test_a_run_learns_and_leaves_figures_and_pictures(trained):
+    results = json.loads((trained / "results.json").read_text())
+    assert results["metrics"]["test/accuracy"] == 1.0
+    assert {"test/f1", "test/ece", "test/loss"} <= results["metrics"].keys()
+    assert len(list((trained / "pictures").glob("test-*.png"))) == 2
+
+
+def test_predict_names_class_probability_and_what_was_compared(trained, colours):
+    found = rows(trained, "--data.images", str(colours / "green"))
+    assert len(found) == 20
+    for row in found:
+        assert Path(row["image"]).parent.name == row["class"] == "green"
+        assert 0.5 < float(row["probability"]) <= 1
+        remembered = json.loads(row["remembered"])
+        assert {Path(name).parent.name for name in remembered} == {"green"}
+        assert len(remembered) == len(json.loads(row["weights"])) == 5
+
+
+def test_predict_takes_a_single_image_and_the_test_split_by_default(trained, colours):
+    assert len(rows(trained, "--data.images", str(colours / "red" / "004.png"))) == 1
+    assert len(rows(trained)) == 12
+
+
+def test_a_new_class_is_shown_and_another_forgotten(trained, colours, tmp_path, write_images):
+    new = write_images("new", classes=["grey"], count=6)
+    shown = ["--data.examples", str(new)]
+    found = rows(trained, "--data.images", str(new), *shown)
+    assert {row["class"] for row in found} == {"grey"}
+    assert all(Path(json.loads(row["remembered"])[0]).parent.name == "grey" for row in found)
+    found = rows(trained, "--data.images", str(colours / "green"), *shown, "--data.forget", "[green]")
+    assert "green" not in {row["class"] for row in found}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--data.forget", "[pink]"], "names pink, but the classes are blue, green, red"),
+        (["--data.images", "nowhere"], "nowhere is neither an image nor a folder of images"),
+    ],
+)
+def test_what_is_not_there_is_named(trained, capsys, flags, message):
+    with pytest.raises(SystemExit):
+        rows(trained, *flags)
+    assert message in capsys.readouterr().err
+
+
+def test_classes_for_which_there_is_no_room_are_refused(tmp_path, colours, write_images, capsys):
+    run = fit(tmp_path, colours, "--model.spare", "0")
+    with pytest.raises(SystemExit):
+        rows(run, "--data.examples", str(write_images("new", classes=["grey"], count=2)))
+    assert "no room for (4 in all)" in capsys.readouterr().err
+
+
+def test_a_storage_without_a_place_for_each_class_is_refused(tmp_path, colours, capsys):
+    with pytest.raises(SystemExit):
+        fit(tmp_path, colours, "--model.storage.init_args.slots", "2", "--model.storage.init_args.top_k", "1")
+    assert "2 slots for 3 classes" in capsys.readouterr().err
+
+
+def test_a_torchvision_network_by_name_is_given_a_memory(tmp_path, colours):
+    where = ["--data.path", str(colours), "--trainer.default_root_dir", str(tmp_path)]
+    small = ["--data.size", "32", "--data.batch_size", "8", "--trainer.fast_dev_run", "1", *QUIET]
+    main(["fit", "--config", "folder", "--model.backbone", "resnet18", *where, *small])
+
+
+def test_classes_that_were_left_out_are_learnt_from_examples_and_erased(tmp_path, colours):
+    run = load_run(fit(tmp_path, colours, "--data.leave_out", "[green]"))
+    nothing, some = by_examples(run.task, run.data, shots=[0, 5])
+    assert float(nothing.new) == 0
+    assert float(nothing.old) == 1
+    assert some.new.mean() > 0.9
+    assert some.old.mean() > 0.9
+    assert some.restored
+    assert len(some.new) == 10
+
+
+def test_the_memory_is_of_the_weights_that_are_saved(trained):
+    run = load_run(trained)
+    model, data = run.task.model, run.data
+    numbers = model.number[model.number >= 0]
+    features = model.features(
+        data.normalized(torch.stack([data.part("train").image(int(n)) for n in numbers]))
+    )
+    kept = model.examples.storage.entries(model.kept.get())
+    torch.testing.assert_close(kept.keys[kept.filled > 0], features, rtol=1e-4, atol=1e-5)
+    assert len(numbers) == len(data.remembered(50))
