@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from recollect.training import load_run
+from recollect.training import DataError, load_run
+from recollect_vision import open_classes
 from recollect_vision.cli import main
 from recollect_vision.open_classes import by_examples
 
@@ -15,13 +16,6 @@ QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summa
 EVERY_STEP = ["--trainer.log_every_n_steps", "1"]
 SMALL = ["--data.size", "8", "--data.batch_size", "8", "--model.backbone.init_args.width", "8"]
 SHORT = ["--trainer.max_epochs", "5", "--model.scheduler.init_args.T_max", "5"]
-    "--trainer.log_every_n_steps",
-    "2",
-    "--trainer.max_epochs",
-    "5",
-    "--model.scheduler.init_args.T_max",
-    "5",
-]
 
 
 def fit(root: Path, images: Path, *flags: str) -> Path:
@@ -112,8 +106,9 @@ def test_a_torchvision_network_by_name_is_given_a_memory(tmp_path, colours):
     main(["fit", "--config", "folder", "--model.backbone", "resnet18", *where, *small])
 
 
-def test_classes_that_were_left_out_are_learnt_from_examples_and_erased(tmp_path, colours):
-    run = load_run(fit(tmp_path, colours, "--data.leave_out", "[green]"))
+def test_classes_that_were_left_out_are_learnt_from_examples_and_erased(tmp_path, colours, capsys):
+    folder = fit(tmp_path, colours, "--data.leave_out", "[green]")
+    run = load_run(folder)
     nothing, some = by_examples(run.task, run.data, shots=[0, 5])
     assert float(nothing.new) == 0
     assert float(nothing.old) == 1
@@ -121,6 +116,9 @@ def test_classes_that_were_left_out_are_learnt_from_examples_and_erased(tmp_path
     assert some.old.mean() > 0.9
     assert some.restored
     assert len(some.new) == 10
+    open_classes.main([str(folder)])
+    assert "memory alone; new: green" in capsys.readouterr().out
+    assert (folder / "pictures" / "open-classes.png").exists()
 
 
 def test_the_memory_is_of_the_weights_that_are_saved(trained):
@@ -133,3 +131,9 @@ def test_the_memory_is_of_the_weights_that_are_saved(trained):
     kept = model.examples.storage.entries(model.kept.get())
     torch.testing.assert_close(kept.keys[kept.filled > 0], features, rtol=1e-4, atol=1e-5)
     assert len(numbers) == len(data.remembered(50))
+
+
+def test_open_classes_need_classes_that_were_left_out_and_a_memory(trained):
+    run = load_run(trained)
+    with pytest.raises(DataError, match="no class was left out"):
+        by_examples(run.task, run.data)

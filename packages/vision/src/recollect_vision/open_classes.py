@@ -7,20 +7,26 @@ the memory, test images of old and new classes are told apart, and the classes a
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from recollect.training import DataError, load_run
+from recollect.training.pictures import save
 from recollect_vision.data.images import ImageData
 from recollect_vision.models.classifier import ImageClassifier
+from recollect_vision.pictures import CurvePicture
 from recollect_vision.tasks.classification import AT_ONCE, Classification
 
 SHOTS = (0, 1, 2, 5, 10, 20, 50, 100)
 
 DRAWS = 10
 """How often other examples are drawn; figures are means over these."""
+
+READINGS: dict[str, float | None] = {"network and memory": None, "memory alone": 1.0}
+"""Names and λ of what is measured; ``None`` is the λ of training."""
 
 
 class AfterExamples(NamedTuple):
@@ -107,7 +113,7 @@ def _features(task: Classification, data: ImageData, split: str) -> Known:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Print a table for each of the run folders ``args``."""
+    """Print a table for each of the run folders ``args``, and draw it in the folder's ``pictures``."""
     folders = list(sys.argv[1:] if args is None else args)
     if not folders or folders[0] in ("-h", "--help"):
         print("usage: python -m recollect_vision.open_classes RUN [RUN …]")
@@ -115,14 +121,26 @@ def main(args: Sequence[str] | None = None) -> None:
     for folder in folders:
         run = load_run(folder)
         task, data = cast(Classification, run.task), cast(ImageData, run.data)
-        for name, share in (("network and memory", None), ("memory alone", 1.0)):
+        curves = {}
+        for name, share in READINGS.items():
+            rows = by_examples(task, data, share=share)
             print(f"{folder}, {name}; new: {', '.join(data.leave_out)}")
-            for row in by_examples(task, data, share=share):
+            for row in rows:
                 erased = "as before" if row.restored else "CHANGED"
                 print(
                     f"  {row.shots:>3} examples  old {_mean(row.old)}  new {_mean(row.new)}  "
                     f"once erased: {erased}"
                 )
+            for kind, values in (("old", [r.old for r in rows]), ("new", [r.new for r in rows])):
+                curves[f"{kind} classes, {name}"] = (
+                    [float(v.mean()) for v in values],
+                    [float(v.std(correction=0)) for v in values],
+                )
+        picture = Path(folder) / "pictures" / "open-classes.png"
+        save(
+            CurvePicture(f"shown after training: {', '.join(data.leave_out)}", SHOTS, curves).draw(), picture
+        )
+        print(f"{picture}")
 
 
 def _mean(values: Tensor) -> str:

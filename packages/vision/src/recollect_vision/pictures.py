@@ -1,6 +1,6 @@
 """Pictures of what was confused, and of what was compared."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
@@ -79,4 +79,42 @@ class NeighbourPicture(NamedTuple):
                 axes.set_yticks([])
                 for spine in axes.spines.values():
                     spine.set(edgecolor="tab:orange" if c == 0 else "0.8", linewidth=2 if c == 0 else 1)
+        return figure
+
+
+class CurvePicture(NamedTuple):
+    """Accuracy by number of examples.
+
+    Attributes:
+        title: What it shows.
+        shots: Numbers of examples of each new class.
+        curves: By name, means and standard deviations, ``(len(shots),)`` each.
+    """
+
+    title: str
+    shots: Sequence[int]
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+
+    def draw(self) -> Figure:
+        """See ``recollect.training.Picture``."""
+        figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+        axes = figure.add_subplot()
+        for number, (name, (means, deviations)) in enumerate(self.curves.items()):
+            axes.errorbar(
+                range(len(self.shots)),
+                means,
+                deviations,
+                label=name,
+                color=f"C{number // 2}",
+                linestyle="-" if number % 2 == 0 else "--",
+                marker="o",
+                markersize=3,
+                capsize=2,
+            )
+        axes.set_xticks(range(len(self.shots)), [str(shots) for shots in self.shots])
+        axes.set_xlabel("examples of each new class")
+        axes.set_ylabel("accuracy")
+        axes.set_ylim(0, 1)
+        axes.set_title(self.title, fontsize=10, loc="left")
+        axes.legend(frameon=False, fontsize=8)
         return figure

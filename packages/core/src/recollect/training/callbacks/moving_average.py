@@ -11,9 +11,10 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 class MovingAverage(EMAWeightAveraging):
     """w̄ ← d w̄ + (1 − d) w after every step (Polyak and Juditsky 1992); buffers are averaged alike.
 
-    Lightning's own, with two things mended: a checkpoint that is tested or predicts gives the average, which
-    is what was validated, rather than the weights that training goes on from; and models that are built by
-    ``configure_model``, as ours are, need no warning.
+    Lightning's own, with three things mended: a checkpoint that is tested or predicts gives the average,
+    which is what was validated, rather than the weights that training goes on from; an error in validation
+    leaves the weights that are trained; and models that are built by ``configure_model``, as ours are, need
+    no warning.
 
     Args:
         decay: d.
@@ -26,12 +27,29 @@ class MovingAverage(EMAWeightAveraging):
         if not 0 <= decay < 1:
             raise ValueError(f"decay must be in [0, 1), got {decay}")
         super().__init__(decay=decay)
+        self._swapped = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Called by Lightning."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*overrides the configure_model")
             super().setup(trainer, pl_module, stage)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the average in place, while training."""
+        if trainer.state.fn == "fit":
+            super().on_validation_epoch_start(trainer, pl_module)
+            self._swapped = True
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go back to the weights that are being trained."""
+        if self._swapped:
+            super().on_validation_epoch_end(trainer, pl_module)
+            self._swapped = False
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Go back to the weights that are being trained."""
+        self.on_validation_epoch_end(trainer, pl_module)
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
