@@ -1,6 +1,7 @@
 """Small images that look like a dataset."""
 
 import functools
+import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 Writer = Callable[..., Path]
 
@@ -40,6 +41,27 @@ def write_images(tmp_path: Path) -> Writer:
         folder: str = "own", classes: Sequence[str] = ("red", "green", "blue"), count: int = 12
     ) -> Path:
         return write_classes(tmp_path / folder, classes, count)
+
+    return write
+
+
+@pytest.fixture
+def write_drawings(tmp_path: Path) -> Writer:
+    """Draw ``characters`` strokes of their own in each of ``alphabets``, each ``drawings`` times by hand."""
+
+    def write(name: str = "drawings", alphabets: int = 3, characters: int = 4, drawings: int = 4) -> Path:
+        hand = random.Random(0)
+        for alphabet in range(alphabets):
+            for character in range(characters):
+                folder = tmp_path / name / f"alphabet{alphabet}" / f"character{character:02d}"
+                folder.mkdir(parents=True, exist_ok=True)
+                stroke = [(hand.uniform(5, 23), hand.uniform(5, 23)) for _ in range(4)]
+                for drawing in range(drawings):
+                    shaken = [(x + hand.uniform(-1, 1), y + hand.uniform(-1, 1)) for x, y in stroke]
+                    image = Image.new("1", (28, 28), 1)
+                    ImageDraw.Draw(image).line(shaken, fill=0, width=2)
+                    image.save(folder / f"{character:04d}_{drawing:02d}.png")
+        return tmp_path / name
 
     return write
 

@@ -122,16 +122,28 @@ class ExampleMemory(nn.Module):
         return state
 
     def _near_prototypes(self, state: State, x: Tensor) -> Tensor:
-        entries = self.storage.entries(state)
-        shares = entries.values * entries.filled.unsqueeze(-1)  # (…, N, C)
-        counts = shares.sum(-2)  # (…, C)
-        means = shares.mT @ entries.keys / counts.clamp_min(torch.finfo(counts.dtype).tiny).unsqueeze(-1)
-        if self.similarity == "cosine":
-            near = F.normalize(x, dim=-1) @ F.normalize(means, dim=-1).mT
-        else:
-            near = -(x.unsqueeze(-2) - means.unsqueeze(-3)).square().sum(-1)
-        scores = (near * self.log_sharpness.exp()).masked_fill(counts.unsqueeze(-2) <= 0, -torch.inf)
-        known = (
-            (counts > 0).any(-1, keepdim=True).unsqueeze(-1)
-        )  # without any class the softmax is not a number
-        return torch.where(known, scores.masked_fill(~known, 0).log_softmax(-1), scores)
+        with torch.autocast(x.device.type, enabled=False):  # distances are differences of large numbers
+            entries = self.storage.entries(state)
+            shares = (entries.values * entries.filled.unsqueeze(-1)).float()  # (…, N, C)
+            counts = shares.sum(-2)  # (…, C)
+            tiny = torch.finfo(counts.dtype).tiny
+            means = shares.mT @ entries.keys.float() / counts.clamp_min(tiny).unsqueeze(-1)
+            near = nearness(x.float(), means, self.similarity) * self.log_sharpness.exp()
+            present = counts.unsqueeze(-2) > 0
+            # Without any class the softmax is not a number.
+            near = near.masked_fill(~present & present.any(-1, keepdim=True), -torch.inf)
+            return near.log_softmax(-1).masked_fill(~present, -torch.inf)
+
+
+def nearness(x: Tensor, means: Tensor, similarity: Literal["euclidean", "cosine"]) -> Tensor:
+    """How near queries ``(…, Q, D)`` are to means ``(…, C, D)``: ``(…, Q, C)``, −‖x − μ‖² or the cosine.
+
+    Example:
+        >>> nearness(torch.tensor([[3.0, 4.0]]), torch.eye(2), "euclidean")
+        tensor([[-20., -18.]])
+    """
+    if similarity == "cosine":
+        return F.normalize(x, dim=-1) @ F.normalize(means, dim=-1).mT
+    # Multiplied out, so that no (…, Q, C, D) has to be kept.
+    squares = x.square().sum(-1).unsqueeze(-1) + means.square().sum(-1).unsqueeze(-2)
+    return 2 * x @ means.mT - squares

@@ -1,0 +1,122 @@
+"""Drawings of characters, each in a grey square of the same size."""
+
+import io
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from recollect.training import DataError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+"""Files that are taken for images."""
+
+
+class Character(NamedTuple):
+    """One class.
+
+    Attributes:
+        alphabet: Which it belongs to.
+        name: Its own name within the alphabet.
+        images: ``(n, 1, S, S)`` uint8, its drawings in the order of their files: 255 is ink, 0 is paper.
+    """
+
+    alphabet: str
+    name: str
+    images: Tensor
+
+
+class File(NamedTuple):
+    """An image, not decoded yet.
+
+    Attributes:
+        place: Where it is, to be named in errors.
+        parts: The last parts of its path: alphabet, character, file.
+        content: Its bytes.
+    """
+
+    place: str
+    parts: tuple[str, str, str]
+    content: bytes
+
+
+def read_folder(folder: Path, size: int) -> list[Character]:
+    """The characters of ``folder/alphabet/character/*.png``, sorted by name.
+
+    Raises:
+        DataError: If there are none, or one of the files is no image.
+    """
+    return gather(_files(folder), size, str(folder))
+
+
+def read_archives(paths: Iterable[Path], size: int) -> list[Character]:
+    """The characters of ``…/alphabet/character/*.png`` within zip files, sorted by name.
+
+    Raises:
+        DataError: If there are none, or an archive or one of the files is damaged.
+    """
+    paths = list(paths)
+    return gather(_packed(paths), size, " and ".join(map(str, paths)))
+
+
+def gather(files: Iterable[File], size: int, place: str) -> list[Character]:
+    """Characters from their files, sorted by alphabet and name; ``place`` is where there ought to be some."""
+    drawings: dict[tuple[str, str], list[tuple[str, Tensor]]] = defaultdict(list)
+    for file in files:
+        *character, name = file.parts
+        drawings[character[0], character[1]].append((name, decode(file.content, size, file.place)))
+    if not drawings:
+        raise DataError(f"{place} holds no images laid out as alphabet/character/*.png")
+    return [
+        Character(*key, torch.stack([image for _, image in sorted(found, key=lambda named: named[0])]))
+        for key, found in sorted(drawings.items(), key=lambda item: item[0])
+    ]
+
+
+def decode(content: bytes, size: int, place: str) -> Tensor:
+    """An image as ``(1, size, size)`` uint8, ink 255 on paper 0; other sizes are resampled.
+
+    Raises:
+        DataError: If it is no image, or a damaged one; ``place`` names it.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            grey = image.convert("L")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{place} is no readable image: {error}") from error
+    if grey.size != (size, size):
+        grey = grey.resize((size, size), Image.Resampling.BOX)  # the mean of the area: thin strokes stay
+    return 255 - torch.from_numpy(np.array(grey)).unsqueeze(0)
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """Images below a folder, sorted; hidden ones are left out."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in found if not path.name.startswith("."))
+
+
+def _files(folder: Path) -> Iterator[File]:
+    for path in image_paths(folder):
+        parts = path.relative_to(folder).parts
+        if len(parts) != 3:
+            raise DataError(f"{path} does not lie in alphabet/character below {folder}")
+        yield File(str(path), (parts[0], parts[1], parts[2]), path.read_bytes())
+
+
+def _packed(paths: Iterable[Path]) -> Iterator[File]:
+    for path in paths:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                for name in archive.namelist():
+                    parts = name.split("/")
+                    if name.lower().endswith(SUFFIXES) and len(parts) >= 3 and not parts[0].startswith("__"):
+                        alphabet, character, file = parts[-3:]
+                        yield File(f"{path}: {name}", (alphabet, character, file), archive.read(name))
+        except zipfile.BadZipFile as error:
+            raise DataError(f"{path} is damaged: {error}") from error

@@ -1,0 +1,63 @@
+"""Pictures of an episode: each query beside the examples that it was compared with."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+RIGHT, WRONG = "tab:green", "tab:red"
+
+
+class EpisodePicture(NamedTuple):
+    """Q queries of one episode.
+
+    Attributes:
+        title: What kind of episode.
+        queries: ``(Q, 1, S, S)`` in [0, 1], ink 1.
+        examples: ``(W, 1, S, S)``, what was written to memory.
+        weights: ``(Q, W)``, with what weight each query read each example; ``None`` without a memory.
+        answers: For each query the class that was answered.
+        truths: For each query its class.
+        labels: For each example its class.
+    """
+
+    title: str
+    queries: Tensor
+    examples: Tensor
+    weights: Tensor | None
+    answers: Sequence[int]
+    truths: Sequence[int]
+    labels: Sequence[int]
+
+    def draw(self) -> Figure:
+        """One row a query: itself, framed by whether it was answered rightly, then all examples."""
+        rows, columns = len(self.queries), len(self.examples)
+        figure = Figure(figsize=(0.85 * (columns + 1) + 0.3, 0.98 * rows + 0.5), layout="constrained")
+        figure.suptitle(self.title, fontsize=10)
+        grid = figure.subplots(rows, columns + 1, squeeze=False)
+        for row, axes in enumerate(grid):
+            right = self.answers[row] == self.truths[row]
+            _show(axes[0], self.queries[row], RIGHT if right else WRONG)
+            axes[0].set_ylabel(f"query {row + 1}", fontsize=7)
+            for column, label in enumerate(self.labels):
+                answered = label == self.answers[row]
+                frame = (RIGHT if right else WRONG) if answered else "lightgrey"
+                _show(axes[column + 1], self.examples[column], frame)
+                if self.weights is not None:
+                    weight, heavy = float(self.weights[row, column]), "bold" if answered else "normal"
+                    axes[column + 1].set_xlabel(f"{weight:.2f}", fontsize=7, fontweight=heavy, labelpad=2)
+        grid[0][0].set_title("query", fontsize=7)
+        for column, label in enumerate(self.labels):
+            grid[0][column + 1].set_title(f"class {label + 1}", fontsize=7)
+        return figure
+
+
+def _show(axes: Axes, image: Tensor, frame: str) -> None:
+    axes.imshow(1 - image[0].float().cpu().numpy(), cmap="gray", vmin=0, vmax=1)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for side in axes.spines.values():
+        side.set_color(frame)
+        side.set_linewidth(2)

@@ -1,0 +1,128 @@
+"""A network that classifies by a few labelled examples of classes that it has never seen."""
+
+from typing import cast, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recollect_vision.models.backbone import Backbone
+from recollect_vision.models.example_memory import Answer, ExampleMemory
+from recollect_vision.models.linear_head import LinearHead
+
+
+@final
+class FewShotClassifier(nn.Module):
+    """Features by a backbone, classes by a memory of examples: p(c | x, S) for a support set S.
+
+    Each image becomes a feature by itself: a query's answer depends on the examples alone, never on other
+    queries. Without a memory, a linear layer is fitted to the examples instead, and the backbone is trained
+    to tell the training classes apart through another linear layer.
+
+    Args:
+        backbone: Turns images into features of width D.
+        reader: ``ExampleMemory``, or ``LinearHead`` for none.
+        training_classes: How many classes the backbone is trained to tell apart where there is no memory.
+
+    Example:
+        >>> from recollect import VectorStorage
+        >>> from recollect_vision.models.backbone import ImageSizes
+        >>> from recollect_vision.models.pixels import Pixels
+        >>> memory = ExampleMemory(VectorStorage(4, 2, slots=2), "prototypes", "cosine")
+        >>> model = FewShotClassifier(Pixels(ImageSizes(1, 2, 2)), memory, training_classes=0)
+        >>> images = model(torch.tensor([[[1.0, 0], [0, 0]], [[0, 0], [0, 1]]]).unsqueeze(1))
+        >>> model.answer(images, torch.tensor([0, 1]), images, classes=2).log_probability.argmax(-1)
+        tensor([0, 1])
+    """
+
+    def __init__(self, backbone: Backbone, reader: ExampleMemory | LinearHead, training_classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.reader = reader
+        learns = isinstance(reader, LinearHead) and any(p.requires_grad for p in backbone.parameters())
+        self.tell_apart = nn.Linear(backbone.feature_size, training_classes) if learns else None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features ``(…, D)`` of images ``(…, 1, S, S)``."""
+        features = self.backbone(images.flatten(0, -4)).float()
+        return cast(Tensor, features.unflatten(0, images.shape[:-3]))
+
+    def answer(self, examples: Tensor, labels: Tensor, queries: Tensor, classes: int) -> Answer:
+        """Classify queries by labelled examples.
+
+        Args:
+            examples: Features ``(…, W, D)``.
+            labels: ``(…, W)`` int64, below C.
+            queries: Features ``(…, Q, D)``.
+            classes: Number C of classes.
+
+        Returns:
+            log p ``(…, Q, C)``, and which examples were read.
+
+        Raises:
+            ValueError: If the memory has no room for so many examples or classes.
+        """
+        if isinstance(self.reader, LinearHead):
+            return Answer(self.reader(examples, labels, queries, classes), None)
+        memory = self.reader
+        state = memory.initial_state(*labels.shape[:-1], device=examples.device, dtype=examples.dtype)
+        check_room(memory, state, labels.shape[-1], classes)
+        found = memory.read(memory.write(state, examples, labels), queries)
+        return found._replace(log_probability=found.log_probability[..., :classes])
+
+    def compare(self, examples: Tensor, labels: Tensor, queries: Tensor) -> Tensor | None:
+        """With what weight each query reads each example from the memory: ``(…, Q, W)``; the rest as above.
+
+        Where examples are read as prototypes, this is what a matching read would give. ``None`` without a
+        memory.
+        """
+        if isinstance(self.reader, LinearHead):
+            return None
+        storage, onehot = self.reader.storage, self.reader.one_hot(labels, examples)
+        state = self.reader.initial_state(*labels.shape[:-1], device=examples.device, dtype=examples.dtype)
+        check_room(self.reader, state, labels.shape[-1], 0)
+        state, places = storage.place(state, examples, onehot)
+        read = storage.read(state, queries)
+        weights, slots = cast(Tensor, read.weights), read.slots
+        if slots is not None:  # a few entries only were looked at
+            every = weights.new_zeros(*weights.shape[:-1], storage.entries(state).filled.shape[-1])
+            weights = every.scatter_add(-1, slots.clamp_min(0), weights)
+        return weights.gather(-1, places.unsqueeze(-2).expand(*weights.shape[:-1], -1))
+
+    def loss(self, images: Tensor, classes: Tensor, shots: int) -> Tensor:
+        """What training descends.
+
+        Args:
+            images: ``(E, N, n, 1, S, S)``.
+            classes: ``(E, N)`` int64, which training classes they are.
+            shots: K, how many of the n images are written to memory; the others are queries. Each image of
+                the first K · ⌊n / K⌋ has its turn at being written, so that one pass through the backbone
+                serves ⌊n / K⌋ episodes.
+        """
+        features = self(images)
+        ways, each = images.shape[1:3]
+        if self.tell_apart is not None:
+            logits = self.tell_apart(features.flatten(0, 2))
+            return F.cross_entropy(logits.float(), classes.unsqueeze(-1).expand(-1, -1, each).flatten())
+        turns = torch.stack([features.roll(-shots * turn, 2) for turn in range(each // shots)])
+        labels = torch.arange(ways, device=images.device).unsqueeze(-1).expand(*turns.shape[:2], -1, each)
+        found = self.answer(
+            turns[..., :shots, :].flatten(-3, -2),
+            labels[..., :shots].flatten(-2),
+            turns[..., shots:, :].flatten(-3, -2),
+            ways,
+        )
+        return F.nll_loss(found.log_probability.flatten(0, -2), labels[..., shots:].flatten())
+
+
+def check_room(memory: ExampleMemory, state: tuple[Tensor, ...], examples: int, classes: int) -> None:
+    """The memory holds as many examples and classes.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    if classes > memory.classes:
+        raise ValueError(f"the memory is made for {memory.classes} classes, not for {classes}")
+    slots = memory.storage.entries(state).filled.shape[-1]
+    if examples > slots:
+        raise ValueError(f"{examples} examples do not fit into the {slots} places of the memory")

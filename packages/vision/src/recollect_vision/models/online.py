@@ -1,0 +1,187 @@
+"""One image after the other, each label a step late: what has been seen is kept in a memory."""
+
+from typing import NamedTuple, cast, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recollect import Storage, VectorStorage
+from recollect.state import State, map_state, register_state
+from recollect_vision.models.backbone import Backbone
+
+UNKNOWN = -1
+"""Stands for a label where none has arrived."""
+
+
+@register_state
+class OnlineState(NamedTuple):
+    """What an ``OnlineLearner`` carries from step to step.
+
+    Attributes:
+        memory: The storage's state; empty without a memory.
+        key: ``(B, K)``, the image that still waits for its label.
+        hidden: ``(B, D)``, the controller's h.
+        cell: ``(B, D)``, its cell.
+        read: ``(B, C)``, what was read last.
+    """
+
+    memory: State
+    key: Tensor
+    hidden: Tensor
+    cell: Tensor
+    read: Tensor
+
+
+@final
+class OnlineLearner(nn.Module):
+    """Memory-augmented one-shot learning (Santoro et al. 2016, arXiv:1605.06065), over features of images.
+
+    At step t the label y_{t−1} arrives with image x_t, and, with k_t = A x_t,
+
+        M_t = write(M_{t−1}, k_{t−1}, y_{t−1}),  r_t = read(M_t, k_t),
+        h_t = LSTM([x_t; y_{t−1}; r_t], h_{t−1}),  p(y_t) = softmax(W [h_t; r_t]).
+
+    Differences to the paper: keys are made of the image alone, an entry is bound to its label when that
+    arrives, and a write goes to a single slot, the storage's choice: with ``policy="lru"`` a free one or the
+    one that has been unused for longest. What a read weighs most counts as used.
+
+    Args:
+        feature_size: Width of x.
+        classes: Number C of labels.
+        hidden_size: Width D of the controller.
+        storage: Keys are of its key size; its value size is C. Without one the controller is alone.
+
+    Raises:
+        ValueError: If the storage's value size is not C.
+
+    Example:
+        >>> storage = VectorStorage(key_size=8, value_size=5, slots=4, policy="lru")
+        >>> learner = OnlineLearner(16, classes=5, hidden_size=32, storage=storage)
+        >>> labels = torch.tensor([[3, 3, 1]])
+        >>> logits, state = learner(torch.randn(1, 3, 16), before(labels))
+        >>> logits.shape
+        torch.Size([1, 3, 5])
+    """
+
+    def __init__(
+        self, feature_size: int, classes: int, hidden_size: int, storage: Storage | None = None
+    ) -> None:
+        super().__init__()
+        if storage is not None and storage.value_size != classes:
+            raise ValueError(f"values are labels, one-hot: value_size must be {classes}")
+        self.classes = classes
+        self.hidden_size = hidden_size
+        self.storage = storage
+        known = classes if storage is None else 2 * classes
+        self.controller = nn.LSTMCell(feature_size + known, hidden_size)
+        self.key = None if storage is None else nn.Linear(feature_size, storage.key_size)
+        self.conclude = nn.Linear(hidden_size + known - classes, classes)
+
+    def initial_state(self, batch: int, device: torch.device | str | None = None) -> OnlineState:
+        """Nothing seen."""
+        device = device or self.conclude.weight.device
+
+        def rest(size: int) -> Tensor:
+            return torch.zeros(batch, size, device=device)
+
+        memory = () if self.storage is None else self.storage.initial_state(batch, device=device)
+        width = 0 if self.storage is None else self.storage.key_size
+        hidden, read = rest(self.hidden_size), rest(self.classes)
+        return OnlineState(memory, rest(width), hidden, hidden.clone(), read)
+
+    def forward(
+        self, x: Tensor, label_before: Tensor, state: OnlineState | None = None
+    ) -> tuple[Tensor, OnlineState]:
+        """T steps.
+
+        Args:
+            x: ``(B, T, feature_size)``.
+            label_before: ``(B, T)`` int64: y_{t−1}, ``UNKNOWN`` where there is none.
+            state: Where to begin; nothing seen by default.
+
+        Returns:
+            Logits ``(B, T, C)``, and the state after the last step.
+        """
+        state = self.initial_state(len(x), x.device) if state is None else state
+        told = F.one_hot(label_before.clamp_min(0), self.classes) * (label_before != UNKNOWN).unsqueeze(-1)
+        keys = x[..., :0] if self.key is None else self.key(x).float()
+        logits = [x.new_zeros(len(x), 0, self.classes)]
+        for x_t, key_t, told_t in zip(x.unbind(1), keys.unbind(1), told.to(x.dtype).unbind(1), strict=True):
+            if self.storage is not None:
+                state = self._recall(state, key_t, told_t)
+            logits_t, state = self._step(state, x_t, told_t)
+            logits.append(logits_t.unsqueeze(1))
+        return torch.cat(logits, 1), state
+
+    def ask(self, state: OnlineState, x: Tensor, label_before: Tensor) -> Tensor:
+        """Name Q images, each as if it came next, ``state`` being that of a single item.
+
+        Args:
+            state: With B = 1.
+            x: ``(Q, feature_size)``.
+            label_before: ``(1,)`` int64, that of the image before.
+
+        Returns:
+            Logits ``(Q, C)``.
+        """
+        states = map_state(lambda tensor: tensor.expand(len(x), *tensor.shape[1:]), state)
+        logits, _ = self(x.unsqueeze(1), label_before.expand(len(x)).unsqueeze(1), states)
+        return cast(Tensor, logits[:, 0])
+
+    def _recall(self, state: OnlineState, key: Tensor, told: Tensor) -> OnlineState:
+        """Bind the label that has arrived to its image, then read with the new one."""
+        storage = cast(Storage, self.storage)
+        arrived = told.sum(-1, keepdim=True) > 0
+        memory = storage.write(state.memory, state.key.unsqueeze(1), told.unsqueeze(1), None, arrived)
+        read = storage.read(memory, key.unsqueeze(1))
+        if isinstance(storage, VectorStorage):
+            memory = storage.touch(memory, read)
+        return state._replace(memory=memory, key=key, read=read.value.squeeze(1))
+
+    def _step(self, state: OnlineState, x: Tensor, told: Tensor) -> tuple[Tensor, OnlineState]:
+        found = [] if self.storage is None else [state.read]
+        hidden, cell = self.controller(torch.cat([x, told, *found], -1), (state.hidden, state.cell))
+        logits: Tensor = self.conclude(torch.cat([hidden, *found], -1))
+        return logits.float(), state._replace(hidden=hidden, cell=cell)
+
+
+@final
+class OnlineClassifier(nn.Module):
+    """A backbone, and the learner of what it makes of images.
+
+    Args:
+        backbone: Turns images into features.
+        learner: Names them one by one.
+    """
+
+    def __init__(self, backbone: Backbone, learner: OnlineLearner) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.learner = learner
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features ``(B, D)`` of images ``(B, 1, S, S)``, each by itself."""
+        features: Tensor = self.backbone(images).float()
+        return features
+
+
+def before(labels: Tensor) -> Tensor:
+    """What is known when each image comes: labels ``(B, T)`` a step late, ``UNKNOWN`` at first.
+
+    Example:
+        >>> before(torch.tensor([[3, 1, 2]]))
+        tensor([[-1,  3,  1]])
+    """
+    return F.pad(labels[..., :-1], (1, 0), value=UNKNOWN)
+
+
+def presentation(labels: Tensor) -> Tensor:
+    """How many times each label has come, this time included: ``(B, T)`` → ``(B, T)``.
+
+    Example:
+        >>> presentation(torch.tensor([[3, 1, 3, 3]]))
+        tensor([[1, 1, 2, 3]])
+    """
+    came = F.one_hot(labels, int(labels.max()) + 1).cumsum(-2)
+    return came.gather(-1, labels.unsqueeze(-1)).squeeze(-1)

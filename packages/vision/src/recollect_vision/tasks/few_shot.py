@@ -1,0 +1,259 @@
+"""The task of classifying by a few labelled examples."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, cast, final
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torchmetrics import MetricCollection
+
+from recollect import Storage
+from recollect.training import DataModule, Task
+from recollect.training.errors import ArgumentError
+from recollect.training.task import Stage
+from recollect_vision.data.episodes import EpisodeBatch, draw_episode, generator_of
+from recollect_vision.data.few_shot import FewShotData, LabelledImages
+from recollect_vision.data.support import Question
+from recollect_vision.episode_accuracy import (
+    Features,
+    FeatureTable,
+    Setting,
+    accuracies,
+    by_class,
+    draw_episodes,
+    with_interval,
+)
+from recollect_vision.episode_picture import EpisodePicture
+from recollect_vision.models.backbone import Backbone, ImageSizes
+from recollect_vision.models.example_memory import ExampleMemory
+from recollect_vision.models.few_shot import FewShotClassifier
+from recollect_vision.models.linear_head import LinearHead
+
+PUBLISHED = ((5, 1), (5, 5), (20, 1), (20, 5))
+"""Ways and shots that papers report."""
+
+
+DRAWABLE = 10
+"""Examples of an episode that is drawn, at most."""
+
+
+@final
+class FewShot(Task):
+    """Labelled examples of unknown classes are written to a memory, and queries read it.
+
+    A training step is one or more episodes. Validation and test compute the feature of each image once, as
+    none depends on another, and draw all their episodes from these; accuracy is the mean over episodes,
+    ``_ci95`` half the width of its 95 % interval.
+
+    Args:
+        backbone: Makes the network that turns images into features from their sizes.
+        storage: Makes the memory's storage from its key and value sizes. Without one, a linear layer is
+            fitted to the examples of each episode by gradient descent, and the backbone is trained to tell
+            the training classes apart.
+        reading: How examples are read: see ``ExampleMemory``.
+        similarity: Of prototypes and queries.
+        sharpness: Of prototypes, at the beginning; see ``ExampleMemory``.
+        learn_sharpness: Whether it is a parameter.
+        head_steps: Without a memory: gradient steps that fit the linear layer.
+        head_learning_rate: Without a memory: their size.
+        settings: Ways and shots that are measured.
+        test_episodes: How many episodes of each setting in a test.
+        val_episodes: The same in validation.
+        test_queries: Queries of each class in validation and test.
+        named: How many of the examples compared ``predict`` names, those of most weight.
+        optimizer: As in ``Task``.
+        scheduler: As in ``Task``.
+        scheduler_interval: As in ``Task``.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    model: FewShotClassifier
+    model_methods = ("answer", "loss")
+    prediction_file = "predictions.csv"
+
+    def __init__(
+        self,
+        backbone: Callable[[ImageSizes], Backbone],
+        storage: Callable[[int, int], Storage] | None = None,
+        reading: Literal["matching", "prototypes"] = "prototypes",
+        similarity: Literal["euclidean", "cosine"] = "cosine",
+        sharpness: float | None = None,
+        learn_sharpness: bool = True,
+        head_steps: int = 100,
+        head_learning_rate: float = 10.0,
+        settings: Sequence[tuple[int, int]] = PUBLISHED,
+        test_episodes: int = 1000,
+        val_episodes: int = 200,
+        test_queries: int = 15,
+        named: int = 5,
+        optimizer: OptimizerCallable = AdamW,
+        scheduler: LRSchedulerCallable | None = None,
+        scheduler_interval: Literal["step", "epoch"] = "epoch",
+    ) -> None:
+        super().__init__(optimizer, scheduler, scheduler_interval)
+        numbers = {"test_episodes": test_episodes, "val_episodes": val_episodes, "named": named}
+        for name, number in (numbers | {"test_queries": test_queries}).items():
+            if number < 1:
+                raise ValueError(f"{name} must be at least 1, got {number}")
+        if not settings or any(ways < 2 or shots < 1 for ways, shots in settings):
+            raise ValueError(f"settings need two ways and one shot at least, got {list(settings)}")
+        self.backbone = backbone
+        self.storage = storage
+        self.reading: Literal["matching", "prototypes"] = reading
+        self.similarity: Literal["euclidean", "cosine"] = similarity
+        self.sharpness = sharpness
+        self.learn_sharpness = learn_sharpness
+        self.head_steps = head_steps
+        self.head_learning_rate = head_learning_rate
+        self.settings = [Setting(*setting) for setting in settings]
+        self.test_episodes = test_episodes
+        self.val_episodes = val_episodes
+        self.test_queries = test_queries
+        self.named = named
+        self._examples: Tensor | None = None
+
+    @property
+    def data(self) -> FewShotData:
+        """Episodes and classes."""
+        return few_shot_data(cast(Any, self.trainer).datamodule)
+
+    @property
+    def notes(self) -> list[str]:
+        """How the accuracies were measured."""
+        return [
+            f"accuracies are means over {self.test_episodes} episodes with {self.test_queries} queries of "
+            "each class (_ci95: half the width of the 95 % interval); no statistics are taken from queries"
+        ]
+
+    # --- what the base class asks for -----------------------------------------------------------------------
+
+    def build_model(self, data: DataModule) -> nn.Module:
+        """A classifier for the data's images, with room for the largest episode's classes."""
+        data = few_shot_data(data)
+        backbone = self.backbone(data.sizes)
+        if self.storage is None:
+            head = LinearHead(self.head_steps, self.head_learning_rate)
+            return FewShotClassifier(backbone, head, data.training_classes)
+        known = len(data.support.names) if self.trainer.predicting else 0
+        classes = max(data.ways, known, *(setting.ways for setting in self.settings))
+        storage = self.storage(backbone.feature_size, classes)
+        memory = ExampleMemory(storage, self.reading, self.similarity, self.sharpness, self.learn_sharpness)
+        return FewShotClassifier(backbone, memory, data.training_classes)
+
+    def build_metrics(self, data: DataModule) -> MetricCollection:
+        """The features, from which ``summarize`` draws the episodes."""
+        return MetricCollection({"features": Features()})
+
+    def training_loss(self, batch: EpisodeBatch) -> tuple[Tensor, int]:
+        """Cross-entropy of the queries of some episodes."""
+        return self.model.loss(batch.images, batch.classes, self.data.shots), batch.classes.numel()
+
+    def evaluate(self, batch: LabelledImages, metrics: MetricCollection) -> None:
+        """Keep the features."""
+        metrics.update(self.model(batch.images), batch.labels)
+
+    def summarize(self, stage: Stage, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Accuracy in every setting, over episodes drawn from the features."""
+        table = by_class(values["features"], values["labels"])
+        number = self.test_episodes if stage == "test" else self.val_episodes
+        found: dict[str, Tensor] = {}
+        for setting in self.settings:
+            each = setting.shots + self.test_queries
+            batches = draw_episodes(table, setting.ways, each, number, self.data.seed)
+            measured = accuracies(self._scores, batches, setting.shots)
+            found |= with_interval(f"accuracy_{setting.name}", measured)
+        return found
+
+    def predict(self, batch: Question) -> list[dict[str, Any]]:
+        """A row for each image: its class, how probable that is, and the examples it was compared with."""
+        support, features = self.data.support, self.model(batch.images)
+        if self._examples is None:
+            self._examples = self.model(support.images.to(self.device))
+        known = (self._examples, support.labels.to(self.device), features)
+        answer = self.model.answer(*known, classes=len(support.names))
+        probability, best = answer.log_probability.exp().max(-1)
+        near = nearest(self.model.compare(*known), support.files, self.named)
+        return [
+            {
+                "image": file,
+                "class": support.names[label],
+                "probability": round(p, 4),
+                "compared": near[number] if near else {},
+            }
+            for number, (file, label, p) in enumerate(
+                zip(batch.files, best.tolist(), probability.tolist(), strict=True)
+            )
+        ]
+
+    def pictures(self, batch: LabelledImages) -> list[EpisodePicture]:
+        """A query of each class of an episode, with the examples that it was compared with."""
+        table = by_class(self.model(batch.images), batch.labels)
+        drawable = [setting for setting in self.settings if setting.ways * setting.shots <= DRAWABLE]
+        return [
+            self._picture(batch, table, setting) for setting in drawable if setting.ways <= len(table.counts)
+        ]
+
+    def items(self, batch: Any) -> int:
+        """Images."""
+        return len(batch.images)
+
+    # --- shared parts ---------------------------------------------------------------------------------------
+
+    def _picture(self, batch: LabelledImages, table: FeatureTable, setting: Setting) -> EpisodePicture:
+        drawn = draw_episode(table.counts, setting.ways, setting.shots + 1, generator_of(self.data.seed, 0))
+        features = table.take([drawn]).features[0]
+        images = by_class(batch.images.flatten(1), batch.labels).take([drawn]).features[0]
+        images = images.reshape(*images.shape[:2], *batch.images.shape[1:])
+        labels = torch.arange(setting.ways, device=self.device).repeat_interleave(setting.shots)
+        known = (features[:, :-1].flatten(0, 1), labels, features[:, -1])
+        answers = self.model.answer(*known, classes=setting.ways).log_probability.argmax(-1)
+        weights = self.model.compare(*known)
+        return EpisodePicture(
+            f"{setting.ways}-way {setting.shots}-shot" + ("" if weights is not None else ", without memory"),
+            images[:, -1],
+            images[:, :-1].flatten(0, 1),
+            weights,
+            answers.tolist(),
+            list(range(setting.ways)),
+            labels.tolist(),
+        )
+
+    def _scores(self, examples: Tensor, labels: Tensor, queries: Tensor, classes: int) -> Tensor:
+        try:
+            return self.model.answer(examples, labels, queries, classes).log_probability
+        except ValueError as error:
+            raise ArgumentError(f"{error}: see --model.storage and --model.settings") from error
+
+
+def nearest(weights: Tensor | None, files: Sequence[str], named: int) -> list[dict[str, float]]:
+    """For each query the files of most weight ``(Q, W)``, heaviest first; nothing where nothing was read.
+
+    Example:
+        >>> nearest(torch.tensor([[0.25, 0.75, 0.0]]), ["a.png", "b.png", "c.png"], named=2)
+        [{'b.png': 0.75, 'a.png': 0.25}]
+    """
+    if weights is None:
+        return []
+    top = weights.topk(min(named, len(files)), -1)
+    return [
+        {files[example]: round(weight, 4) for example, weight in zip(places, found, strict=True)}
+        for places, found in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    ]
+
+
+def few_shot_data(data: DataModule) -> FewShotData:
+    """The data, which are of the right kind.
+
+    Raises:
+        ArgumentError: If they are not.
+    """
+    if not isinstance(data, FewShotData):
+        raise ArgumentError(
+            "few-shot learning needs episodes (--data OmniglotData or DrawingData), not "
+            f"{type(data).__name__}"
+        )
+    return data

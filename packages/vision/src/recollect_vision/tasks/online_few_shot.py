@@ -1,0 +1,161 @@
+"""The task of learning classes while they come, one image at a time."""
+
+from collections.abc import Callable
+from typing import Any, Literal, cast, final
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torchmetrics import MetricCollection
+
+from recollect import Storage
+from recollect.training import DataModule, Task
+from recollect.training.errors import ArgumentError
+from recollect.training.task import Stage
+from recollect_vision.data.episodes import EpisodeBatch, generator_of
+from recollect_vision.data.few_shot import FewShotData, LabelledImages
+from recollect_vision.data.support import Question
+from recollect_vision.episode_accuracy import Features, by_class, draw_episodes, with_interval
+from recollect_vision.models.backbone import Backbone, ImageSizes
+from recollect_vision.models.online import OnlineClassifier, OnlineLearner, before, presentation
+from recollect_vision.tasks.few_shot import few_shot_data
+
+
+@final
+class OnlineFewShot(Task):
+    """Images of unknown classes come one by one, and with each the label of the one before.
+
+    An episode holds all images of its classes in random order: ``shots + queries`` of the data for each.
+    Labels are dealt out to the classes anew in every episode. Each image is to be named when it comes;
+    accuracy is reported by how many times its class has come, this time included: the first can only be
+    guessed.
+
+    Args:
+        backbone: Makes the network that turns images into features from their sizes.
+        storage: Makes the memory's storage from its key and value sizes; none by default.
+        key_size: Width of the memory's keys.
+        hidden_size: Width of the controller, an LSTM.
+        test_episodes: Episodes in a test.
+        val_episodes: Episodes in validation.
+        optimizer: As in ``Task``.
+        scheduler: As in ``Task``.
+        scheduler_interval: As in ``Task``.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    model: OnlineClassifier
+    prediction_file = "predictions.csv"
+
+    def __init__(
+        self,
+        backbone: Callable[[ImageSizes], Backbone],
+        storage: Callable[[int, int], Storage] | None = None,
+        key_size: int = 40,
+        hidden_size: int = 200,
+        test_episodes: int = 1000,
+        val_episodes: int = 200,
+        optimizer: OptimizerCallable = AdamW,
+        scheduler: LRSchedulerCallable | None = None,
+        scheduler_interval: Literal["step", "epoch"] = "epoch",
+    ) -> None:
+        super().__init__(optimizer, scheduler, scheduler_interval)
+        numbers = {"key_size": key_size, "hidden_size": hidden_size, "val_episodes": val_episodes}
+        for name, number in (numbers | {"test_episodes": test_episodes}).items():
+            if number < 1:
+                raise ValueError(f"{name} must be at least 1, got {number}")
+        self.backbone = backbone
+        self.storage = storage
+        self.key_size = key_size
+        self.hidden_size = hidden_size
+        self.test_episodes = test_episodes
+        self.val_episodes = val_episodes
+
+    @property
+    def data(self) -> FewShotData:
+        """Episodes and classes."""
+        return few_shot_data(cast(Any, self.trainer).datamodule)
+
+    @property
+    def notes(self) -> list[str]:
+        """How the accuracies were measured."""
+        data = self.data
+        return [
+            f"accuracies by presentation over {self.test_episodes} episodes of {data.ways} classes, "
+            f"{data.shots + data.queries} images each, labels a step late; _ci95: half the width of the 95 % "
+            "interval"
+        ]
+
+    # --- what the base class asks for -----------------------------------------------------------------------
+
+    def build_model(self, data: DataModule) -> nn.Module:
+        """A backbone, and a learner of as many labels as an episode has classes."""
+        data = few_shot_data(data)
+        backbone = self.backbone(data.sizes)
+        storage = None if self.storage is None else self.storage(self.key_size, data.ways)
+        learner = OnlineLearner(backbone.feature_size, data.ways, self.hidden_size, storage)
+        return OnlineClassifier(backbone, learner)
+
+    def build_metrics(self, data: DataModule) -> MetricCollection:
+        """The features, from which ``summarize`` draws the episodes."""
+        return MetricCollection({"features": Features()})
+
+    def training_loss(self, batch: EpisodeBatch) -> tuple[Tensor, int]:
+        """Cross-entropy of every label of some episodes."""
+        features = self.model(batch.images.flatten(0, 2)).view(*batch.images.shape[:3], -1)
+        logits, labels = self._answer(features, batch.order)
+        return F.cross_entropy(logits.flatten(0, 1), labels.flatten()), len(labels)
+
+    def evaluate(self, batch: LabelledImages, metrics: MetricCollection) -> None:
+        """Keep the features."""
+        metrics.update(self.model(batch.images), batch.labels)
+
+    def summarize(self, stage: Stage, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Accuracy by presentation, over episodes drawn from the features."""
+        table = by_class(values["features"], values["labels"])
+        number = self.test_episodes if stage == "test" else self.val_episodes
+        data, right = self.data, []
+        each = data.shots + data.queries
+        for features, order in draw_episodes(table, data.ways, each, number, data.seed):
+            logits, labels = self._answer(features, order)
+            correct = (logits.argmax(-1) == labels).float()
+            by_turn = F.one_hot(presentation(labels) - 1, each) * correct.unsqueeze(-1)
+            right.append(by_turn.sum(1) / data.ways)  # every class comes once for the k-th time
+        found: dict[str, Tensor] = {}
+        for turn, values_of_turn in enumerate(torch.cat(right).unbind(1), 1):
+            found |= with_interval(f"accuracy_presentation_{turn}", values_of_turn)
+        return found
+
+    def predict(self, batch: Question) -> list[dict[str, Any]]:
+        """A row for each image: its class and how probable that is, if it came after all examples."""
+        support = self.data.support
+        if len(support.names) > self.data.ways:
+            raise ArgumentError(
+                f"the examples are of {len(support.names)} classes, but the model knows {self.data.ways}"
+            )
+        order = torch.randperm(len(support.labels), generator=generator_of(self.data.seed, 0))
+        examples, labels = support.images[order].to(self.device), support.labels[order].to(self.device)
+        _, state = self.model.learner(self.model(examples).unsqueeze(0), before(labels.unsqueeze(0)))
+        logits = self.model.learner.ask(state, self.model(batch.images), labels[-1:])
+        # Labels that no example has are none that could be answered.
+        probability, best = logits[:, : len(support.names)].softmax(-1).max(-1)
+        return [
+            {"image": file, "class": support.names[label], "probability": round(p, 4)}
+            for file, label, p in zip(batch.files, best.tolist(), probability.tolist(), strict=True)
+        ]
+
+    def items(self, batch: Any) -> int:
+        """Images."""
+        return len(batch.images)
+
+    # --- shared parts ---------------------------------------------------------------------------------------
+
+    def _answer(self, features: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits ``(E, T, N)`` and labels ``(E, T)`` of episodes ``(E, N, n, D)`` in ``order``."""
+        labels = order // features.shape[2]
+        come = torch.take_along_dim(features.flatten(1, 2), order.unsqueeze(-1), 1)
+        logits, _ = self.model.learner(come, before(labels))
+        return logits, labels

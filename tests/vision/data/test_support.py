@@ -1,0 +1,43 @@
+"""Examples by folder, and images to be classified by them."""
+
+from pathlib import Path
+
+import pytest
+
+from recollect.training import DataError
+from recollect.training.errors import ArgumentError
+from recollect_vision.data.support import Questions, read_support
+
+
+def test_examples_are_labelled_by_their_folders(write_drawings):
+    support = read_support(write_drawings() / "alphabet0", 28)
+    assert support.names == [f"character{c:02d}" for c in range(4)]
+    assert support.labels.tolist() == [c for c in range(4) for _ in range(4)]
+    assert support.images.shape == (16, 1, 28, 28)
+    assert all(name in file for name, file in zip(support.names, support.files[::4], strict=True))
+
+
+def test_a_class_without_an_image_is_named(write_drawings, tmp_path: Path):
+    folder = write_drawings() / "alphabet0"
+    (folder / "nothing").mkdir()
+    with pytest.raises(DataError, match="nothing holds no image"):
+        read_support(folder, 28)
+    (tmp_path / "single" / "one").mkdir(parents=True)
+    with pytest.raises(DataError, match="holds 1 folders"):
+        read_support(tmp_path / "single", 28)
+    with pytest.raises(ArgumentError, match="is no folder"):
+        read_support(tmp_path / "gone", 28)
+
+
+def test_questions_are_read_in_order_and_damage_is_named(write_drawings, tmp_path: Path):
+    folder = write_drawings()
+    questions = Questions(folder, 28)
+    assert len(questions) == 48
+    assert questions.files == sorted(questions.files)
+    assert len(Questions(questions.files[0], 28)) == 1
+    questions.files[5].write_bytes(b"broken")
+    with pytest.raises(DataError, match=questions.files[5].name):
+        questions[5]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ArgumentError, match="holds no image"):
+        Questions(tmp_path / "empty", 28)
