@@ -49,17 +49,17 @@ def test_a_damaged_image_is_named(content: bytes | None, write_drawings):
     folder = write_drawings()
     path = folder / "alphabet1" / "character02" / "0002_01.png"
     path.write_bytes(path.read_bytes()[:-30] if content is None else content)
-    with pytest.raises(DataError, match="0002_01.png"):
+    with pytest.raises(DataError, match=r"0002_01.png"):
         read_folder(folder, 28)
 
 
 def test_a_damaged_archive_is_named(write_drawings, tmp_path: Path):
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 and no more")
-    with pytest.raises(DataError, match="broken.zip"):
+    with pytest.raises(DataError, match=r"broken.zip"):
         read_archives([tmp_path / "broken.zip"], 28)
     with zipfile.ZipFile(tmp_path / "part.zip", "w") as archive:
         archive.writestr("images/alphabet/character/1.png", b"no image")
-    with pytest.raises(DataError, match="part.zip: images/alphabet/character/1.png"):
+    with pytest.raises(DataError, match=r"part.zip: images/alphabet/character/1.png"):
         read_archives([tmp_path / "part.zip"], 28)
 
 

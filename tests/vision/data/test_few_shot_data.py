@@ -49,7 +49,7 @@ def test_statistics_of_other_splits_are_not_learnt(data):
 def test_what_does_not_suffice_is_said(write_drawings, data):
     with pytest.raises(DataError, match=r"has 4 drawings; an episode takes 5"):
         _ = DrawingData(folder=write_drawings(), shots=2, queries=3).parts
-    with pytest.raises(ArgumentError, match="--data.ways 9: there are 8 classes"):
+    with pytest.raises(ArgumentError, match=r"--data.ways 9: there are 8 classes"):
         DrawingData(folder=write_drawings(), ways=9).dataset("train")
     with pytest.raises(ArgumentError, match="leave none to learn from"):
         _ = DrawingData(folder=write_drawings("few", alphabets=1, characters=2)).parts
@@ -61,7 +61,7 @@ def test_what_does_not_suffice_is_said(write_drawings, data):
 
 
 def test_prediction_needs_examples_and_images(data):
-    with pytest.raises(ArgumentError, match="--data.support"):
+    with pytest.raises(ArgumentError, match=r"--data.support"):
         _ = data.support
-    with pytest.raises(ArgumentError, match="--data.path"):
+    with pytest.raises(ArgumentError, match=r"--data.path"):
         data.dataset("predict")

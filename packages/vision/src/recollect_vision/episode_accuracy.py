@@ -108,15 +108,22 @@ def draw_episodes(
     Raises:
         ArgumentError: If there are too few classes, or a class has too few images.
     """
-    if len(table.counts) < ways:
-        raise ArgumentError(f"{ways}-way episodes: there are only {len(table.counts)} classes to draw from")
-    if int(table.counts.min()) < each:
-        raise ArgumentError(
-            f"an episode takes {each} images of each class, but one has {int(table.counts.min())}"
-        )
+    check_draw(table.counts, ways, each)
     for start in range(0, number, AT_ONCE):
         numbers = range(start, min(start + AT_ONCE, number))
         yield table.take([draw_episode(table.counts, ways, each, generator_of(seed, i)) for i in numbers])
+
+
+def check_draw(counts: Tensor, ways: int, each: int) -> None:
+    """Classes with ``counts`` ``(C,)`` images suffice for episodes of ``ways`` with ``each`` images.
+
+    Raises:
+        ArgumentError: If there are not.
+    """
+    if len(counts) < ways:
+        raise ArgumentError(f"{ways}-way episodes: there are only {len(counts)} classes to draw from")
+    if int(counts.min()) < each:
+        raise ArgumentError(f"an episode takes {each} images of each class, but one has {int(counts.min())}")
 
 
 def accuracies(

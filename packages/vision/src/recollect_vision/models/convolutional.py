@@ -15,10 +15,10 @@ class ConvolutionalBackbone(Backbone):
     """Blocks of 3 × 3 convolution, 2 × 2 maximum, batch normalisation and ReLU; the feature is what is left.
 
     With four blocks of 64 channels it is the network of Vinyals et al. (2016, arXiv:1606.04080, section 4.1)
-    and Snell et al. (2017, arXiv:1703.05175, section 3.1), but for the maximum, which they take last: here the
-    normalisation has a quarter of the numbers to pass through. Where an odd side is halved, they drop the last
-    row and column; ``keep_edges`` pads them instead. ``residual`` blocks have a second convolution, added to
-    what the first one made; it begins at zero.
+    and Snell et al. (2017, arXiv:1703.05175, section 3.1), but for the maximum, which they take last: here
+    the normalisation has a quarter of the numbers to pass through. Where an odd side is halved, they drop
+    the last row and column; ``keep_edges`` keeps them. ``residual`` blocks have a second convolution, added
+    to what the first one made; it begins at zero.
 
     Args:
         sizes: What it is made for.

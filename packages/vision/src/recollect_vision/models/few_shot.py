@@ -60,13 +60,13 @@ class FewShotClassifier(nn.Module):
             log p ``(…, Q, C)``, and which examples were read.
 
         Raises:
-            ValueError: If the memory has no room for so many examples or classes.
+            ValueError: If the memory has no room for so many examples.
         """
         if isinstance(self.reader, LinearHead):
             return Answer(self.reader(examples, labels, queries, classes), None)
         memory = self.reader
         state = memory.initial_state(*labels.shape[:-1], device=examples.device, dtype=examples.dtype)
-        check_room(memory, state, labels.shape[-1], classes)
+        check_room(memory, labels.shape[-1])
         found = memory.read(memory.write(state, examples, labels), queries)
         return found._replace(log_probability=found.log_probability[..., :classes])
 
@@ -80,7 +80,7 @@ class FewShotClassifier(nn.Module):
             return None
         storage, onehot = self.reader.storage, self.reader.one_hot(labels, examples)
         state = self.reader.initial_state(*labels.shape[:-1], device=examples.device, dtype=examples.dtype)
-        check_room(self.reader, state, labels.shape[-1], 0)
+        check_room(self.reader, labels.shape[-1])
         state, places = storage.place(state, examples, onehot)
         read = storage.read(state, queries)
         weights, slots = cast(Tensor, read.weights), read.slots
@@ -115,14 +115,12 @@ class FewShotClassifier(nn.Module):
         return F.nll_loss(found.log_probability.flatten(0, -2), labels[..., shots:].flatten())
 
 
-def check_room(memory: ExampleMemory, state: tuple[Tensor, ...], examples: int, classes: int) -> None:
-    """The memory holds as many examples and classes.
+def check_room(memory: ExampleMemory, examples: int) -> None:
+    """The memory holds so many examples.
 
     Raises:
         ValueError: If it does not.
     """
-    if classes > memory.classes:
-        raise ValueError(f"the memory is made for {memory.classes} classes, not for {classes}")
-    slots = memory.storage.entries(state).filled.shape[-1]
+    slots = memory.storage.entries(memory.initial_state(device="meta")).filled.shape[-1]
     if examples > slots:
         raise ValueError(f"{examples} examples do not fit into the {slots} places of the memory")

@@ -22,13 +22,14 @@ from recollect_vision.episode_accuracy import (
     Setting,
     accuracies,
     by_class,
+    check_draw,
     draw_episodes,
     with_interval,
 )
 from recollect_vision.episode_picture import EpisodePicture
 from recollect_vision.models.backbone import Backbone, ImageSizes
 from recollect_vision.models.example_memory import ExampleMemory
-from recollect_vision.models.few_shot import FewShotClassifier
+from recollect_vision.models.few_shot import FewShotClassifier, check_room
 from recollect_vision.models.linear_head import LinearHead
 
 PUBLISHED = ((5, 1), (5, 5), (20, 1), (20, 5))
@@ -138,10 +139,14 @@ class FewShot(Task):
         if self.storage is None:
             head = LinearHead(self.head_steps, self.head_learning_rate)
             return FewShotClassifier(backbone, head, data.training_classes)
-        known = len(data.support.names) if self.trainer.predicting else 0
-        classes = max(data.ways, known, *(setting.ways for setting in self.settings))
+        episodes = [(data.ways, data.ways * data.shots), *((s.ways, s.ways * s.shots) for s in self.settings)]
+        if self.trainer.predicting:
+            episodes.append((len(data.support.names), len(data.support.labels)))
+        classes, examples = (max(numbers) for numbers in zip(*episodes, strict=True))
         storage = self.storage(backbone.feature_size, classes)
-        memory = ExampleMemory(storage, self.reading, self.similarity, self.sharpness, self.learn_sharpness)
+        learn = self.learn_sharpness and self.reading == "prototypes"  # the other reading has no use for it
+        memory = ExampleMemory(storage, self.reading, self.similarity, self.sharpness, learn)
+        check_room(memory, examples)
         return FewShotClassifier(backbone, memory, data.training_classes)
 
     def build_metrics(self, data: DataModule) -> MetricCollection:
@@ -157,7 +162,7 @@ class FewShot(Task):
         metrics.update(self.model(batch.images), batch.labels)
 
     def summarize(self, stage: Stage, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Accuracy in every setting, over episodes drawn from the features."""
+        """Accuracy in every setting, over episodes drawn from the features; ``accuracy`` is their mean."""
         table = by_class(values["features"], values["labels"])
         number = self.test_episodes if stage == "test" else self.val_episodes
         found: dict[str, Tensor] = {}
@@ -166,7 +171,8 @@ class FewShot(Task):
             batches = draw_episodes(table, setting.ways, each, number, self.data.seed)
             measured = accuracies(self._scores, batches, setting.shots)
             found |= with_interval(f"accuracy_{setting.name}", measured)
-        return found
+        means = [found[f"accuracy_{setting.name}"] for setting in self.settings]
+        return {"accuracy": torch.stack(means).mean(), **found}
 
     def predict(self, batch: Question) -> list[dict[str, Any]]:
         """A row for each image: its class, how probable that is, and the examples it was compared with."""
@@ -201,6 +207,15 @@ class FewShot(Task):
         """Images."""
         return len(batch.images)
 
+    # --- what training begins with --------------------------------------------------------------------------
+
+    def on_fit_start(self) -> None:
+        """Say so at once where what is to be measured cannot be drawn."""
+        for setting in self.settings:
+            for split in ("val", "test"):
+                counts = torch.tensor([len(images) for images in self.data.classes(split)])
+                check_draw(counts, setting.ways, setting.shots + self.test_queries)
+
     # --- shared parts ---------------------------------------------------------------------------------------
 
     def _picture(self, batch: LabelledImages, table: FeatureTable, setting: Setting) -> EpisodePicture:
@@ -223,10 +238,7 @@ class FewShot(Task):
         )
 
     def _scores(self, examples: Tensor, labels: Tensor, queries: Tensor, classes: int) -> Tensor:
-        try:
-            return self.model.answer(examples, labels, queries, classes).log_probability
-        except ValueError as error:
-            raise ArgumentError(f"{error}: see --model.storage and --model.settings") from error
+        return self.model.answer(examples, labels, queries, classes).log_probability
 
 
 def nearest(weights: Tensor | None, files: Sequence[str], named: int) -> list[dict[str, float]]:

@@ -1,0 +1,139 @@
+"""Every few-shot config trains, tests and predicts on a few drawings of its own kind."""
+
+import csv
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import yaml
+
+from recollect_vision.cli import main
+from recollect_vision.data import omniglot
+
+CONFIGS = {
+    path.stem: path
+    for path in sorted(Path(str(files("recollect_vision"))).joinpath("configs").glob("*.yaml"))
+    if "FewShot" in path.read_text()
+}
+OWN = "recollect_vision.data.own_drawings.DrawingData"
+QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_drawings) -> Path:
+    """As if Omniglot were 18 characters of six drawings, in three alphabets."""
+    monkeypatch.setenv("RECOLLECT_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(omniglot, "CHARACTERS", 18)
+    monkeypatch.setattr(omniglot, "DRAWERS", 6)
+    monkeypatch.setattr(omniglot, "TEST", 6)
+    monkeypatch.setattr(omniglot, "BACKGROUND", {"alphabet0", "alphabet1"})
+    return write_drawings("omniglot/omniglot_resized", alphabets=3, characters=6, drawings=6)
+
+
+def flags(name: str) -> list[str]:
+    """What makes an episode small."""
+    chosen = ["--data.ways", "4", "--data.held_out", "6", "--data.held_out_alphabets", "1"]
+    if "mann" in name:
+        return [*chosen, "--data.queries", "3", "--data.batch_size", "2", "--model.test_episodes", "20"]
+    return [
+        *chosen,
+        "--model.test_episodes",
+        "20",
+        "--model.settings",
+        "[[4, 1], [5, 2]]",
+        "--model.test_queries",
+        "3",
+    ]
+
+
+def epochs(name: str) -> list[str]:
+    """A short training, to the end of its schedule."""
+    steps = ["--model.scheduler.init_args.total_steps", "4", "--trainer.max_epochs", "2"]
+    return [*steps, "--data.episodes", "4" if "mann" in name else "2", "--trainer.log_every_n_steps", "1"]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_trains_and_tests(name: str, small, tmp_path, capsys):
+    main(["fit", "--config", name, *flags(name), *QUIET, "--trainer.fast_dev_run", "2"])
+    printed = capsys.readouterr().out
+    assert ("test/accuracy_presentation_4" if "mann" in name else "test/accuracy_5way_2shot_ci95") in printed
+    assert "not written (fast_dev_run)" in printed
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["omniglot", "omniglot-without-memory", "omniglot-mann"])
+def test_what_was_trained_classifies_by_a_few_examples(name: str, small: Path, tmp_path, capsys):
+    main(["fit", "--config", name, *flags(name), *epochs(name), *QUIET])
+    run = next((tmp_path / "runs" / name).iterdir())
+    results = json.loads((run / "results.json").read_text())
+    assert any("characters to learn from, 6 to choose by, 6 tested on" in note for note in results["notes"])
+    assert list((run / "pictures").glob("test-*.png")) or "mann" in name
+    support, questions = small / "alphabet0", small / "alphabet1" / "character00"
+    for character in ("character04", "character05"):
+        (support / character).rename(tmp_path / character)
+    again = ["--config", str(run / "config.yaml"), "--ckpt_path", "best", *QUIET]
+    main(["predict", *again, "--data.support", str(support), "--data.path", str(questions)])
+    with (run / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [Path(row["image"]).name for row in rows] == [f"0000_{d:02d}.png" for d in range(6)]
+    assert {row["class"] for row in rows} <= {f"character{c:02d}" for c in range(4)}
+    assert all(0 < float(row["probability"]) <= 1 for row in rows)
+    if name == "omniglot":
+        compared = json.loads(rows[0]["compared"])
+        assert len(compared) == 5
+        assert all(file.startswith(str(support)) for file in compared)
+
+
+def test_a_trained_memory_can_be_read_in_the_other_way(small, tmp_path):
+    name = "omniglot"
+    main(["fit", "--config", name, *flags(name), *epochs(name), *QUIET])
+    run = next((tmp_path / "runs" / name).iterdir())
+    again = ["--config", str(run / "config.yaml"), "--ckpt_path", "best", *QUIET]
+    main(["test", *again, "--model.reading", "matching"])
+    measured = [json.loads(path.read_text())["metrics"] for path in run.rglob("results.json")]
+    assert len(measured) == 2
+    # With one example of each class the two readings are of one opinion.
+    assert measured[0]["test/accuracy_4way_1shot"] == measured[1]["test/accuracy_4way_1shot"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--model.settings", "[[90, 1]]"], "90-way episodes: there are only 24 classes"),
+        (["--model.test_queries", "6"], "an episode takes 7 images of each class, but one has 6"),
+        (["--model.storage.init_args.slots", "4"], "10 examples do not fit into the 4 places"),
+        (["--data.ways", "40"], "there are 24 classes to learn from"),
+        (["--data", OWN, "--data.folder", "nowhere", "--data.held_out", "0.2"], "nowhere is no folder"),
+    ],
+)
+def test_mistakes_are_named(wrong: list[str], message: str, small, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", "omniglot", *flags("omniglot"), *epochs("omniglot"), *QUIET, *wrong])
+    assert stop.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_own_drawings_train_without_a_download(write_drawings, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = str(write_drawings(alphabets=4, characters=5, drawings=5))
+    own = ["--data", OWN, "--data.folder", folder, "--data.ways", "4"]
+    small = ["--model.settings", "[[4, 1]]", "--model.test_queries", "3", "--trainer.fast_dev_run", "2"]
+    main(["fit", "--config", "omniglot", *own, *small, *QUIET])
+    assert "test/accuracy_4way_1shot" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_first_comment_is_the_command(name):
+    assert CONFIGS[name].read_text().startswith(f"# recollect-vision fit --config {name}\n")
+
+
+def test_a_twin_without_memory_differs_in_nothing_else():
+    with_memory, without = (
+        yaml.safe_load(CONFIGS[name].read_text())
+        for name in ("omniglot-mann", "omniglot-mann-without-memory")
+    )
+    for part in ("storage", "key_size"):
+        del with_memory["model"]["init_args"][part]
+    assert with_memory == without
