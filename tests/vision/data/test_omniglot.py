@@ -2,10 +2,6 @@
 
 import hashlib
 import shutil
-import threading
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,11 +12,6 @@ from recollect.training import DataError
 from recollect.training.errors import ArgumentError, DownloadError
 from recollect_vision.data import omniglot
 from recollect_vision.data.omniglot import BACKGROUND, OmniglotData
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
 
 @pytest.fixture
@@ -34,26 +25,21 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def official(small: None, write_drawings, tmp_path: Path, monkeypatch) -> Iterator[Path]:
+def official(small: None, write_drawings, serve, tmp_path: Path, monkeypatch) -> Path:
     """The two archives, on a server; where they are served from."""
-    served = tmp_path / "served"
     write_drawings("images_background", alphabets=2)
     write_drawings("images_evaluation", alphabets=3)
     for alphabet in ("alphabet0", "alphabet1"):
         shutil.rmtree(tmp_path / "images_evaluation" / alphabet)
-    md5 = {}
-    for name in ("images_background", "images_evaluation"):
-        path = Path(shutil.make_archive(str(served / name), "zip", tmp_path, name))
-        md5[name] = hashlib.md5(path.read_bytes()).hexdigest()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(served)))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    monkeypatch.setattr(Omniglot, "download_url_prefix", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setattr(Omniglot, "zips_md5", md5)
-    yield served
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    files = {
+        name: Path(shutil.make_archive(str(tmp_path / name), "zip", tmp_path, name)).read_bytes()
+        for name in ("images_background", "images_evaluation")
+    }
+    address = serve({f"{name}.zip": content for name, content in files.items()})
+    monkeypatch.setattr(Omniglot, "download_url_prefix", address.rstrip("/"))
+    sums = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
+    monkeypatch.setattr(Omniglot, "zips_md5", sums)
+    return tmp_path / "served"
 
 
 def names(characters) -> set[tuple[str, str]]:

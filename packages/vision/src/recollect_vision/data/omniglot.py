@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any, Literal, final
 
-from torchvision.datasets import Omniglot  # type: ignore[import-untyped]
-from torchvision.datasets.utils import check_md5  # type: ignore[import-untyped]
+from torchvision.datasets import Omniglot
+from torchvision.datasets.utils import check_md5
 
 from recollect.training import DataError, data_folder, fetch
 from recollect_vision.data.character_splits import Parts, at_random, by_alphabet

@@ -78,14 +78,14 @@ class FewShotClassifier(nn.Module):
         """
         if isinstance(self.reader, LinearHead):
             return None
-        storage, onehot = self.reader.storage, self.reader.one_hot(labels, examples)
-        state = self.reader.initial_state(*labels.shape[:-1], device=examples.device, dtype=examples.dtype)
-        check_room(self.reader, labels.shape[-1])
-        state, places = storage.place(state, examples, onehot)
-        read = storage.read(state, queries)
+        memory = self.reader
+        check_room(memory, labels.shape[-1])
+        state = memory.initial_state(*labels.shape[:-1], device=examples.device, dtype=examples.dtype)
+        state, places = memory.place(state, examples, labels)
+        read = memory.storage.read(state, queries)
         weights, slots = cast(Tensor, read.weights), read.slots
         if slots is not None:  # a few entries only were looked at
-            every = weights.new_zeros(*weights.shape[:-1], storage.entries(state).filled.shape[-1])
+            every = weights.new_zeros(*weights.shape[:-1], memory.storage.entries(state).filled.shape[-1])
             weights = every.scatter_add(-1, slots.clamp_min(0), weights)
         return weights.gather(-1, places.unsqueeze(-2).expand(*weights.shape[:-1], -1))
 
