@@ -8,7 +8,8 @@ from torchvision.datasets import CIFAR10
 from recollect.training import data_folder, fetch
 from recollect_vision.data.folder import read_folder
 from recollect_vision.data.image_set import StoredImages
-from recollect_vision.data.images import ImageData, Splits
+from recollect_vision.data.images import ImageData
+from recollect_vision.data.splits import Splits
 from recollect_vision.models.backbone import ImageSizes
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"

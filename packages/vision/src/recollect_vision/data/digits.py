@@ -6,7 +6,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from recollect_vision.data.image_set import StoredImages
-from recollect_vision.data.images import ImageData, Splits, hold_out
+from recollect_vision.data.images import ImageData
+from recollect_vision.data.splits import Splits, hold_out
 
 TEST_SHARE = 0.25
 BRIGHTEST = 16

@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.v2 import Transform
 
-from recollect.training import DataError, DataModule, Split
+from recollect.training import DataModule, Split
 from recollect.training.errors import ArgumentError
 from recollect_vision.data.image_set import ImageFiles, ImageSet
 from recollect_vision.data.listing import image_files, labelled_files
+from recollect_vision.data.splits import SPLITS, Splits, check_classes, hold_out
 from recollect_vision.models.backbone import ImageSizes
-
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 class ImageBatch(NamedTuple):
@@ -33,22 +31,6 @@ class ImageBatch(NamedTuple):
     images: Tensor
     label: Tensor
     number: Tensor
-
-
-class Splits(NamedTuple):
-    """What a dataset holds.
-
-    Attributes:
-        classes: Names of the classes, in the order of their labels.
-        train: To learn from.
-        val: To choose by; a part of ``train`` is held out where there is none.
-        test: To report on; ``None`` where there is nothing.
-    """
-
-    classes: list[str]
-    train: ImageSet
-    val: ImageSet | None
-    test: ImageSet | None
 
 
 class Chosen(Dataset[tuple[Tensor, int, int]]):
@@ -271,40 +253,3 @@ class ImageData(DataModule):
         """Images ``(B, C, height, width)`` uint8 with mean 0 and deviation 1 for each channel."""
         mean, deviation = (torch.tensor(self.learnt[name]).view(-1, 1, 1) for name in ("mean", "deviation"))
         return (images.float() / 255 - mean) / deviation
-
-
-def check_classes(splits: Splits, source: str) -> None:
-    """There are two classes at least, and each split has images of each.
-
-    Raises:
-        DataError: If not.
-    """
-    if len(splits.classes) < 2:
-        raise DataError(
-            f"{source} has one class only, {', '.join(splits.classes)}: there is nothing to tell apart"
-        )
-    for split, part in (("training", splits.train), ("validation", splits.val), ("test", splits.test)):
-        if part is None:
-            continue
-        counts = part.labels.bincount(minlength=len(splits.classes))
-        if missing := [splits.classes[label] for label in (counts == 0).nonzero().squeeze(1).tolist()]:
-            raise DataError(f"{source} has no image of class {', '.join(missing)} in its {split} split")
-
-
-def hold_out(
-    numbers: list[int], labels: Tensor, share: float, seed: int, classes: Sequence[str]
-) -> tuple[list[int], list[int]]:
-    """Divide ``numbers`` in two, each class alike; the second part has ``share`` of them.
-
-    Raises:
-        DataError: If a class has too few images to be in both.
-    """
-    own = labels[numbers]
-    counts = own.bincount()
-    if scarce := [classes[c] for c in range(len(counts)) if counts[c] == 1]:
-        raise DataError(f"class {', '.join(scarce)} has one image only: two are needed, to hold one out")
-    size = min(
-        max(round(share * len(numbers)), int((counts > 0).sum())), len(numbers) - int((counts > 0).sum())
-    )
-    first, second = train_test_split(numbers, test_size=size, random_state=seed, stratify=own.numpy())
-    return sorted(first), sorted(second)
