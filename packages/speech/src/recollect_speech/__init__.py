@@ -1,0 +1,1 @@
+"""Speech recognition with a memory of what was heard."""

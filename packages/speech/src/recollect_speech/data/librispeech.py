@@ -1,0 +1,84 @@
+"""LibriSpeech: 1,000 hours of books read aloud (Panayotov et al. 2015, ICASSP)."""
+
+from pathlib import Path
+from typing import Any, final
+
+from torchaudio.datasets import LIBRISPEECH  # type: ignore[import-untyped]
+
+from recollect.training import DataError, Split, data_folder
+from recollect_speech.data.audio import Clip
+from recollect_speech.data.downloading import open_dataset
+from recollect_speech.data.manifest import Utterance
+from recollect_speech.data.recognition import RecognitionData
+from recollect_speech.data.units import Kind
+
+
+@final
+class LibriSpeechData(RecognitionData):
+    """Parts of LibriSpeech, found and downloaded by torchaudio under ``librispeech`` in ``RECOLLECT_DATA``.
+
+    Licence: CC BY 4.0.
+
+    Args:
+        train: Parts to learn from.
+        val: Parts to choose by.
+        test: Parts to report on.
+        rate: As in ``RecognitionData``.
+        units: As in ``RecognitionData``.
+        subwords: As in ``RecognitionData``.
+        ngram: As in ``RecognitionData``.
+        speeds: As in ``RecognitionData``.
+        noise: As in ``RecognitionData``.
+        path: As in ``RecognitionData``.
+        batch_size: As in ``RecognitionData``.
+        num_workers: As in ``RecognitionData``.
+        seed: As in ``RecognitionData``.
+    """
+
+    def __init__(
+        self,
+        train: tuple[str, ...] = ("train-clean-100",),
+        val: tuple[str, ...] = ("dev-clean",),
+        test: tuple[str, ...] = ("test-clean",),
+        rate: int = 16000,
+        units: Kind = "subwords",
+        subwords: int = 256,
+        ngram: int = 0,
+        speeds: tuple[float, ...] = (1.0,),
+        noise: tuple[float, float] | None = None,
+        path: Path | None = None,
+        batch_size: int = 16,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
+        self.parts: dict[Split, tuple[str, ...]] = {"train": train, "val": val, "test": test}
+
+    def prepare_data(self) -> None:
+        """Download what is missing; predicting from a checkpoint needs none of it."""
+        if self.trainer is None or not self.trainer.predicting:
+            for part in {part for parts in self.parts.values() for part in parts}:
+                _open(part)
+
+    def read(self, split: Split) -> list[Utterance]:
+        """The recordings of a split."""
+        return [item for part in self.parts[split] for item in _listed(part)]
+
+
+def _open(part: str) -> Any:
+    return open_dataset(LIBRISPEECH, f"LibriSpeech {part}", data_folder("librispeech"), url=part)
+
+
+def _listed(part: str) -> list[Utterance]:
+    known = _open(part)
+    root = data_folder("librispeech") / "LibriSpeech"
+    found = []
+    for number in range(len(known)):
+        try:
+            path, _, text, speaker, _, _ = known.get_metadata(number)
+        except FileNotFoundError as error:
+            raise DataError(f"{root / part}: {error}") from error
+        found.append(Utterance(Clip(root / path), text, Path(path).stem, str(speaker)))
+    if not found:
+        raise DataError(f"{root / part} holds no recordings")
+    return found

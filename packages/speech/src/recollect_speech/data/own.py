@@ -1,0 +1,76 @@
+"""Your own recordings."""
+
+from pathlib import Path
+from typing import final
+
+from recollect.training import Split
+from recollect.training.errors import ArgumentError
+from recollect_speech.data.manifest import Utterance, read_manifest
+from recollect_speech.data.recognition import RecognitionData, split_apart
+from recollect_speech.data.units import Kind
+
+
+@final
+class ManifestData(RecognitionData):
+    """Recordings that manifests list; see ``read_manifest``.
+
+    Args:
+        path: The manifest to learn from, for ``fit``; for ``predict`` a recording, a folder or a manifest.
+        val: Manifest to choose by; else a part of ``path`` is set aside.
+        test: Manifest to report on; else another part is.
+        held_out: What part that is.
+        rate: As in ``RecognitionData``.
+        units: As in ``RecognitionData``.
+        subwords: As in ``RecognitionData``.
+        ngram: As in ``RecognitionData``.
+        speeds: As in ``RecognitionData``.
+        noise: As in ``RecognitionData``.
+        batch_size: As in ``RecognitionData``.
+        num_workers: As in ``RecognitionData``.
+        seed: As in ``RecognitionData``.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        val: Path | None = None,
+        test: Path | None = None,
+        held_out: float = 0.1,
+        rate: int = 16000,
+        units: Kind = "characters",
+        subwords: int = 256,
+        ngram: int = 0,
+        speeds: tuple[float, ...] = (1.0,),
+        noise: tuple[float, float] | None = None,
+        batch_size: int = 16,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
+        if not 0 < held_out < 0.5:
+            raise ValueError(f"held_out must be between 0 and 0.5, got {held_out}")
+        self.given: dict[Split, Path | None] = {"val": val, "test": test}
+        self.held_out = held_out
+
+    def read(self, split: Split) -> list[Utterance]:
+        """The recordings of a split."""
+        given = self.given.get(split)
+        if given is not None:
+            return read_manifest(given)
+        if self.path is None:
+            raise ArgumentError("--data.path names the manifest to learn from: FILE.tsv or FILE.jsonl")
+        listed = read_manifest(self.path)
+        apart = [split for split, manifest in self.given.items() if manifest is None]
+        each = max(1, round(self.held_out * len(listed)))
+        if each * len(apart) >= len(listed):
+            raise ArgumentError(
+                f"{self.path} lists too few recordings to set {each} aside for each of {apart}"
+            )
+        kept, held = split_apart(len(listed), each * len(apart), self.seed)
+        if split == "train":
+            return [listed[i] for i in kept]
+        place = apart.index(split)
+        return [listed[i] for i in held[place :: len(apart)]]

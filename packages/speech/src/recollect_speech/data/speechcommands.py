@@ -1,0 +1,71 @@
+"""Speech Commands v0.02: 35 words, 105,829 recordings (Warden 2018, arXiv:1804.03209)."""
+
+from pathlib import Path
+from typing import Any, final
+
+from torchaudio.datasets import SPEECHCOMMANDS  # type: ignore[import-untyped]
+
+from recollect.training import DataError, Split, data_folder
+from recollect_speech.data.audio import Clip
+from recollect_speech.data.downloading import open_dataset
+from recollect_speech.data.manifest import Utterance
+from recollect_speech.data.recognition import RecognitionData
+from recollect_speech.data.units import Kind
+
+SUBSETS: dict[Split, str] = {"train": "training", "val": "validation", "test": "testing"}
+
+
+@final
+class SpeechCommandsData(RecognitionData):
+    """Single words in the official splits, found and downloaded by torchaudio under ``speechcommands``.
+
+    Licence: CC BY 4.0.
+
+    Args:
+        rate: As in ``RecognitionData``.
+        units: As in ``RecognitionData``.
+        subwords: As in ``RecognitionData``.
+        ngram: As in ``RecognitionData``.
+        speeds: As in ``RecognitionData``.
+        noise: As in ``RecognitionData``.
+        path: As in ``RecognitionData``.
+        batch_size: As in ``RecognitionData``.
+        num_workers: As in ``RecognitionData``.
+        seed: As in ``RecognitionData``.
+    """
+
+    def __init__(
+        self,
+        rate: int = 16000,
+        units: Kind = "words",
+        subwords: int = 256,
+        ngram: int = 0,
+        speeds: tuple[float, ...] = (1.0,),
+        noise: tuple[float, float] | None = None,
+        path: Path | None = None,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
+
+    def prepare_data(self) -> None:
+        """Download what is missing; predicting from a checkpoint needs none of it."""
+        if self.trainer is None or not self.trainer.predicting:
+            _open("testing")
+
+    def read(self, split: Split) -> list[Utterance]:
+        """The recordings of a split."""
+        known = _open(SUBSETS[split])
+        root = data_folder("speechcommands") / "SpeechCommands"  # paths go on with the version
+        found = []
+        for number in range(len(known)):
+            path, _, word, speaker, _ = known.get_metadata(number)
+            found.append(Utterance(Clip(root / path), word, path, speaker))
+        if not found:
+            raise DataError(f"{root} holds no recordings for {SUBSETS[split]}")
+        return found
+
+
+def _open(subset: str) -> Any:
+    return open_dataset(SPEECHCOMMANDS, "Speech Commands", data_folder("speechcommands"), subset=subset)

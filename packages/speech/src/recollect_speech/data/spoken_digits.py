@@ -1,0 +1,110 @@
+"""Strings of digits spoken by eSpeak NG: the default, which needs no download."""
+
+import random
+from pathlib import Path
+from typing import final
+
+from recollect.training import Split
+from recollect_speech.data.digits import draw_string, words
+from recollect_speech.data.espeak import Voice, speak
+from recollect_speech.data.manifest import Utterance
+from recollect_speech.data.recognition import RecognitionData
+from recollect_speech.data.units import Kind
+
+ACCENTS = ("en", "en-us", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-029")
+
+VARIANTS: dict[Split, tuple[str, ...]] = {
+    "train": ("m1", "m2", "m3", "m5", "m7", "f1", "f2", "f4", "Andy", "Annie", "Mario", "Alicia", "klatt"),
+    "val": ("m6", "f5", "Lee"),
+    "test": ("m4", "m8", "f3", "steph", "Michael", "linda"),
+}
+"""Voices of eSpeak NG: no voice is in two splits."""
+
+SPEEDS = (130, 220)
+"""Words a minute, at least and at most."""
+
+PITCHES = (30, 70)
+
+
+def voices(split: Split) -> list[str]:
+    """The voices of a split, in every accent.
+
+    Example:
+        >>> len(voices("test")), voices("test")[0], set(voices("train")) & set(voices("test"))
+        (36, 'en+m4', set())
+    """
+    return [f"{accent}+{variant}" for variant in VARIANTS[split] for accent in ACCENTS]
+
+
+@final
+class SpokenDigitsData(RecognitionData):
+    """Strings of 3 to 7 digits, spoken in several voices, accents, speeds and pitches.
+
+    Voices and strings of validation and test do not occur in training. Everything is drawn by ``seed``.
+
+    Args:
+        train: Strings to learn from.
+        val: Strings to choose by.
+        test: Strings to report on.
+        shortest: Digits of a string at least.
+        longest: Digits of a string at most.
+        rate: As in ``RecognitionData``.
+        units: As in ``RecognitionData``.
+        subwords: As in ``RecognitionData``.
+        ngram: As in ``RecognitionData``.
+        speeds: As in ``RecognitionData``.
+        noise: As in ``RecognitionData``.
+        path: As in ``RecognitionData``.
+        batch_size: As in ``RecognitionData``.
+        num_workers: As in ``RecognitionData``.
+        seed: As in ``RecognitionData``.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        train: int = 1500,
+        val: int = 100,
+        test: int = 300,
+        shortest: int = 3,
+        longest: int = 7,
+        rate: int = 8000,
+        units: Kind = "words",
+        subwords: int = 256,
+        ngram: int = 0,
+        speeds: tuple[float, ...] = (1.0,),
+        noise: tuple[float, float] | None = None,
+        path: Path | None = None,
+        batch_size: int = 16,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
+        if min(train, val, test) < 1:
+            raise ValueError(f"train, val and test must be positive, got {train}, {val} and {test}")
+        if not 1 <= shortest <= longest:
+            raise ValueError(f"no string has {shortest} to {longest} digits")
+        self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
+        self.digits = (shortest, longest)
+        self._said: dict[Split, list[Utterance]] = {}
+
+    def read(self, split: Split) -> list[Utterance]:
+        """Let eSpeak NG say them: all splits in turn, since what it says varies with what it has said."""
+        if not self._said:
+            for each in self.counts:
+                self._said[each] = self._say(each)
+        return self._said[split]
+
+    def _say(self, split: Split) -> list[Utterance]:
+        chance = random.Random(f"{split} {self.seed}")
+        known = voices(split)
+        said = []
+        for number in range(self.counts[split]):
+            text = words(draw_string(split, *self.digits, chance))
+            name = chance.choice(known)
+            voice = Voice(name, chance.randint(*SPEEDS), chance.randint(*PITCHES))
+            samples = speak(text, voice, self.rate)
+            said.append(Utterance((samples, self.rate), text, f"{split}-{number}", name))
+        return said

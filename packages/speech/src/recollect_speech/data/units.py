@@ -1,0 +1,181 @@
+"""What a recognizer writes: words, characters or subwords, as numbers; 0 is the blank of CTC."""
+
+import io
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, Protocol, final
+
+import sentencepiece
+import torch
+from torch import Tensor
+
+from recollect.training import DataError
+
+BLANK = 0
+
+Kind = Literal["words", "characters", "subwords"]
+
+_NOT_SAID = re.compile(r"[^\w' ]|_")
+
+
+def plain(text: str) -> str:
+    """A transcript as it is compared: lower case, no punctuation but the apostrophe, single blanks.
+
+    Example:
+        >>> plain("Please call Stella -- it's  LATE.")
+        "please call stella it's late"
+    """
+    return " ".join(_NOT_SAID.sub(" ", text.lower().replace("’", "'")).split())
+
+
+class Units(Protocol):
+    """Text as units from 1 on, and back."""
+
+    kind: Kind
+
+    def __len__(self) -> int:
+        """How many there are, the blank included."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """The units of a text; what has none is left out."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of units."""
+        ...
+
+    def name(self, unit: int) -> str:
+        """A unit as it is written; what begins a word begins with a blank."""
+        ...
+
+    def state(self) -> Any:
+        """What ``restore`` makes the same units of."""
+        ...
+
+
+@final
+class Symbols:
+    """Words, or single characters with the blank among them.
+
+    Args:
+        kind: Which.
+        symbols: All of them.
+
+    Example:
+        >>> units = Symbols("characters", [" ", "a", "b"])
+        >>> units.encode("ab a"), units.decode([2, 3])
+        ([2, 3, 1, 2], 'ab')
+    """
+
+    def __init__(self, kind: Literal["words", "characters"], symbols: Sequence[str]) -> None:
+        self.kind: Kind = kind
+        self._symbols = list(symbols)
+        self._ids = {symbol: number for number, symbol in enumerate(self._symbols, start=1)}
+        self._glue = " " if kind == "words" else ""
+
+    def __len__(self) -> int:
+        """How many there are, the blank included."""
+        return len(self._symbols) + 1
+
+    def encode(self, text: str) -> list[int]:
+        """The units of a text; what has none is left out."""
+        parts = text.split() if self.kind == "words" else text
+        return [self._ids[part] for part in parts if part in self._ids]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of units."""
+        return " ".join(self._glue.join(self._symbols[i - 1] for i in ids).split())
+
+    def name(self, unit: int) -> str:
+        """A unit as it is written."""
+        return (" " if self.kind == "words" else "") + self._symbols[unit - 1]
+
+    def state(self) -> list[str]:
+        """The symbols."""
+        return self._symbols
+
+
+@final
+class Subwords:
+    """A sentencepiece unigram vocabulary (Kudo 2018, arXiv:1804.10959).
+
+    Args:
+        model: What ``learn`` gave, ``(bytes,)`` uint8.
+
+    Example:
+        >>> units = Subwords(Subwords.learn(["one two", "two three one"], size=20))
+        >>> units.decode(units.encode("three two"))
+        'three two'
+    """
+
+    kind: Kind = "subwords"
+
+    def __init__(self, model: Tensor) -> None:
+        self._model = model
+        self._pieces = sentencepiece.SentencePieceProcessor()
+        self._pieces.LoadFromSerializedProto(model.numpy(force=True).tobytes())
+
+    @staticmethod
+    def learn(texts: Iterable[str], size: int) -> Tensor:
+        """A vocabulary of at most ``size`` pieces, which covers every character of ``texts``.
+
+        Raises:
+            DataError: If ``size`` is too small for the characters.
+        """
+        model = io.BytesIO()
+        try:
+            sentencepiece.SentencePieceTrainer.Train(
+                sentence_iterator=iter(texts),
+                model_writer=model,
+                vocab_size=size,
+                hard_vocab_limit=False,
+                character_coverage=1.0,
+                num_threads=1,
+                unk_id=0,  # the blank's place: an unknown character has no unit
+                bos_id=-1,
+                eos_id=-1,
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            raise DataError(f"cannot learn a vocabulary of {size} pieces: {error}") from error
+        return torch.frombuffer(bytearray(model.getvalue()), dtype=torch.uint8)
+
+    def __len__(self) -> int:
+        """How many there are, the blank included."""
+        return int(self._pieces.GetPieceSize())
+
+    def encode(self, text: str) -> list[int]:
+        """The units of a text; what has none is left out."""
+        return [i for i in self._pieces.EncodeAsIds(text) if i != BLANK]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of units."""
+        return str(self._pieces.DecodeIds(list(ids)))
+
+    def name(self, unit: int) -> str:
+        """A unit as it is written."""
+        return str(self._pieces.IdToPiece(unit)).replace("▁", " ")
+
+    def state(self) -> Tensor:
+        """The serialised model."""
+        return self._model
+
+
+def learn_units(kind: Kind, texts: Sequence[str], size: int) -> Units:
+    """The units of these texts: call it with the training texts alone.
+
+    Args:
+        kind: Which units.
+        texts: As ``plain`` gives them.
+        size: Number of subwords.
+    """
+    if kind == "subwords":
+        return Subwords(Subwords.learn(texts, size))
+    found = {part for text in texts for part in (text.split() if kind == "words" else text)}
+    return Symbols(kind, sorted(found))
+
+
+def restore_units(kind: Kind, state: Any) -> Units:
+    """The units whose state this is."""
+    return Subwords(state) if kind == "subwords" else Symbols(kind, state)

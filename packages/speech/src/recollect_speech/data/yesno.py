@@ -1,0 +1,75 @@
+"""YesNo: 60 recordings of one speaker, eight Hebrew words each (OpenSLR 1)."""
+
+from pathlib import Path
+from typing import final
+
+from torchaudio.datasets import YESNO  # type: ignore[import-untyped]
+
+from recollect.training import DataError, Split, data_folder
+from recollect_speech.data.audio import Clip
+from recollect_speech.data.downloading import open_dataset
+from recollect_speech.data.manifest import Utterance
+from recollect_speech.data.recognition import RecognitionData, split_apart
+from recollect_speech.data.units import Kind
+
+WORDS = ("no", "yes")
+"""What the words mean, by the digit that a file's name has for each."""
+
+
+@final
+class YesNoData(RecognitionData):
+    """Strings of yes and no, found and downloaded by torchaudio under ``yesno`` in ``RECOLLECT_DATA``.
+
+    There is no official split: 12 recordings are the test, 6 validation, drawn once.
+
+    Args:
+        rate: As in ``RecognitionData``.
+        units: As in ``RecognitionData``.
+        subwords: As in ``RecognitionData``.
+        ngram: As in ``RecognitionData``.
+        speeds: As in ``RecognitionData``.
+        noise: As in ``RecognitionData``.
+        path: As in ``RecognitionData``.
+        batch_size: As in ``RecognitionData``.
+        num_workers: As in ``RecognitionData``.
+        seed: As in ``RecognitionData``.
+    """
+
+    def __init__(
+        self,
+        rate: int = 8000,
+        units: Kind = "words",
+        subwords: int = 256,
+        ngram: int = 0,
+        speeds: tuple[float, ...] = (1.0,),
+        noise: tuple[float, float] | None = None,
+        path: Path | None = None,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
+
+    def prepare_data(self) -> None:
+        """Download what is missing; predicting from a checkpoint needs none of it."""
+        if self.trainer is None or not self.trainer.predicting:
+            open_dataset(YESNO, "YesNo", data_folder("yesno"))
+
+    def read(self, split: Split) -> list[Utterance]:
+        """The recordings of a split."""
+        folder = data_folder("yesno") / "waves_yesno"
+        open_dataset(YESNO, "YesNo", data_folder("yesno"))
+        paths = sorted(folder.glob("*.wav"))
+        if len(paths) < 20:
+            raise DataError(f"{folder} holds {len(paths)} recordings, and 20 are needed at least")
+        rest, tested = split_apart(len(paths), len(paths) // 5, seed=0)
+        kept, chosen_by = split_apart(len(rest), len(paths) // 10, seed=0)
+        numbers = {"test": tested, "val": [rest[i] for i in chosen_by], "train": [rest[i] for i in kept]}
+        return [Utterance(Clip(paths[i]), _text(paths[i]), paths[i].name, "1") for i in numbers[split]]
+
+
+def _text(path: Path) -> str:
+    try:
+        return " ".join(WORDS[int(digit)] for digit in path.stem.split("_"))
+    except (ValueError, IndexError) as error:
+        raise DataError(f"{path} is not named like a recording: 0_1_0_1_1_1_0_0.wav") from error

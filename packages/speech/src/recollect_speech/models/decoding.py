@@ -1,0 +1,118 @@
+"""Units out of their probabilities: the best path, and prefix beam search with a language model."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+BLANK = 0
+
+UNLIKELY = -12.0
+"""Units with a log-probability below this at a step are not tried there."""
+
+LanguageModel = Callable[[tuple[int, ...], int], float]
+"""log P of a unit after those before it; unit 0 is the end."""
+
+
+def greedy(log_probs: Tensor, lengths: Tensor) -> list[list[int]]:
+    """The best path of each item ``(B, T, V)``, repeats and blanks left out (Graves et al. 2006, ICML).
+
+    Example:
+        >>> path = torch.nn.functional.one_hot(torch.tensor([[1, 1, 0, 1, 2]]), 3).float().log()
+        >>> greedy(path, torch.tensor([5]))
+        [[1, 1, 2]]
+    """
+    paths = log_probs.argmax(-1)
+    return [
+        [int(u) for u in torch.unique_consecutive(path[:length]) if u != BLANK]
+        for path, length in zip(paths, lengths, strict=True)
+    ]
+
+
+class Beam(NamedTuple):
+    """How ``beam_search`` goes about it.
+
+    Attributes:
+        width: Prefixes that are kept at each step.
+        weight: Of the language model's logarithm.
+        bonus: Added for each unit, since a language model likes short texts.
+    """
+
+    width: int = 8
+    weight: float = 0.5
+    bonus: float = 0.0
+
+
+class Prefix(NamedTuple):
+    """Logarithms of the probability that a prefix ends in a blank, and in its last unit; and of its text."""
+
+    blank: float
+    unit: float
+    text: float
+
+    @property
+    def heard(self) -> float:
+        """Logarithm of its probability by what was heard."""
+        return _add(self.blank, self.unit)
+
+
+def beam_search(log_probs: Tensor, beam: Beam, language: LanguageModel | None = None) -> list[int]:
+    """The most probable units given ``log_probs`` ``(T, V)`` and a language model, by prefixes.
+
+    argmax_u log P_ctc(u) + weight · log P_text(u) + bonus · |u|, where P_ctc sums over all paths
+    (Hannun et al. 2014, arXiv:1408.2873, algorithm 1).
+
+    Example:
+        >>> steps = torch.tensor([[0.6, 0.4], [0.6, 0.4]]).log()  # no path is as likely as all of unit 1
+        >>> greedy(steps[None], torch.tensor([2])), beam_search(steps, Beam())
+        ([[]], [1])
+    """
+    prefixes: dict[tuple[int, ...], Prefix] = {(): Prefix(0.0, -math.inf, 0.0)}
+    for step in log_probs.tolist():
+        likely = [unit for unit, value in enumerate(step) if value > UNLIKELY and unit != BLANK]
+        prefixes = _extend(prefixes, step, likely, beam, language)
+    ends = {
+        units: prefix.heard + prefix.text + (beam.weight * language(units, BLANK) if language else 0.0)
+        for units, prefix in prefixes.items()
+    }
+    best, _ = max(ends.items(), key=lambda end: end[1])
+    return list(best)
+
+
+def _extend(
+    prefixes: dict[tuple[int, ...], Prefix],
+    step: Sequence[float],
+    likely: Sequence[int],
+    beam: Beam,
+    language: LanguageModel | None,
+) -> dict[tuple[int, ...], Prefix]:
+    """All prefixes after one step more, the best of them."""
+    blanks: dict[tuple[int, ...], float] = defaultdict(lambda: -math.inf)
+    units: dict[tuple[int, ...], float] = defaultdict(lambda: -math.inf)
+    texts: dict[tuple[int, ...], float] = {}
+    for prefix, before in prefixes.items():
+        texts[prefix] = before.text
+        blanks[prefix] = _add(blanks[prefix], before.heard + step[BLANK])
+        if prefix:
+            units[prefix] = _add(units[prefix], before.unit + step[prefix[-1]])
+        for unit in likely:
+            longer = (*prefix, unit)
+            # The same unit again is a new one only after a blank.
+            from_where = before.blank if prefix and unit == prefix[-1] else before.heard
+            units[longer] = _add(units[longer], from_where + step[unit])
+            if longer not in texts:
+                told = beam.weight * language(prefix, unit) if language else 0.0
+                texts[longer] = before.text + told + beam.bonus
+    found = {prefix: Prefix(blanks[prefix], units[prefix], text) for prefix, text in texts.items()}
+    best = sorted(found, key=lambda prefix: -(found[prefix].heard + found[prefix].text))[: beam.width]
+    return {prefix: found[prefix] for prefix in best}
+
+
+def _add(a: float, b: float) -> float:
+    """log(eᵃ + eᵇ)."""
+    if a < b:
+        a, b = b, a
+    return a if b == -math.inf else a + math.log1p(math.exp(b - a))

@@ -1,0 +1,62 @@
+"""A memory that is handed on from recording to recording of a speaker."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from recollect import Integration
+from recollect.state import State, map_state, select_items
+
+Speakers = dict[str, State]
+"""What is remembered of each speaker: a state for a batch of one."""
+
+
+def in_turn(
+    joined: Integration, x: Tensor, mask: Tensor, speakers: Sequence[str | None], known: Mapping[str, State]
+) -> tuple[Tensor, Speakers]:
+    """Recordings in their order, each reading what those of its speaker before it have left.
+
+    The first recordings of all speakers are taken together, then the second ones, and so on; nothing is kept
+    of a recording whose speaker is not known.
+
+    Args:
+        joined: The memory and what it joins.
+        x: ``(B, T, D)``.
+        mask: ``(B, T)`` bool.
+        speakers: Of each recording.
+        known: What was remembered before; unchanged.
+
+    Returns:
+        ``(B, T, D)``, and what is remembered now.
+    """
+    names = [name if name is not None else f"\0{i}" for i, name in enumerate(speakers)]
+    rows = list(dict.fromkeys(names))
+    state = _stack([known.get(name) or joined.initial_state(1) for name in rows])
+    heard: Counter[str] = Counter()
+    turns: list[list[int]] = []
+    for i, name in enumerate(names):
+        if heard[name] == len(turns):
+            turns.append([])
+        turns[heard[name]].append(i)
+        heard[name] += 1
+    outputs: list[Tensor] = []
+    for turn in turns:
+        items = torch.tensor(turn, device=x.device)
+        places = torch.tensor([rows.index(names[i]) for i in turn], device=x.device)
+        y, after = joined(x[items], select_items(state, places), step_mask=mask[items])
+        state = map_state(lambda old, new, at=places: old.index_copy(0, at, new), state, after)
+        outputs.append(y)
+    order = torch.tensor([i for turn in turns for i in turn], device=x.device).argsort()
+    kept = {
+        name: map_state(lambda tensor, at=place: tensor[at : at + 1].detach(), state)
+        for place, name in enumerate(rows)
+        if not name.startswith("\0")
+    }
+    return torch.cat(outputs)[order], {**known, **kept}
+
+
+def _stack(states: Sequence[State]) -> State:
+    first, *others = states
+    return map_state(lambda *tensors: torch.cat(tensors), first, *others)
