@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import soundfile  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
-from torchaudio.functional import resample  # type: ignore[import-untyped]
+from torchaudio.functional import resample
 
 from recollect.training import DataError
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torchaudio.functional import resample  # type: ignore[import-untyped]
+from torchaudio.functional import resample
 
 from recollect.training.errors import UserError
 

@@ -11,6 +11,7 @@ from recollect_speech.data.audio import Clip
 from recollect_speech.data.digits import NAMES
 from recollect_speech.data.manifest import Utterance
 from recollect_speech.data.recognition import RecognitionData
+from recollect_speech.data.spoken_digits import say_strings
 from recollect_speech.data.units import Kind
 
 URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.zip"
@@ -45,6 +46,7 @@ class FsddData(RecognitionData):
 
     Args:
         left_out: The speaker to leave out.
+        spoken: Strings of two and three digits, spoken by eSpeak NG, that are learnt from besides.
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
         subwords: As in ``RecognitionData``.
@@ -55,11 +57,15 @@ class FsddData(RecognitionData):
         batch_size: As in ``RecognitionData``.
         num_workers: As in ``RecognitionData``.
         seed: As in ``RecognitionData``.
+
+    Raises:
+        ValueError: If a number is out of range.
     """
 
     def __init__(
         self,
         left_out: str | None = None,
+        spoken: int = 0,
         rate: int = 8000,
         units: Kind = "words",
         subwords: int = 256,
@@ -72,7 +78,10 @@ class FsddData(RecognitionData):
         seed: int = 0,
     ) -> None:
         super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
+        if spoken < 0:
+            raise ValueError(f"spoken must not be negative, got {spoken}")
         self.left_out = left_out
+        self.spoken = spoken
 
     def prepare_data(self) -> None:
         """Download what is missing; predicting from a checkpoint needs none of it."""
@@ -83,7 +92,9 @@ class FsddData(RecognitionData):
         """The recordings of a split."""
         found = choose(read_recordings(), split, self.left_out)
         said = [Utterance(Clip(item.path), NAMES[item.digit], item.path.name, item.speaker) for item in found]
-        return said if split == "train" else [said[i] for i in self.shuffled(len(said), 0)]
+        if split != "train":
+            return [said[i] for i in self.shuffled(len(said), 0)]
+        return said + say_strings("train", self.spoken, (2, 3), self.rate, self.seed)
 
 
 def prepare() -> None:

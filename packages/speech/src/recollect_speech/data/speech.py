@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
-from torchaudio.functional import add_noise  # type: ignore[import-untyped]
-from torchaudio.transforms import SpeedPerturbation  # type: ignore[import-untyped]
+from torchaudio.functional import add_noise
+from torchaudio.transforms import SpeedPerturbation
 
 from recollect_speech.data.manifest import Utterance
 from recollect_speech.data.units import Units

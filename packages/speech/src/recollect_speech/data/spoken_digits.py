@@ -94,17 +94,22 @@ class SpokenDigitsData(RecognitionData):
         """Let eSpeak NG say them: all splits in turn, since what it says varies with what it has said."""
         if not self._said:
             for each in self.counts:
-                self._said[each] = self._say(each)
+                self._said[each] = say_strings(each, self.counts[each], self.digits, self.rate, self.seed)
         return self._said[split]
 
-    def _say(self, split: Split) -> list[Utterance]:
-        chance = random.Random(f"{split} {self.seed}")
-        known = voices(split)
-        said = []
-        for number in range(self.counts[split]):
-            text = words(draw_string(split, *self.digits, chance))
-            name = chance.choice(known)
-            voice = Voice(name, chance.randint(*SPEEDS), chance.randint(*PITCHES))
-            samples = speak(text, voice, self.rate)
-            said.append(Utterance((samples, self.rate), text, f"{split}-{number}", name))
-        return said
+
+def say_strings(split: Split, count: int, digits: tuple[int, int], rate: int, seed: int) -> list[Utterance]:
+    """Strings of so many digits at least and at most, in the voices of a split.
+
+    Raises:
+        UserError: If eSpeak NG is not installed.
+    """
+    chance = random.Random(f"{split} {seed}")
+    known = voices(split)
+    said = []
+    for number in range(count):
+        text = words(draw_string(split, *digits, chance))
+        name = chance.choice(known)
+        voice = Voice(name, chance.randint(*SPEEDS), chance.randint(*PITCHES))
+        said.append(Utterance((speak(text, voice, rate), rate), text, f"{split}-{number}", name))
+    return said

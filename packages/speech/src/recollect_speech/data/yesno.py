@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import final
 
-from torchaudio.datasets import YESNO  # type: ignore[import-untyped]
+from torchaudio.datasets import YESNO
 
 from recollect.training import DataError, Split, data_folder
 from recollect_speech.data.audio import Clip

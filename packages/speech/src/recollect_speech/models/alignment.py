@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchaudio.functional import forced_align, merge_tokens  # type: ignore[import-untyped]
+from torchaudio.functional import forced_align, merge_tokens
 
 BLANK = 0
 

@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
-from torchaudio.transforms import MelSpectrogram  # type: ignore[import-untyped]
+from torchaudio.transforms import MelSpectrogram
 
 from recollect.state import register_state
 

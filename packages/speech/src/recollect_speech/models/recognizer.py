@@ -6,7 +6,7 @@ from typing import NamedTuple, final
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchaudio.transforms import SpecAugment  # type: ignore[import-untyped]
+from torchaudio.transforms import SpecAugment
 
 from recollect import Concatenation, Integration, Memory
 from recollect.state import State, register_state
