@@ -70,11 +70,11 @@ def test_what_was_trained_classifies_by_a_few_examples(name: str, small: Path, t
     results = json.loads((run / "results.json").read_text())
     assert any("characters to learn from, 6 to choose by, 6 tested on" in note for note in results["notes"])
     assert list((run / "pictures").glob("test-*.png")) or "mann" in name
-    support, questions = small / "alphabet0", small / "alphabet1" / "character00"
+    examples, questions = small / "alphabet0", small / "alphabet1" / "character00"
     for character in ("character04", "character05"):
-        (support / character).rename(tmp_path / character)
+        (examples / character).rename(tmp_path / character)
     again = ["--config", str(run / "config.yaml"), "--ckpt_path", "best", *QUIET]
-    main(["predict", *again, "--data.support", str(support), "--data.path", str(questions)])
+    main(["predict", *again, "--data.examples", str(examples), "--data.images", str(questions)])
     with (run / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [Path(row["image"]).name for row in rows] == [f"0000_{d:02d}.png" for d in range(6)]
@@ -83,7 +83,7 @@ def test_what_was_trained_classifies_by_a_few_examples(name: str, small: Path, t
     if name == "omniglot":
         compared = json.loads(rows[0]["compared"])
         assert len(compared) == 5
-        assert all(file.startswith(str(support)) for file in compared)
+        assert all(file.startswith(str(examples)) for file in compared)
 
 
 def test_a_trained_memory_can_be_read_in_the_other_way(small, tmp_path):
@@ -105,7 +105,7 @@ def test_a_trained_memory_can_be_read_in_the_other_way(small, tmp_path):
         (["--model.test_queries", "6"], "an episode takes 7 images of each class, but one has 6"),
         (["--model.storage.init_args.slots", "4"], "10 examples do not fit into the 4 places"),
         (["--data.ways", "40"], "there are 24 classes to learn from"),
-        (["--data", OWN, "--data.folder", "nowhere", "--data.held_out", "0.2"], "nowhere is no folder"),
+        (["--data", OWN, "--data.path", "nowhere", "--data.held_out", "0.2"], "nowhere is no folder"),
     ],
 )
 def test_mistakes_are_named(wrong: list[str], message: str, small, capsys):
@@ -118,7 +118,7 @@ def test_mistakes_are_named(wrong: list[str], message: str, small, capsys):
 def test_own_drawings_train_without_a_download(write_drawings, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     folder = str(write_drawings(alphabets=4, characters=5, drawings=5))
-    own = ["--data", OWN, "--data.folder", folder, "--data.ways", "4"]
+    own = ["--data", OWN, "--data.path", folder, "--data.ways", "4"]
     small = ["--model.settings", "[[4, 1]]", "--model.test_queries", "3", "--trainer.fast_dev_run", "2"]
     main(["fit", "--config", "omniglot", *own, *small, *QUIET])
     assert "test/accuracy_4way_1shot" in capsys.readouterr().out

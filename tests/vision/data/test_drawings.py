@@ -70,5 +70,5 @@ def test_images_in_the_wrong_place_are_an_error(write_drawings):
         read_folder(folder, 28)
     empty = folder / "alphabet0" / "character00" / "nothing"
     empty.mkdir()
-    with pytest.raises(DataError, match="holds no images"):
+    with pytest.raises(DataError, match="has no images"):
         read_folder(empty, 28)

@@ -13,9 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from recollect.training import DataError
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-"""Files that are taken for images."""
+from recollect_vision.data.listing import image_files
 
 
 class Character(NamedTuple):
@@ -95,14 +93,8 @@ def decode(content: bytes, size: int, place: str) -> Tensor:
     return 255 - torch.from_numpy(np.array(grey)).unsqueeze(0)
 
 
-def image_paths(folder: Path) -> list[Path]:
-    """Images below a folder, sorted; hidden ones are left out."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted(path for path in found if not path.name.startswith("."))
-
-
 def _files(folder: Path) -> Iterator[File]:
-    for path in image_paths(folder):
+    for path in image_files(folder):
         parts = path.relative_to(folder).parts
         if len(parts) != 3:
             raise DataError(f"{path} does not lie in alphabet/character below {folder}")
@@ -115,7 +107,7 @@ def _packed(paths: Iterable[Path]) -> Iterator[File]:
             with zipfile.ZipFile(path) as archive:
                 for name in archive.namelist():
                     parts = name.split("/")
-                    if name.lower().endswith(SUFFIXES) and len(parts) >= 3 and not parts[0].startswith("__"):
+                    if name.lower().endswith(".png") and len(parts) >= 3:
                         alphabet, character, file = parts[-3:]
                         yield File(f"{path}: {name}", (alphabet, character, file), archive.read(name))
         except zipfile.BadZipFile as error:

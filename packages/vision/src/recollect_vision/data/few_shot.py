@@ -14,7 +14,7 @@ from recollect.training.errors import ArgumentError
 from recollect_vision.data.character_splits import Parts
 from recollect_vision.data.drawings import Character
 from recollect_vision.data.episodes import EpisodeBatch, Episodes
-from recollect_vision.data.support import Question, Questions, Support, read_support
+from recollect_vision.data.examples import Examples, Question, Questions, read_examples
 from recollect_vision.models.backbone import ImageSizes
 
 QUARTERS = 4
@@ -45,7 +45,7 @@ class FewShotData(DataModule):
 
     Episode i of an epoch depends on seed, epoch and i alone. In validation and test an item is a class with
     all its images: a network that looks at each image by itself need do so once, however many episodes are
-    then drawn. In prediction the images of ``path`` are to be classified by the examples in ``support``.
+    then drawn. In prediction ``images`` are to be classified by ``examples``.
 
     Args:
         turns: Where a character turned by 90°, 180° and 270° counts as three more classes.
@@ -57,8 +57,8 @@ class FewShotData(DataModule):
         batch_size: Training episodes in a batch.
         classes_at_once: Classes in a batch of validation and test; images in a batch of prediction, too.
         augmentation: Strength of the random affine maps of training images; 0 for none.
-        support: Prediction: folder with labelled examples, ``<class>/*.png``.
-        path: Prediction: folder of images to classify, or one image.
+        examples: Prediction: folder with labelled examples, ``<class>/*.png``.
+        images: Prediction: folder of images to classify, or one image.
         num_workers: As in ``DataModule``.
         seed: Of the episodes.
 
@@ -77,8 +77,8 @@ class FewShotData(DataModule):
         batch_size: int = 1,
         classes_at_once: int = 50,
         augmentation: float = 1.0,
-        support: Path | None = None,
-        path: Path | None = None,
+        examples: Path | None = None,
+        images: Path | None = None,
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
@@ -97,8 +97,8 @@ class FewShotData(DataModule):
         self.episodes = episodes
         self.classes_at_once = classes_at_once
         self.augmentation = augmentation
-        self.support_folder = support
-        self.path = path
+        self.examples_folder = examples
+        self.images = images
 
     # --- what a subclass implements -------------------------------------------------------------------------
 
@@ -119,11 +119,11 @@ class FewShotData(DataModule):
         return self.read()
 
     @cached_property
-    def support(self) -> Support:
+    def examples(self) -> Examples:
         """The labelled examples for prediction, read once."""
-        if self.support_folder is None:
-            raise ArgumentError("prediction needs --data.support, a folder with examples: <class>/*.png")
-        return read_support(self.support_folder, self.size)
+        if self.examples_folder is None:
+            raise ArgumentError("prediction needs --data.examples, a folder with examples: <class>/*.png")
+        return read_examples(self.examples_folder, self.size)
 
     @property
     def training_classes(self) -> int:
@@ -146,9 +146,9 @@ class FewShotData(DataModule):
     def dataset(self, split: Split) -> Dataset[Any]:
         """Episodes, classes, or images to classify."""
         if split == "predict":
-            if self.path is None:
-                raise ArgumentError("prediction needs --data.path, a folder of images to classify")
-            return Questions(self.path, self.size)
+            if self.images is None:
+                raise ArgumentError("prediction needs --data.images, a folder of images to classify")
+            return Questions(self.images, self.size)
         if split != "train":
             return WholeClasses(self.classes(split))
         each = self.shots + self.queries

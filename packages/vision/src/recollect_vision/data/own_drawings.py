@@ -11,10 +11,10 @@ from recollect_vision.data.few_shot import FewShotData, check_room
 
 @final
 class DrawingData(FewShotData):
-    """Episodes of the images in ``folder/alphabet/character/*.png``, dark on light, greyed and resized.
+    """Episodes of the images in ``path/alphabet/character/*.png``, dark on light, greyed and resized.
 
     Args:
-        folder: Where they are.
+        path: Where they are.
         held_out: Share of the characters that choose; as many are tested on, all drawn at random.
         split_seed: Of what is drawn for the split.
         options: As in ``FewShotData``.
@@ -23,19 +23,19 @@ class DrawingData(FewShotData):
         ValueError: If ``held_out`` leaves nothing to learn from.
     """
 
-    def __init__(self, folder: Path, held_out: float = 0.2, split_seed: int = 0, **options: Any) -> None:
+    def __init__(self, path: Path, held_out: float = 0.2, split_seed: int = 0, **options: Any) -> None:
         super().__init__(**options)
         if not 0 < held_out < 0.5:
             raise ValueError(f"held_out must be above 0 and below 0.5, got {held_out}")
-        self.folder = folder
+        self.path = path
         self.held_out = held_out
         self.split_seed = split_seed
 
     def read(self) -> Parts:
         """The characters, parted."""
-        if not self.folder.is_dir():
-            raise ArgumentError(f"--data.folder {self.folder} is no folder")
-        characters = read_folder(self.folder, self.size)
+        if not self.path.is_dir():
+            raise ArgumentError(f"--data.path {self.path} is no folder")
+        characters = read_folder(self.path, self.size)
         check_room(characters, self.shots + self.queries)
         aside = max(1, round(self.held_out * len(characters)))
         return at_random(characters, aside, aside, self.split_seed)

@@ -13,12 +13,11 @@ from recollect import Storage
 from recollect.training import DataModule, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
-from recollect_vision.data.episodes import EpisodeBatch, draw_episode, generator_of
+from recollect_vision.data.episodes import EpisodeBatch
+from recollect_vision.data.examples import Question
 from recollect_vision.data.few_shot import FewShotData, LabelledImages
-from recollect_vision.data.support import Question
 from recollect_vision.episode_accuracy import (
     Features,
-    FeatureTable,
     Setting,
     accuracies,
     by_class,
@@ -31,13 +30,10 @@ from recollect_vision.models.backbone import Backbone, ImageSizes
 from recollect_vision.models.example_memory import ExampleMemory
 from recollect_vision.models.few_shot import FewShotClassifier, check_room
 from recollect_vision.models.linear_head import LinearHead
+from recollect_vision.tasks.episode_drawing import episode_pictures
 
 PUBLISHED = ((5, 1), (5, 5), (20, 1), (20, 5))
 """Ways and shots that papers report."""
-
-
-DRAWABLE = 10
-"""Examples of an episode that is drawn, at most."""
 
 
 @final
@@ -141,7 +137,7 @@ class FewShot(Task):
             return FewShotClassifier(backbone, head, data.training_classes)
         episodes = [(data.ways, data.ways * data.shots), *((s.ways, s.ways * s.shots) for s in self.settings)]
         if self.trainer.predicting:
-            episodes.append((len(data.support.names), len(data.support.labels)))
+            episodes.append((len(data.examples.names), len(data.examples.labels)))
         classes, examples = (max(numbers) for numbers in zip(*episodes, strict=True))
         storage = self.storage(backbone.feature_size, classes)
         learn = self.learn_sharpness and self.reading == "prototypes"  # the other reading has no use for it
@@ -176,17 +172,17 @@ class FewShot(Task):
 
     def predict(self, batch: Question) -> list[dict[str, Any]]:
         """A row for each image: its class, how probable that is, and the examples it was compared with."""
-        support, features = self.data.support, self.model(batch.images)
+        known, features = self.data.examples, self.model(batch.images)
         if self._examples is None:
-            self._examples = self.model(support.images.to(self.device))
-        known = (self._examples, support.labels.to(self.device), features)
-        answer = self.model.answer(*known, classes=len(support.names))
+            self._examples = self.model(known.images.to(self.device))
+        read = (self._examples, known.labels.to(self.device), features)
+        answer = self.model.answer(*read, classes=len(known.names))
         probability, best = answer.log_probability.exp().max(-1)
-        near = nearest(self.model.compare(*known), support.files, self.named)
+        near = nearest(self.model.compare(*read), known.files, self.named)
         return [
             {
                 "image": file,
-                "class": support.names[label],
+                "class": known.names[label],
                 "probability": round(p, 4),
                 "compared": near[number] if near else {},
             }
@@ -196,12 +192,8 @@ class FewShot(Task):
         ]
 
     def pictures(self, batch: LabelledImages) -> list[EpisodePicture]:
-        """A query of each class of an episode, with the examples that it was compared with."""
-        table = by_class(self.model(batch.images), batch.labels)
-        drawable = [setting for setting in self.settings if setting.ways * setting.shots <= DRAWABLE]
-        return [
-            self._picture(batch, table, setting) for setting in drawable if setting.ways <= len(table.counts)
-        ]
+        """Queries of an episode of the batch's classes, with the examples that they were compared with."""
+        return episode_pictures(self.model, batch, self.settings, self.data.seed)
 
     def items(self, batch: Any) -> int:
         """Images."""
@@ -217,25 +209,6 @@ class FewShot(Task):
                 check_draw(counts, setting.ways, setting.shots + self.test_queries)
 
     # --- shared parts ---------------------------------------------------------------------------------------
-
-    def _picture(self, batch: LabelledImages, table: FeatureTable, setting: Setting) -> EpisodePicture:
-        drawn = draw_episode(table.counts, setting.ways, setting.shots + 1, generator_of(self.data.seed, 0))
-        features = table.take([drawn]).features[0]
-        images = by_class(batch.images.flatten(1), batch.labels).take([drawn]).features[0]
-        images = images.reshape(*images.shape[:2], *batch.images.shape[1:])
-        labels = torch.arange(setting.ways, device=self.device).repeat_interleave(setting.shots)
-        known = (features[:, :-1].flatten(0, 1), labels, features[:, -1])
-        answers = self.model.answer(*known, classes=setting.ways).log_probability.argmax(-1)
-        weights = self.model.compare(*known)
-        return EpisodePicture(
-            f"{setting.ways}-way {setting.shots}-shot" + ("" if weights is not None else ", without memory"),
-            images[:, -1],
-            images[:, :-1].flatten(0, 1),
-            weights,
-            answers.tolist(),
-            list(range(setting.ways)),
-            labels.tolist(),
-        )
 
     def _scores(self, examples: Tensor, labels: Tensor, queries: Tensor, classes: int) -> Tensor:
         return self.model.answer(examples, labels, queries, classes).log_probability

@@ -15,8 +15,8 @@ from recollect.training import DataModule, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
 from recollect_vision.data.episodes import EpisodeBatch, generator_of
+from recollect_vision.data.examples import Question
 from recollect_vision.data.few_shot import FewShotData, LabelledImages
-from recollect_vision.data.support import Question
 from recollect_vision.episode_accuracy import Features, by_class, draw_episodes, with_interval
 from recollect_vision.models.backbone import Backbone, ImageSizes
 from recollect_vision.models.online import OnlineClassifier, OnlineLearner, before, presentation
@@ -131,19 +131,19 @@ class OnlineFewShot(Task):
 
     def predict(self, batch: Question) -> list[dict[str, Any]]:
         """A row for each image: its class and how probable that is, if it came after all examples."""
-        support = self.data.support
-        if len(support.names) > self.data.ways:
+        known = self.data.examples
+        if len(known.names) > self.data.ways:
             raise ArgumentError(
-                f"the examples are of {len(support.names)} classes, but the model knows {self.data.ways}"
+                f"the examples are of {len(known.names)} classes, but the model knows {self.data.ways}"
             )
-        order = torch.randperm(len(support.labels), generator=generator_of(self.data.seed, 0))
-        examples, labels = support.images[order].to(self.device), support.labels[order].to(self.device)
+        order = torch.randperm(len(known.labels), generator=generator_of(self.data.seed, 0))
+        examples, labels = known.images[order].to(self.device), known.labels[order].to(self.device)
         _, state = self.model.learner(self.model(examples).unsqueeze(0), before(labels.unsqueeze(0)))
         logits = self.model.learner.ask(state, self.model(batch.images), labels[-1:])
         # Labels that no example has are none that could be answered.
-        probability, best = logits[:, : len(support.names)].softmax(-1).max(-1)
+        probability, best = logits[:, : len(known.names)].softmax(-1).max(-1)
         return [
-            {"image": file, "class": support.names[label], "probability": round(p, 4)}
+            {"image": file, "class": known.names[label], "probability": round(p, 4)}
             for file, label, p in zip(batch.files, best.tolist(), probability.tolist(), strict=True)
         ]
 

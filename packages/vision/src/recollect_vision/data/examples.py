@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from recollect.training import DataError
-from recollect.training.errors import ArgumentError
-from recollect_vision.data.drawings import SUFFIXES, decode, image_paths
+from recollect_vision.data.drawings import decode
+from recollect_vision.data.listing import image_files, labelled_files
 
 
-class Support(NamedTuple):
+class Examples(NamedTuple):
     """Labelled examples: the images of a folder for each class.
 
     Attributes:
@@ -40,27 +40,17 @@ class Question(NamedTuple):
     images: Tensor
 
 
-def read_support(folder: Path, size: int) -> Support:
+def read_examples(folder: Path, size: int) -> Examples:
     """The examples of ``folder/<class>/*.png``, images at any depth.
 
     Raises:
         DataError: If there are fewer than two classes, a class without images, or a file that is no image.
     """
-    if not folder.is_dir():
-        raise ArgumentError(f"--data.support {folder} is no folder")
-    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if len(classes) < 2:
-        raise DataError(f"{folder} holds {len(classes)} folders where each of two or more classes has one")
-    files, labels = [], []
-    for label, path in enumerate(classes):
-        found = image_paths(path)
-        if not found:
-            raise DataError(f"{path} holds no image: a class needs at least one example")
-        files += found
-        labels += [label] * len(found)
-    images = torch.stack([read_image(path, size) for path in files])
-    names = [path.name for path in classes]
-    return Support(names, [str(path) for path in files], images, torch.tensor(labels))
+    names, paths, labels = labelled_files(folder)
+    if len(names) < 2:
+        raise DataError(f"{folder} holds examples of {names[0]} only: nothing can be told apart")
+    images = torch.stack([read_image(path, size) for path in paths])
+    return Examples(names, [str(path) for path in paths], images, labels)
 
 
 def read_image(path: Path, size: int) -> Tensor:
@@ -77,14 +67,12 @@ class Questions(Dataset[tuple[str, Tensor]]):
         size: Height and width S.
 
     Raises:
-        ArgumentError: If there is no image.
+        DataError: If there is no image.
     """
 
     def __init__(self, path: Path, size: int) -> None:
-        self.files = [path] if path.is_file() else image_paths(path)
+        self.files = image_files(path)
         self.size = size
-        if not self.files:
-            raise ArgumentError(f"--data.path {path} holds no image ({', '.join(SUFFIXES)})")
 
     def __len__(self) -> int:
         """How many images."""
