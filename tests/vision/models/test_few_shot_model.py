@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from recollect import VectorStorage
+from recollect import HashStorage, VectorStorage
 from recollect_vision.models.backbone import ImageSizes
 from recollect_vision.models.convolutional import ConvolutionalBackbone
 from recollect_vision.models.example_memory import ExampleMemory
@@ -92,6 +92,25 @@ def test_what_was_compared_is_what_was_read():
     assert ((few > 0).sum(-1) == 2).all()
     assert torch.equal(few.argmax(-1), weights.argmax(-1))
     assert model("linear").compare(features, labels, queries) is None
+
+
+def test_any_storage_will_do():
+    torch.manual_seed(0)
+    backbone = ConvolutionalBackbone(SIZES, [4, 8])
+    storage = HashStorage(backbone.feature_size, 5, buckets=16, capacity=8, tables=4)
+    m = FewShotClassifier(backbone, ExampleMemory(storage, "matching"), training_classes=7)
+    features, labels = torch.randn(6, 72), torch.tensor([0, 0, 1, 1, 2, 2])
+    assert (m.answer(features, labels, features, 3).log_probability.argmax(-1) == labels).all()
+    assert (m.compare(features, labels, features).argmax(-1) == torch.arange(6)).all()
+
+
+def test_half_precision_does_not_reach_the_memory():
+    m = model("matching")
+    features, labels = torch.randn(6, 72), torch.tensor([0, 0, 1, 1, 2, 2])
+    whole = m.answer(features, labels, features, 3).log_probability
+    with torch.autocast("cpu", torch.bfloat16):
+        half = m.answer(features, labels, features, 3).log_probability
+    assert torch.equal(whole, half)
 
 
 def test_a_memory_too_small_is_an_error_not_a_loss_of_examples():

@@ -83,10 +83,12 @@ class FewShotData(DataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size, num_workers, seed)
+        if ways < 2:
+            raise ValueError(f"ways must be at least 2, got {ways}")
         numbers = {"size": size, "shots": shots, "queries": queries, "episodes": episodes}
-        for name, number in (numbers | {"ways": ways - 1, "classes_at_once": classes_at_once}).items():
+        for name, number in (numbers | {"classes_at_once": classes_at_once}).items():
             if number < 1:
-                raise ValueError(f"{name} is too small")
+                raise ValueError(f"{name} must be at least 1, got {number}")
         if augmentation < 0:
             raise ValueError(f"augmentation must not be negative, got {augmentation}")
         self.turns = turns

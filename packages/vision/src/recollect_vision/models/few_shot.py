@@ -65,9 +65,10 @@ class FewShotClassifier(nn.Module):
         if isinstance(self.reader, LinearHead):
             return Answer(self.reader(examples, labels, queries, classes), None)
         memory = self.reader
-        state = memory.initial_state(*labels.shape[:-1], device=examples.device, dtype=examples.dtype)
         check_room(memory, labels.shape[-1])
-        found = memory.read(memory.write(state, examples, labels), queries)
+        state = memory.initial_state(*labels.shape[:-1], device=examples.device, dtype=examples.dtype)
+        with torch.autocast(queries.device.type, enabled=False):  # weights are of small differences
+            found = memory.read(memory.write(state, examples, labels), queries)
         return found._replace(log_probability=found.log_probability[..., :classes])
 
     def compare(self, examples: Tensor, labels: Tensor, queries: Tensor) -> Tensor | None:
@@ -81,8 +82,9 @@ class FewShotClassifier(nn.Module):
         memory = self.reader
         check_room(memory, labels.shape[-1])
         state = memory.initial_state(*labels.shape[:-1], device=examples.device, dtype=examples.dtype)
-        state, places = memory.place(state, examples, labels)
-        read = memory.storage.read(state, queries)
+        with torch.autocast(queries.device.type, enabled=False):
+            state, places = memory.place(state, examples, labels)
+            read = memory.storage.read(state, queries)
         weights, slots = cast(Tensor, read.weights), read.slots
         if slots is not None:  # a few entries only were looked at
             every = weights.new_zeros(*weights.shape[:-1], memory.storage.entries(state).filled.shape[-1])

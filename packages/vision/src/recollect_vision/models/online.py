@@ -13,6 +13,9 @@ from recollect_vision.models.backbone import Backbone
 UNKNOWN = -1
 """Stands for a label where none has arrived."""
 
+CONFIDENCE = 5.0
+"""Logit of a label that is read with all the weight, at the beginning."""
+
 
 @register_state
 class OnlineState(NamedTuple):
@@ -77,6 +80,9 @@ class OnlineLearner(nn.Module):
         self.controller = nn.LSTMCell(feature_size + known, hidden_size)
         self.key = None if storage is None else nn.Linear(feature_size, storage.key_size)
         self.conclude = nn.Linear(hidden_size + known - classes, classes)
+        if storage is not None:
+            with torch.no_grad():  # it begins by answering what it reads, so that keys learn at once
+                self.conclude.weight[:, hidden_size:] = CONFIDENCE * torch.eye(classes)
 
     def initial_state(self, batch: int, device: torch.device | str | None = None) -> OnlineState:
         """Nothing seen."""
