@@ -9,7 +9,13 @@ from torchaudio.transforms import MelSpectrogram
 from recollect.state import register_state
 
 FLOOR = 1e-5
-"""Added to every energy before its logarithm: far below speech, above the noise of 16-bit samples."""
+"""Added to every energy before its logarithm, as speech arrives: far below speech of common loudness."""
+
+RELATIVE_FLOOR = 1e-3
+"""The same for a whole recording, by its mean energy: 30 dB hide what rooms and microphones add."""
+
+SILENCE = 1e-8
+"""The least that is added: about the energy of 16-bit samples of silence."""
 
 PRIOR_FRAMES = 50.0
 """How many frames the learned mean counts for beside those that have been heard."""
@@ -34,6 +40,9 @@ class FeatureState(NamedTuple):
 @final
 class LogMel(nn.Module):
     """x_t = (log(mel_t + ε) − m_t) / 4 with m_t the mean of the recording, or of what has been heard of it.
+
+    ε is a thousandth of the mean energy of the recording, where that is known, so that loudness is of no
+    consequence; and else a constant.
 
     A frame is 25 ms long, and there are 100 a second. The first begins with the first sample and none reaches
     beyond the last, so that frames of a piece are those of the whole.
@@ -100,7 +109,13 @@ class LogMel(nn.Module):
 
     def logs(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Logarithms of energies ``(B, T, F)``, and how many frames count."""
-        return (self.mel(samples) + FLOOR).log().mT, self.frames(lengths)
+        energies, counts = self.mel(samples).mT, self.frames(lengths)
+        if self.mean == "running":
+            return (energies + FLOOR).log(), counts
+        there = torch.arange(energies.shape[1], device=energies.device) < counts.unsqueeze(1)
+        total = (energies.mean(-1) * there).sum(1) / counts.clamp_min(1)
+        floor = (RELATIVE_FLOOR * total).clamp_min(SILENCE)
+        return (energies + floor.reshape(-1, 1, 1)).log(), counts
 
     def heard(self, logs: Tensor, state: FeatureState) -> FeatureState:
         """The state after frames ``(B, T, F)``, which all count."""
