@@ -36,6 +36,9 @@ class Backbone(nn.Module, ABC):
         self.sizes = sizes
         self.feature_size = feature_size
 
+    def prepare(self, images: Tensor) -> None:
+        """Take in training images ``(B, C, height, width)``, normalised, before training begins."""
+
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
         """Features of images.

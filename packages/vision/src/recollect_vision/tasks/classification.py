@@ -33,6 +33,9 @@ from recollect_vision.tasks.drawing import neighbour_pictures
 AT_ONCE = 256
 """Images whose features are made together."""
 
+PREPARED = 5_000
+"""Training images that a network is prepared with, at most."""
+
 
 @final
 class Classification(Task):
@@ -190,6 +193,13 @@ class Classification(Task):
         known = len(self.classes)
         self._confusion = values["confusion"][:known, :known].cpu()
         return {name: value for name, value in values.items() if name != "confusion"}
+
+    def on_fit_start(self) -> None:
+        """Let the network see some training images beforehand."""
+        data = self.data
+        some = data.numbers["train"][:: max(1, len(data.numbers["train"]) // PREPARED)][:PREPARED]
+        images = data.normalized(torch.stack([data.splits.train.image(number) for number in some]))
+        self.model.backbone.prepare(images.to(self.device))
 
     # --- memory of examples ---------------------------------------------------------------------------------
 

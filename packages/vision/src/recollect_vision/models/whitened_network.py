@@ -1,0 +1,107 @@
+"""A shallow, wide convolutional network that learns fast: its first layer is known from the start."""
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from recollect_vision.models.backbone import Backbone, ImageSizes
+
+PATCH = 2
+"""Height and width of the patches that the first layer whitens, in pixels."""
+
+SCALE = 1 / 9
+"""Of the features: the last layer begins with small logits, and learns in smaller steps than the others."""
+
+
+@final
+class WhitenedNetwork(Backbone):
+    """Whitened patches, stages of convolution, pooling and convolution, and the maximum over positions.
+
+    The network of Jordan 2024 (arXiv:2404.00498, section 3), which comes from Page 2018 ("How to train your
+    ResNet"): the first layer's filters are the principal directions of training patches, each scaled to
+    variance 1, with either sign, and stay as they are; the other convolutions begin as the identity, as far
+    as they have inputs. Each has batch normalisation and GELU.
+
+    Args:
+        sizes: What it is made for.
+        widths: Channels of each stage; each halves height and width.
+        dropout: Of the features, in training.
+
+    Raises:
+        ValueError: If there is no stage, or the images are too small for so many.
+
+    Example:
+        >>> network = WhitenedNetwork(ImageSizes(3, 32, 32), widths=(8, 16))
+        >>> network.prepare(torch.randn(64, 3, 32, 32))
+        >>> network(torch.randn(2, 3, 32, 32)).shape
+        torch.Size([2, 16])
+    """
+
+    memory_at = "features"
+
+    def __init__(
+        self, sizes: ImageSizes, widths: Sequence[int] = (64, 256, 256), dropout: float = 0.0
+    ) -> None:
+        if not widths or min(widths) < 1:
+            raise ValueError(f"widths must be at least one positive number, got {list(widths)}")
+        if (min(sizes.height, sizes.width) - PATCH + 1) >> len(widths) < 1:
+            raise ValueError(
+                f"{len(widths)} stages, each of which halves height and width, are too many for images of "
+                f"{sizes.height} × {sizes.width}"
+            )
+        super().__init__(sizes, widths[-1])
+        inputs = 2 * PATCH**2 * sizes.channels
+        self.whiten = nn.Conv2d(sizes.channels, inputs, PATCH)
+        self.whiten.weight.requires_grad_(False)
+        stages: list[nn.Module] = [nn.GELU()]
+        for narrow, width in zip([inputs, *widths[:-1]], widths, strict=True):
+            stages += [_convolution(narrow, width), nn.MaxPool2d(2), nn.BatchNorm2d(width), nn.GELU()]
+            stages += [_convolution(width, width), nn.BatchNorm2d(width), nn.GELU()]
+        self.stages = nn.Sequential(*stages)
+        self.pool = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
+        self.features = nn.Identity()  # where a memory can join that takes and gives features
+        self.dropout = nn.Dropout(dropout)
+
+    @torch.no_grad()
+    def prepare(self, images: Tensor) -> None:
+        """See ``Backbone``: find the first layer's filters."""
+        filters = whitening_filters(images)
+        self.whiten.weight.copy_(torch.cat([filters, -filters]))
+        nn.init.zeros_(self.whiten.bias)  # type: ignore[arg-type]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See ``Backbone``."""
+        found = self.pool(self.stages(self.whiten(images))) * SCALE
+        features: Tensor = self.dropout(self.features(found))
+        return features
+
+
+def whitening_filters(images: Tensor, least: float = 5e-4) -> Tensor:
+    """Filters that make patches of images uncorrelated, with variance 1.
+
+    Args:
+        images: ``(B, C, height, width)``.
+        least: Added to variances, so that directions of almost none are not blown up.
+
+    Returns:
+        ``(C · 4, C, 2, 2)``.
+
+    Example:
+        >>> images = torch.randn(100, 1, 8, 8) * 3
+        >>> whitened = torch.nn.functional.conv2d(images, whitening_filters(images))
+        >>> bool((torch.cov(whitened.transpose(0, 1).flatten(1)) - torch.eye(4)).abs().max() < 0.1)
+        True
+    """
+    patches = images.unfold(2, PATCH, 1).unfold(3, PATCH, 1).permute(0, 2, 3, 1, 4, 5)
+    shape = patches.shape[3:]
+    variances, directions = torch.linalg.eigh(torch.cov(patches.flatten(0, 2).flatten(1).T.double()))
+    scaled = directions / (variances + least).sqrt()
+    return scaled.T.reshape(-1, *shape).to(images.dtype)
+
+
+def _convolution(channels: int, filters: int) -> nn.Conv2d:
+    layer = nn.Conv2d(channels, filters, 3, padding=1, bias=False)
+    nn.init.dirac_(layer.weight[:channels].detach())
+    return layer
