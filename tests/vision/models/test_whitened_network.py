@@ -53,7 +53,7 @@ def test_features_have_the_last_width(size, widths):
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="3 stages, each of which halves .* too many for images of 8 × 8"):
+    with pytest.raises(ValueError, match=r"3 stages, each of which halves .* too many for images of 8 × 8"):
         WhitenedNetwork(ImageSizes(1, 8, 8))
     with pytest.raises(ValueError, match="widths must be"):
         WhitenedNetwork(ImageSizes(1, 8, 8), widths=())

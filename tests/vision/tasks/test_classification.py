@@ -10,6 +10,7 @@ import torch
 from recollect.training import DataError, load_run
 from recollect_vision import open_classes
 from recollect_vision.cli import main
+from recollect_vision.models.whitened_network import whitening_filters
 from recollect_vision.open_classes import by_examples
 
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
@@ -104,6 +105,19 @@ def test_a_torchvision_network_by_name_is_given_a_memory(tmp_path, colours):
     where = ["--data.path", str(colours), "--trainer.default_root_dir", str(tmp_path)]
     small = ["--data.size", "32", "--data.batch_size", "8", "--trainer.fast_dev_run", "1", *QUIET]
     main(["fit", "--config", "folder", "--model.backbone", "resnet18", *where, *small])
+
+
+def test_a_network_is_prepared_with_training_images(tmp_path, colours):
+    backbone = "recollect_vision.models.whitened_network.WhitenedNetwork"
+    where = ["--data.path", str(colours), "--trainer.default_root_dir", str(tmp_path)]
+    network = ["--model.backbone", backbone, "--model.backbone.widths", "[6]", "--data.size", "8"]
+    main(["fit", "--config", "folder", *where, *network, *SHORT, *EVERY_STEP, *QUIET])
+    (folder,) = (tmp_path / "runs" / "folder").iterdir()
+    run = load_run(folder)
+    data = run.data
+    images = torch.stack([data.part("train").image(number) for number in data.numbers["train"]])
+    filters = whitening_filters(data.normalized(images))
+    torch.testing.assert_close(run.task.model.backbone.whiten.weight[:12], filters)
 
 
 def test_classes_that_were_left_out_are_learnt_from_examples_and_erased(tmp_path, colours, capsys):

@@ -98,7 +98,8 @@ def whitening_filters(images: Tensor, least: float = 5e-4) -> Tensor:
     shape = patches.shape[3:]
     variances, directions = torch.linalg.eigh(torch.cov(patches.flatten(0, 2).flatten(1).T.double()))
     scaled = directions / (variances + least).sqrt()
-    return scaled.T.reshape(-1, *shape).to(images.dtype)
+    filters: Tensor = scaled.T.reshape(-1, *shape).to(images.dtype)
+    return filters
 
 
 def _convolution(channels: int, filters: int) -> nn.Conv2d:
