@@ -64,7 +64,7 @@ def test_a_config_trains_and_tests(name: str, small, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["omniglot", "omniglot-without-memory", "omniglot-mann"])
-def test_what_was_trained_classifies_by_a_few_examples(name: str, small: Path, tmp_path, capsys):
+def test_what_was_trained_classifies_by_a_few_examples(name: str, small: Path, tmp_path, monkeypatch):
     main(["fit", "--config", name, *flags(name), *epochs(name), *QUIET])
     run = next((tmp_path / "runs" / name).iterdir())
     results = json.loads((run / "results.json").read_text())
@@ -74,6 +74,7 @@ def test_what_was_trained_classifies_by_a_few_examples(name: str, small: Path, t
     for character in ("character04", "character05"):
         (examples / character).rename(tmp_path / character)
     again = ["--config", str(run / "config.yaml"), "--ckpt_path", "best", *QUIET]
+    monkeypatch.setenv("RECOLLECT_DATA", str(tmp_path / "gone"))  # what was learnt is in the checkpoint
     main(["predict", *again, "--data.examples", str(examples), "--data.images", str(questions)])
     with (run / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -99,8 +99,9 @@ class OmniglotData(FewShotData):
         self.split_seed = split_seed
 
     def prepare_data(self) -> None:
-        """Download what is missing."""
-        if not (data_folder("omniglot") / RESIZED).is_dir():
+        """Download what is missing; prediction has images of its own."""
+        predicting = self.trainer is not None and self.trainer.predicting
+        if not predicting and not (data_folder("omniglot") / RESIZED).is_dir():
             fetch_archives()
 
     def read(self) -> Parts:
