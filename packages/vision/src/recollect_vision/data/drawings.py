@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from recollect.training import DataError
+from recollect_vision.data.decoding import open_image
 from recollect_vision.data.listing import image_files
 
 
@@ -83,11 +84,7 @@ def decode(content: bytes, size: int, place: str) -> Tensor:
     Raises:
         DataError: If it is no image, or a damaged one; ``place`` names it.
     """
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            grey = image.convert("L")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{place} is no readable image: {error}") from error
+    grey = open_image(io.BytesIO(content), "L", place)
     if grey.size != (size, size):
         grey = grey.resize((size, size), Image.Resampling.BOX)  # the mean of the area: thin strokes stay
     return 255 - torch.from_numpy(np.array(grey)).unsqueeze(0)

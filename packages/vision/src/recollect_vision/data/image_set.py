@@ -7,12 +7,12 @@ from typing import final
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from rich.progress import track
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from recollect.training import DataError
+from recollect_vision.data.decoding import open_image
 from recollect_vision.models.backbone import ImageSizes
 
 KEPT = 2**30
@@ -111,11 +111,7 @@ def decode(path: Path, sizes: ImageSizes) -> Tensor:
     Raises:
         DataError: If it is not an image, or a damaged one; the message names it.
     """
-    try:
-        with Image.open(path) as file:
-            image = file.convert("L" if sizes.channels == 1 else "RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} is not an image that can be read: {error}") from error
+    image = open_image(path, "L" if sizes.channels == 1 else "RGB", str(path))
     scale = max(sizes.height / image.height, sizes.width / image.width)
     if scale != 1:
         shape = (max(sizes.height, round(image.height * scale)), max(sizes.width, round(image.width * scale)))
