@@ -15,10 +15,10 @@ RELATIVE_FLOOR = 1e-3
 """The same for a whole recording, by its mean energy: 30 dB hide what rooms and microphones add."""
 
 SILENCE = 1e-8
-"""The least that is added: about the energy of 16-bit samples of silence."""
+"""The least mean energy that a recording is divided by."""
 
 PRIOR_FRAMES = 50.0
-"""How many frames the learned mean counts for beside those that have been heard."""
+"""How many frames the learned mean counts for beside those that are known."""
 
 SCALE = 0.25
 """Brings logarithms of energies to about unit variance."""
@@ -39,10 +39,12 @@ class FeatureState(NamedTuple):
 
 @final
 class LogMel(nn.Module):
-    """x_t = (log(mel_t + ε) − m_t) / 4 with m_t the mean of the recording, or of what has been heard of it.
+    """x_t = (log(mel_t + ε) − m_t) / 4, with m_t a mean of the frames up to t, or of all, and a learned one.
 
-    ε is a thousandth of the mean energy of the recording, where that is known, so that loudness is of no
-    consequence; and else a constant.
+    m = (Σ log mel + 50 m_0) / (n + 50) of the n frames that are known and a learned m_0: a short word keeps
+    its own colour, of which the mean of its frames would take most away, while in long recordings that of
+    the channel goes. Where the whole recording is known its energies are divided by their mean, so that
+    loudness is of no consequence.
 
     A frame is 25 ms long, and there are 100 a second. The first begins with the first sample and none reaches
     beyond the last, so that frames of a piece are those of the whole.
@@ -50,8 +52,7 @@ class LogMel(nn.Module):
     Args:
         rate: Samples a second.
         bins: Number F of mel bins.
-        mean: ``"utterance"`` subtracts the mean of the whole recording; ``"running"`` that of the frames up
-            to t and of a learned mean, which counts for 50 frames.
+        mean: ``"utterance"`` takes the mean of the whole recording; ``"running"`` that of the frames up to t.
 
     Example:
         >>> features, lengths = LogMel(8000, bins=40)(torch.randn(2, 8000), torch.tensor([8000, 4000]))
@@ -78,7 +79,7 @@ class LogMel(nn.Module):
             norm="slaney",
             mel_scale="slaney",
         )
-        self.prior = nn.Parameter(torch.full((bins,), -6.0))
+        self.prior = nn.Parameter(torch.full((bins,), -6.0 if mean == "running" else -3.0))
 
     def frames(self, samples: Tensor) -> Tensor:
         """How many frames so many samples make."""
@@ -102,7 +103,8 @@ class LogMel(nn.Module):
         there = (torch.arange(logs.shape[1], device=logs.device) < counts.unsqueeze(1)).unsqueeze(-1)
         logs = logs * there
         if self.mean == "utterance":
-            mean = logs.sum(1, keepdim=True) / counts.clamp_min(1).reshape(-1, 1, 1)
+            total, heard = logs.sum(1, keepdim=True), counts.reshape(-1, 1, 1)
+            mean = (total + PRIOR_FRAMES * self.prior) / (heard + PRIOR_FRAMES)
         else:
             mean = self._running(logs, state or self.initial_state(len(logs)))
         return (logs - mean) * SCALE * there, counts
@@ -113,9 +115,8 @@ class LogMel(nn.Module):
         if self.mean == "running":
             return (energies + FLOOR).log(), counts
         there = torch.arange(energies.shape[1], device=energies.device) < counts.unsqueeze(1)
-        total = (energies.mean(-1) * there).sum(1) / counts.clamp_min(1)
-        floor = (RELATIVE_FLOOR * total).clamp_min(SILENCE)
-        return (energies + floor.reshape(-1, 1, 1)).log(), counts
+        loudness = (energies.mean(-1) * there).sum(1) / counts.clamp_min(1)
+        return (energies / loudness.clamp_min(SILENCE).reshape(-1, 1, 1) + RELATIVE_FLOOR).log(), counts
 
     def heard(self, logs: Tensor, state: FeatureState) -> FeatureState:
         """The state after frames ``(B, T, F)``, which all count."""
