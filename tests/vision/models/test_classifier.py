@@ -94,6 +94,18 @@ def test_no_image_has_a_part_in_anothers_answer():
     torch.testing.assert_close(together, apart)
 
 
+def test_places_that_were_emptied_are_taken_again():
+    storage = VectorStorage(16, 4, slots=4, policy="lru", sharpness=50.0, match_start=0.998)
+    model, features = classifier(storage=storage), directions()
+    model.remember(features[:2], torch.tensor([0, 1]), torch.tensor([0, 1]))
+    before = model.classify(features).probability
+    for turn in range(5):  # more writes than there are places
+        model.remember(features[2:], torch.tensor([2, 3]), torch.tensor([turn, turn]))
+        model.forget(2)
+        model.forget(3)
+    assert torch.equal(before, model.classify(features).probability)
+
+
 def test_another_storage_serves_as_well():
     storage = HashStorage(16, 4, buckets=16, capacity=4, tables=4, match_start=0.998)
     model, features = classifier(storage=storage), directions()

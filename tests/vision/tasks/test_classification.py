@@ -147,6 +147,13 @@ def test_the_memory_is_of_the_weights_that_are_saved(trained):
     assert len(numbers) == len(data.remembered(50))
 
 
+def test_examples_read_as_prototypes_are_named_all_the_same(tmp_path, colours):
+    run = fit(tmp_path, colours, "--model.reading", "prototypes")
+    for row in rows(run, "--data.images", str(colours / "green")):
+        assert row["class"] == "green"
+        assert {Path(name).parent.name for name in json.loads(row["remembered"])} == {"green"}
+
+
 def test_open_classes_need_classes_that_were_left_out_and_a_memory(trained):
     run = load_run(trained)
     with pytest.raises(DataError, match="no class was left out"):

@@ -13,6 +13,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
+from recollect.state import map_state
 from recollect.training import DataError, load_run
 from recollect.training.pictures import save
 from recollect_vision.data.images import ImageData
@@ -82,7 +83,7 @@ def _measure(
     is_old = test.label < old
     before = model.classify(test.features[is_old], share).probability
     right: list[tuple[float, float]] = []
-    restored = True
+    restored, kept = True, map_state(Tensor.clone, model.kept.get())
     for draw in range(DRAWS if shots else 1):
         generator = torch.Generator().manual_seed(draw)
         for label in range(old, int(train.label.max()) + 1):
@@ -96,10 +97,12 @@ def _measure(
         for label in range(old, int(train.label.max()) + 1):
             model.forget(label)
         restored &= torch.equal(before, model.classify(test.features[is_old], share).probability)
+        model.kept.set(kept)  # the next draw goes to the same places
     on_old, on_new = torch.tensor(right).T
     return AfterExamples(shots, on_old, on_new, restored)
 
 
+@torch.no_grad()
 def _features(task: Classification, data: ImageData, split: str) -> Known:
     """Of all images of a split, those of classes that were left out included."""
     part = data.part(split)  # type: ignore[arg-type]

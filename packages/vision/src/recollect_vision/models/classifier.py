@@ -150,14 +150,14 @@ class ImageClassifier(nn.Module):
         nothing = self.number.new_zeros(len(features), 0)
         if self.examples is None or not bool((self.number != NOBODY).any()):
             return Classified(probability, nothing, nothing.float())
-        answer = self.examples.read(self.kept.get(), features)
+        state = self.kept.get()
+        answer = self.examples.read(state, features)
         recalled = answer.log_probability.exp().masked_fill(~self.known, 0)
         new = F.pad(recalled[:, classes:], (classes, 0))
         learnt = (1 - new.sum(1, keepdim=True)) * probability + new
         probability = (1 - share) * learnt + share * recalled
-        if answer.read is None:
-            return Classified(probability, nothing, nothing.float())
-        weight = cast(Tensor, answer.read.weights)
-        slots = answer.read.slots
+        # Prototypes are means: what they are compared with is what a matching read would look at.
+        read = answer.read or self.examples.storage.read(state, features)
+        weight, slots = cast(Tensor, read.weights), read.slots
         number = self.number.expand(len(features), -1) if slots is None else self.number[slots]
         return Classified(probability, number, weight)
