@@ -64,6 +64,18 @@ def test_a_forgotten_class_leaves_no_trace():
     assert torch.equal(before, model.classify(features).probability)
 
 
+def test_forgetting_a_class_spares_examples_of_others_that_look_the_same():
+    model, features = classifier(), directions()
+    model.remember(features[:2], torch.tensor([0, 1]), torch.tensor([0, 1]))
+    before = model.classify(features)
+    model.remember(features[:2], torch.tensor([2, 3]), torch.tensor([2, 3]))
+    model.forget(2)
+    model.forget(3)
+    after = model.classify(features)
+    assert torch.equal(before.probability, after.probability)
+    assert before.number[:, :2].tolist() == after.number[:, :2].tolist()
+
+
 def test_a_learnt_class_can_be_forgotten():
     model, features = classifier(), directions()
     model.remember(features[:2], torch.tensor([0, 1]), torch.tensor([0, 1]))

@@ -40,7 +40,7 @@ def test_queries_are_given_the_class_of_what_resembles_them(reading, similarity)
 def test_an_erased_class_is_never_answered_and_the_others_are_as_without_it(reading, similarity):
     m = memory(reading, similarity)
     x, label = examples()
-    erased = m.erase(m.write(m.initial_state(), x, label), 1)
+    erased, _ = m.erase(m.write(m.initial_state(), x, label), 1)
     without = m.write(m.initial_state(), x[label != 1], label[label != 1])
     query = examples(1)[0]
     assert (m.read(erased, query).log_probability[:, 1] == NEVER).all()

@@ -122,7 +122,10 @@ class ImageClassifier(nn.Module):
     def forget(self, label: int) -> None:
         """Take a class away: its examples are erased, and no image is said to be of it any more."""
         if self.examples is not None:
-            self.kept.set(self.examples.erase(self.kept.get(), label))
+            state, slots = self.examples.erase(self.kept.get(), label)
+            self.kept.set(state)
+            number, moved = self.number.clone(), slots >= 0
+            self.number.fill_(NOBODY)[slots[moved]] = number[moved]
         self.known[label] = False
 
     @torch.no_grad()

@@ -114,12 +114,21 @@ class ExampleMemory(nn.Module):
             return Answer(read.value.float().clamp_min(math.exp(NEVER)).log(), read)
         return Answer(self._near_prototypes(state, x).clamp_min(NEVER), None)
 
-    def erase(self, state: State, label: int) -> State:
-        """Forget a class: every example that was written with ``label``."""
+    def erase(self, state: State, label: int) -> tuple[State, Tensor]:
+        """Forget a class: every example that was written with ``label``, and no other.
+
+        What is left is written to an empty state in the order of its places. Erasing by content would also
+        take examples of other classes whose features are all but the same.
+
+        Returns:
+            The new state, and ``(…, N)`` the slot where each entry is now; −1 for those that are gone.
+        """
         entries = self.storage.entries(state)
-        of_class = (entries.values[..., label] > 0) & (entries.filled > 0)
-        state = self.storage.erase(state, entries.keys, None, of_class)
-        return state
+        kept = (entries.values[..., label] <= 0) & (entries.filled > 0)
+        empty = self.storage.initial_state(
+            *kept.shape[:-1], device=entries.keys.device, dtype=entries.keys.dtype
+        )
+        return self.storage.place(empty, entries.keys, entries.values, entries.filled * kept, kept)
 
     def _near_prototypes(self, state: State, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):  # distances are differences of large numbers
