@@ -36,6 +36,9 @@ class Backbone(nn.Module, ABC):
         self.sizes = sizes
         self.feature_size = feature_size
 
+    prepared_with = 0
+    """How many training images ``prepare`` wants to see, at most."""
+
     def prepare(self, images: Tensor) -> None:
         """Take in training images ``(B, C, height, width)``, normalised, before training begins."""
 

@@ -40,6 +40,7 @@ class WhitenedNetwork(Backbone):
     """
 
     memory_at = "features"
+    prepared_with = 5_000
 
     def __init__(
         self, sizes: ImageSizes, widths: Sequence[int] = (64, 256, 256), dropout: float = 0.0

@@ -33,9 +33,6 @@ from recollect_vision.tasks.drawing import neighbour_pictures
 AT_ONCE = 256
 """Images whose features are made together."""
 
-PREPARED = 5_000
-"""Training images that a network is prepared with, at most."""
-
 
 @final
 class Classification(Task):
@@ -195,9 +192,11 @@ class Classification(Task):
         return {name: value for name, value in values.items() if name != "confusion"}
 
     def on_fit_start(self) -> None:
-        """Let the network see some training images beforehand."""
-        data = self.data
-        some = data.numbers["train"][:: max(1, len(data.numbers["train"]) // PREPARED)][:PREPARED]
+        """Let the network see as many training images beforehand as it wants to."""
+        data, count = self.data, self.model.backbone.prepared_with
+        if count == 0:
+            return
+        some = data.numbers["train"][:: max(1, len(data.numbers["train"]) // count)][:count]
         images = data.normalized(torch.stack([data.splits.train.image(number) for number in some]))
         self.model.backbone.prepare(images.to(self.device))
 
