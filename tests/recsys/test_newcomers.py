@@ -1,11 +1,13 @@
 """NDCG by number of clicks of users who arrive after training."""
 
+import random
 from pathlib import Path
 
 import pytest
 import torch
 
-from recollect.training import DataError, TrainedRun
+from recollect.training import DataError, TrainedRun, load_run
+from recollect_recsys.cli import main
 from recollect_recsys.data.own import InteractionsData
 from recollect_recsys.models.gru4rec import GRU4Rec
 from recollect_recsys.newcomers import by_clicks
@@ -42,3 +44,33 @@ def test_figures_are_of_those_set_aside_after_their_first_clicks(tmp_path: Path)
 def test_without_newcomers_it_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"--data\.new_users 0\.1"):
         by_clicks(run(tmp_path, 0.0))
+
+
+def graph_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> TrainedRun:
+    """Of users who like the even items and users who like the odd ones."""
+    monkeypatch.chdir(folder)
+    chance = random.Random(0)
+    rows = [f"u{u} i{2 * n + u % 2}" for u in range(60) for n in chance.sample(range(25), 15)]
+    Path("own.txt").write_text("\n".join(rows))
+    main(["fit", "--config", "interactions-graph", "--data.path", "own.txt", "--data.new_users", "0.2"])
+    return load_run(next(Path("runs/interactions-graph").iterdir()))
+
+
+def test_of_a_graph_the_first_click_tells_what_a_newcomer_likes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = graph_run(tmp_path, monkeypatch)
+    data, new = found.data, int(found.data.is_new.sum())
+    learnt = set(data.graph(held_out=True)[0].tolist())
+    assert len(learnt) == 60 - new
+    nothing, one, ten, twenty = by_clicks(found, clicks=(0, 1, 10, 20))
+    assert [row.users for row in (nothing, one, ten, twenty)] == [new, new, new, 0]
+    assert one.ndcg > nothing.ndcg + 0.05  # half of the items are out of question now
+    assert ten.ndcg > one.ndcg  # ten items are known, so that fewer are left to choose from
+    one, ten = data.newcomers(1), data.newcomers(10)
+    for row in range(new):
+        first, more = one[row], ten[row]
+        assert set(first.seen[0].tolist()) < set(more.seen[0].tolist())
+        assert torch.equal(first.target, more.target)
+        assert not set(more.seen[0].tolist()) & set(more.target[0].tolist())
+        assert first.user.tolist() == [0]

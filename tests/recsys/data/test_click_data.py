@@ -64,6 +64,27 @@ def test_clicks_that_stand_there_twice_count_once_and_are_told(tmp_path: Path) -
     assert known_and_sought(data, "predict")["a"][0] == {1, 2}
 
 
+def test_users_set_aside_are_in_no_split_and_predicted_for_as_new_ones(tmp_path: Path) -> None:
+    path = str(write(tmp_path / "clicks", users=30))
+    data, all_of_them = OwnClickData(path, new_users=0.3), OwnClickData(path)
+    new = {name for name, is_new in zip(data.names, data.is_new.tolist(), strict=True) if is_new}
+    assert 3 < len(new) < 20
+    for split in ("train", "val", "test"):
+        found = known_and_sought(data, split)
+        assert set(found) == set(data.names) - new
+    everything = data.dataset("predict")
+    assert everything is not None
+    batch = everything.__getitems__(list(range(30)))
+    named = dict(zip((data.names[p] for p in batch.place.tolist()), batch.user.tolist(), strict=True))
+    assert {name for name, number in named.items() if number == 0} == new
+    assert known_and_sought(data, "predict") == known_and_sought(all_of_them, "predict")
+    assert data.graph(held_out=True).shape == (2, 12 * (30 - len(new)))
+    assert sorted(set(data.graph(held_out=True)[0].tolist())) == list(range(1, 31 - len(new)))
+    assert data.notes[-1] == f"{len(new)} users are set aside as newcomers"
+    with pytest.raises(ValueError, match="new_users must be in"):
+        OwnClickData("clicks", new_users=1.0)
+
+
 def test_without_a_holdout_there_is_no_validation(tmp_path: Path) -> None:
     data = OwnClickData(str(write(tmp_path / "clicks")), holdout=0)
     assert data.dataset("val") is None

@@ -11,11 +11,17 @@ from typing import NamedTuple, cast
 import torch
 
 from recollect.training import DataError, TrainedRun, load_run
+from recollect_recsys.data.click_data import ClickData
+from recollect_recsys.data.clicks import ClickDataset
 from recollect_recsys.data.recommendation import RecommendationData
 from recollect_recsys.data.sessions import SessionDataset
+from recollect_recsys.list_metrics import LISTED as LISTED_IN_SETS
+from recollect_recsys.list_metrics import ListMetrics
 from recollect_recsys.metrics import LISTED, NextItemMetrics
 from recollect_recsys.models.recommender import SessionRecommender
-from recollect_recsys.ranking import rank_of_targets
+from recollect_recsys.ranking import filtered, rank_of_targets, top_items
+from recollect_recsys.tasks.collaborative_filtering import CollaborativeFiltering
+from recollect_recsys.user_metrics import UserMetrics
 
 CLICKS = (0, 1, 2, 5, 10, 20)
 
@@ -28,8 +34,8 @@ class AfterClicks(NamedTuple):
 
     Attributes:
         clicks: How many.
-        users: How many users had that many and one more, which is what had to be foretold.
-        ndcg: NDCG@10.
+        users: How many users had that many, and something that was to be foretold.
+        ndcg: NDCG@10 of the next item, NDCG@20 of a set.
         error: Its standard error over users.
     """
 
@@ -41,21 +47,43 @@ class AfterClicks(NamedTuple):
 
 @torch.no_grad()
 def by_clicks(run: TrainedRun, clicks: Sequence[int] = CLICKS) -> list[AfterClicks]:
-    """NDCG@10 of the next item after each number of clicks, over users who were set aside before training.
+    """NDCG after each number of clicks, over users who were set aside before training.
+
+    In sequences it is of the next item after a user's first clicks. In sets, which have no order, it is of
+    what the test has of a user, the same after one click as after many, and clicks are drawn at random.
 
     Raises:
         DataError: If nobody was set aside.
     """
-    data, model = cast(RecommendationData, run.data), cast(SessionRecommender, run.task.model)
+    data = cast(RecommendationData | ClickData, run.data)
     if not data.is_new.any():
         raise DataError(
             "nobody was set aside before training: train with --data.new_users 0.1, for instance, so that "
             "there are users whom the model has never seen"
         )
-    return [_measure(data, model, data.newcomers(count), count) for count in clicks]
+    if isinstance(data, ClickData):
+        task = cast(CollaborativeFiltering, run.task)
+        return [_measure_sets(task, data, data.newcomers(count), count) for count in clicks]
+    model = cast(SessionRecommender, run.task.model)
+    return [_measure_next(data, model, data.newcomers(count), count) for count in clicks]
 
 
-def _measure(
+def _measure_sets(
+    task: CollaborativeFiltering, data: ClickData, users: ClickDataset, clicks: int
+) -> AfterClicks:
+    metrics = ListMetrics(len(data.items))
+    for rows in torch.arange(len(users)).split(AT_ONCE):  # type: ignore[no-untyped-call]
+        if len(rows) == 0:
+            continue
+        batch = users.__getitems__(rows.tolist())
+        scores = task.model.scores(task.settled(), batch)
+        scores[:, 0] = -torch.inf
+        lists, _ = top_items(filtered(scores, batch.seen), LISTED_IN_SETS)
+        metrics.update(lists, batch.target, batch.seen.gt(0).sum(1))
+    return _figures(metrics, "ndcg@20", clicks, len(users))
+
+
+def _measure_next(
     data: RecommendationData, model: SessionRecommender, sessions: SessionDataset, clicks: int
 ) -> AfterClicks:
     metrics = NextItemMetrics(len(data.items))
@@ -69,10 +97,14 @@ def _measure(
         seen = batch.seen[:, :0] if data.repeats else batch.seen
         ranks, lists = rank_of_targets(states, target, seen, model.scores, LISTED)
         metrics.update(ranks, lists, batch.seen.gt(0).sum(1))
-    if len(sessions) == 0:
+    return _figures(metrics, "ndcg@10", clicks, len(sessions))
+
+
+def _figures(metrics: UserMetrics, name: str, clicks: int, users: int) -> AfterClicks:
+    if users == 0:
         return AfterClicks(clicks, 0, float("nan"), float("nan"))
     found = metrics.compute()
-    return AfterClicks(clicks, len(sessions), float(found["ndcg@10"]), float(found["ndcg@10_se"]))
+    return AfterClicks(clicks, users, float(found[name]), float(found[f"{name}_se"]))
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -83,8 +115,10 @@ def main(args: Sequence[str] | None = None) -> None:
         return
     for folder in folders:
         print(folder)
-        for row in by_clicks(load_run(folder)):
-            print(f"  {row.clicks:>3} clicks  NDCG@10 {row.ndcg:.4f} ± {row.error:.4f}  ({row.users} users)")
+        run = load_run(folder)
+        name = "NDCG@20" if isinstance(run.data, ClickData) else "NDCG@10"
+        for row in by_clicks(run):
+            print(f"  {row.clicks:>3} clicks  {name} {row.ndcg:.4f} ± {row.error:.4f}  ({row.users} users)")
 
 
 if __name__ == "__main__":

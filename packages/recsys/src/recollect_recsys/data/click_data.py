@@ -14,13 +14,14 @@ from recollect_recsys.data.clicks import (
     ClickBatch,
     ClickDataset,
     Clicks,
+    drawn,
     numbered,
     once,
     set_aside,
     unknown_items,
 )
 from recollect_recsys.data.events import Events
-from recollect_recsys.data.histories import in_order
+from recollect_recsys.data.histories import arriving_later, in_order
 
 NAMED = 5
 """How many of what is unknown a message names."""
@@ -52,10 +53,11 @@ class ClickData(DataModule):
         num_workers: Processes that load; a batch is cut so quickly that 0 is best.
         seed: Of the shuffling, and of what is set aside.
         holdout: Share of each user's training clicks set aside for validation; 0 for none.
+        new_users: Share of users who are set aside altogether, as if they arrived after training.
         users: For whom ``predict`` makes lists, by id; everybody by default.
 
     Raises:
-        ValueError: If ``holdout`` is not in [0, 1).
+        ValueError: If ``holdout`` or ``new_users`` is not in [0, 1).
     """
 
     test_share = 0.2
@@ -68,12 +70,15 @@ class ClickData(DataModule):
         seed: int = 0,
         *,
         holdout: float = 0.1,
+        new_users: float = 0.0,
         users: Sequence[str | int] | None = None,
     ) -> None:
         super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
-        if not 0 <= holdout < 1:
-            raise ValueError(f"holdout must be in [0, 1), got {holdout}")
+        for name, share in (("holdout", holdout), ("new_users", new_users)):
+            if not 0 <= share < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {share}")
         self.holdout = holdout
+        self.new_users = new_users
         self.users = None if users is None else [str(user) for user in users]
 
     @abstractmethod
@@ -108,16 +113,35 @@ class ClickData(DataModule):
         learnt, test = self.files
         return in_order([*learnt.users, *(() if test is None else test.users)])
 
+    @cached_property
+    def is_new(self) -> Tensor:
+        """``(U,)`` bool, which users are set aside; it depends on their names and the seed alone."""
+        return arriving_later(self.names, self.new_users, self.seed)
+
+    def newcomers(self, clicks: int) -> ClickDataset:
+        """The users set aside who have ``clicks`` to learn from; so many, drawn at random, are known.
+
+        To be found is what the test has of them. Whatever is known with few clicks is known with more.
+        """
+        known, test = self._pairs["arrived"], self._pairs["arrived_test"]
+        users = len(self.names)
+        enough = torch.bincount(known[0], minlength=users) >= clicks
+        seen = Clicks.of(known[:, drawn(known, torch.full((users,), clicks), self.seed)], users)
+        target = Clicks.of(test, users)
+        places = (self.is_new & enough & (target.lengths > 0)).nonzero().squeeze(1)
+        return ClickDataset(places, torch.zeros_like(self._numbers), seen, target)
+
     # --- what the base class asks for -----------------------------------------------------------------------
 
     def learn(self) -> dict[str, Any]:
         """Catalogue, users, their clicks, which of these are held out, and how often each item occurs."""
         learnt, test = self.files
         items = in_order([*learnt.items, *(() if test is None else test.items)])
-        self._learnt = {"items": items, "users": self.names}
+        users = [name for name, new in zip(self.names, self.is_new.tolist(), strict=True) if not new]
+        self._learnt = {"items": items, "users": users}
         pairs, aside = self._pairs["known"], self._pairs["aside"]
         popularity = torch.bincount(pairs[1, ~aside], minlength=len(items) + 1)
-        clicks = pairs + torch.tensor([[1], [0]])
+        clicks = torch.stack([self._numbers[pairs[0]], pairs[1]])
         self._learnt |= {"clicks": clicks, "held_out": aside, "popularity": popularity}
         return self._learnt
 
@@ -139,7 +163,7 @@ class ClickData(DataModule):
         test = self._pairs["test"]
         if split == "test":
             return self._measured(Clicks.of(pairs, len(self.names)), Clicks.of(test, len(self.names)))
-        everything = once(torch.cat([pairs, test], 1))
+        everything = once(torch.cat([pairs, test, self._pairs["arrived"], self._pairs["arrived_test"]], 1))
         return ClickDataset(self._chosen(), self._numbers, Clicks.of(everything, len(self.names)))
 
     def collate(self, items: Any) -> ClickBatch:
@@ -154,14 +178,20 @@ class ClickData(DataModule):
             f"{len(aside) - int(aside.sum())} clicks learnt from, {int(aside.sum())} held out for validation "
             f"and written to the memory before the test, {test.shape[1]} tested"
         ]
-        twice = len(self.files.learnt.users) - len(aside) - (test.shape[1] if self.files.test is None else 0)
+        if self.is_new.any():
+            told.append(f"{int(self.is_new.sum())} users are set aside as newcomers")
+        parts = ["known", "arrived", *(("test", "arrived_test") if self.files.test is None else ())]
+        twice = len(self.files.learnt.users) - sum(self._pairs[part].shape[1] for part in parts)
         return [*told, f"{twice} clicks stand in the file twice and count once"] if twice else told
 
     # --- splits ---------------------------------------------------------------------------------------------
 
     @cached_property
     def _pairs(self) -> dict[str, Tensor]:
-        """Pairs of user, from 0 on, and item: ``known``, which of these are ``aside``, and ``test``."""
+        """Pairs of user, from 0 on, and item: ``known``, which of these are ``aside``, and ``test``.
+
+        Those of newcomers are apart, as ``arrived`` and ``arrived_test``.
+        """
         learnt, test = self.files
         users = {name: number for number, name in enumerate(self.names)}
         items = {name: number for number, name in enumerate(self.items, 1)}
@@ -173,10 +203,14 @@ class ClickData(DataModule):
         else:
             chosen = set_aside(known, self.test_share, self.seed)
             known, tested = known[:, ~chosen], known[:, chosen]
-        aside = torch.zeros(known.shape[1], dtype=torch.bool)
+        parts = {}
+        for name, later, pairs in (("known", "arrived", known), ("test", "arrived_test", tested)):
+            new = self.is_new[pairs[0]]
+            parts[name], parts[later] = pairs[:, ~new], pairs[:, new]
+        aside = torch.zeros(parts["known"].shape[1], dtype=torch.bool)
         if self.holdout:
-            aside = set_aside(known, self.holdout, self.seed + 1)
-        return {"known": known, "aside": aside, "test": tested}
+            aside = set_aside(parts["known"], self.holdout, self.seed + 1)
+        return {**parts, "aside": aside}
 
     @cached_property
     def _numbers(self) -> Tensor:

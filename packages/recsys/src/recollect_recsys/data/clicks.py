@@ -123,9 +123,21 @@ def set_aside(pairs: Tensor, share: float, seed: int) -> Tensor:
         >>> int(chosen[:10].sum()), bool(chosen[10])
         (2, False)
     """
-    users = pairs[0]
-    lengths = torch.bincount(users)
-    wanted = torch.where(lengths >= 2, (lengths * share).round().clamp_min(1), 0)
+    lengths = torch.bincount(pairs[0])
+    return drawn(pairs, torch.where(lengths >= 2, (lengths * share).round().clamp_min(1), 0), seed)
+
+
+def drawn(pairs: Tensor, wanted: Tensor, seed: int) -> Tensor:
+    """Which of ``pairs`` ``(2, n)`` are among the first in a random order of each user's: ``(n,)`` bool.
+
+    With more ``wanted`` of each user, ``(U,)``, those that were drawn before are drawn again.
+
+    Example:
+        >>> pairs = torch.tensor([[0, 0, 0, 1], [1, 2, 3, 1]])
+        >>> int(drawn(pairs, torch.tensor([2, 0]), seed=0).sum())
+        2
+    """
+    users, lengths = pairs[0], torch.bincount(pairs[0], minlength=len(wanted))
     noise = torch.rand(len(users), generator=torch.Generator().manual_seed(seed))
     order = noise.argsort()
     order = order[users[order].argsort(stable=True)]

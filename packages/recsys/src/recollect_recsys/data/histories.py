@@ -96,6 +96,15 @@ def _tensor(numbers: NDArray[np.int64]) -> Tensor:
     return torch.from_numpy(numbers.astype(np.int64))
 
 
+def arriving_later(names: Sequence[str], share: float, seed: int) -> Tensor:
+    """Which users are set aside, as if they came after training: ``(U,)`` bool.
+
+    It depends on their names and the seed alone, not on who else there is.
+    """
+    limit = share * 2**32
+    return torch.tensor([checksum(f"{seed}:{name}") < limit for name in names], dtype=torch.bool)
+
+
 def checksum(name: str) -> int:
     """A number in [0, 2³²) for a name, the same on every machine."""
     return zlib.crc32(name.encode())

@@ -18,6 +18,7 @@ class OwnClickData(ClickData):
         num_workers: As in ``ClickData``.
         seed: As in ``ClickData``.
         holdout: As in ``ClickData``.
+        new_users: As in ``ClickData``.
         users: As in ``ClickData``.
     """
 
@@ -30,9 +31,10 @@ class OwnClickData(ClickData):
         seed: int = 0,
         *,
         holdout: float = 0.1,
+        new_users: float = 0.0,
         users: Sequence[str | int] | None = None,
     ) -> None:
-        super().__init__(batch_size, num_workers, seed, holdout=holdout, users=users)
+        super().__init__(batch_size, num_workers, seed, holdout=holdout, new_users=new_users, users=users)
         self.path = path
         self.columns = columns
 

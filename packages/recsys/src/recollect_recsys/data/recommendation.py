@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recollect.training import DataError, DataModule, Split
 from recollect_recsys.data.events import Events
-from recollect_recsys.data.histories import Histories, checksum, histories, in_order
+from recollect_recsys.data.histories import Histories, arriving_later, histories, in_order
 from recollect_recsys.data.sessions import SessionBatch, SessionDataset, Windows, all_windows, last_windows
 
 NEEDED = 3
@@ -95,9 +95,7 @@ class RecommendationData(DataModule):
     @cached_property
     def is_new(self) -> Tensor:
         """``(U,)`` bool, which users are set aside; it depends on their names and the seed alone."""
-        limit = self.new_users * 2**32
-        names = self.histories.users
-        return torch.tensor([checksum(f"{self.seed}:{name}") < limit for name in names], dtype=torch.bool)
+        return arriving_later(self.histories.users, self.new_users, self.seed)
 
     def newcomers(self, clicks: int) -> SessionDataset:
         """The users set aside, after their first ``clicks`` items: what is the next?"""
