@@ -28,6 +28,7 @@ class WhitenedNetwork(Backbone):
         sizes: What it is made for.
         widths: Channels of each stage; each halves height and width.
         dropout: Of the features, in training.
+        scales: Whether normalisation learns scales, not only biases.
 
     Raises:
         ValueError: If there is no stage, or the images are too small for so many.
@@ -43,7 +44,11 @@ class WhitenedNetwork(Backbone):
     prepared_with = 5_000
 
     def __init__(
-        self, sizes: ImageSizes, widths: Sequence[int] = (64, 256, 256), dropout: float = 0.0
+        self,
+        sizes: ImageSizes,
+        widths: Sequence[int] = (64, 256, 256),
+        dropout: float = 0.0,
+        scales: bool = True,
     ) -> None:
         if not widths or min(widths) < 1:
             raise ValueError(f"widths must be at least one positive number, got {list(widths)}")
@@ -58,8 +63,8 @@ class WhitenedNetwork(Backbone):
         self.whiten.weight.requires_grad_(False)
         stages: list[nn.Module] = [nn.GELU()]
         for narrow, width in zip([inputs, *widths[:-1]], widths, strict=True):
-            stages += [_convolution(narrow, width), nn.MaxPool2d(2), nn.BatchNorm2d(width), nn.GELU()]
-            stages += [_convolution(width, width), nn.BatchNorm2d(width), nn.GELU()]
+            stages += [_convolution(narrow, width), nn.MaxPool2d(2), _norm(width, scales), nn.GELU()]
+            stages += [_convolution(width, width), _norm(width, scales), nn.GELU()]
         self.stages = nn.Sequential(*stages)
         self.pool = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
         self.features = nn.Identity()  # where a memory can join that takes and gives features
@@ -101,6 +106,12 @@ def whitening_filters(images: Tensor, least: float = 5e-4) -> Tensor:
     scaled = directions / (variances + least).sqrt()
     filters: Tensor = scaled.T.reshape(-1, *shape).to(images.dtype)
     return filters
+
+
+def _norm(channels: int, scales: bool) -> nn.BatchNorm2d:
+    layer = nn.BatchNorm2d(channels)
+    layer.weight.requires_grad_(scales)
+    return layer
 
 
 def _convolution(channels: int, filters: int) -> nn.Conv2d:

@@ -1,6 +1,6 @@
 """The task of classifying images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Literal, cast, final
 
@@ -27,6 +27,7 @@ from recollect_vision.models.backbone import Backbone, ImageSizes
 from recollect_vision.models.classifier import Classified, ImageClassifier
 from recollect_vision.models.example_memory import ExampleMemory
 from recollect_vision.models.torchvision_backbone import TorchvisionBackbone
+from recollect_vision.optimization import groups_of
 from recollect_vision.pictures import ConfusionPicture
 from recollect_vision.tasks.drawing import neighbour_pictures
 
@@ -146,6 +147,10 @@ class Classification(Task):
         """Cross-entropy of what the network says."""
         loss = F.cross_entropy(self.model(batch.images), batch.label, label_smoothing=self.label_smoothing)
         return loss, len(batch.label)
+
+    def parameter_groups(self) -> Iterable[Any]:
+        """Biases of the backbone's normalisation apart, for optimisers that treat them otherwise."""
+        return groups_of(self.model, self.model.backbone)
 
     def evaluate(self, batch: ImageBatch, metrics: MetricCollection) -> Tensor:
         """Classify, and compare with the truth; the loss is the mean of −log p."""
