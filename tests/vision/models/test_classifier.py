@@ -156,3 +156,25 @@ def test_bad_arguments_are_named():
     model = ImageClassifier(SmallResNet(SIZES, width=4), 2)
     with pytest.raises(ValueError, match="no memory of examples"):
         model.remember(directions(), torch.zeros(4, dtype=torch.int64), torch.zeros(4, dtype=torch.int64))
+
+
+def test_a_whitened_memory_is_read_by_what_varies_alike():
+    torch.manual_seed(0)
+    storage = VectorStorage(16, 3, slots=64, sharpness=50.0, match_start=0.998)
+    memory = ExampleMemory(storage, "prototypes", "cosine")
+    model = ImageClassifier(SmallResNet(SIZES, width=4), 2, memory, share=1.0, whiten=True).eval()
+    # Within the two classes that are known the first direction varies a hundred times as much as the others,
+    # and the new class differs from them in the last one only, by far less than that.
+    label = torch.arange(40) % 2
+    spread = torch.tensor([10.0] + [0.1] * 15)
+    features = torch.randn(40, 16) * spread + 2 * torch.nn.functional.one_hot(label + 1, 16)
+    new = torch.randn(8, 16) * spread + 2 * torch.nn.functional.one_hot(torch.full((8,), 15), 16)
+    model.whitening.fit(features, label)
+    model.remember(features, label, torch.arange(40))
+    model.remember(new[:1], torch.tensor([2]), torch.tensor([40]))
+    said = model.classify(new[1:]).probability.argmax(1)
+    assert said.eq(2).all()
+    before = model.classify(features).probability[:, :2]
+    model.forget(2)
+    assert (model.classify(features).probability.argmax(1) == label).all()
+    assert (before.argmax(1) == label).all()

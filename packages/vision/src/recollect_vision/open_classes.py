@@ -19,7 +19,7 @@ from recollect.training.pictures import save
 from recollect_vision.data.images import ImageData
 from recollect_vision.models.classifier import ImageClassifier
 from recollect_vision.pictures import CurvePicture
-from recollect_vision.tasks.classification import AT_ONCE, Classification
+from recollect_vision.tasks.classification import Classification
 
 SHOTS = (0, 1, 2, 5, 10, 20, 50, 100)
 
@@ -102,17 +102,12 @@ def _measure(
     return AfterExamples(shots, on_old, on_new, restored)
 
 
-@torch.no_grad()
 def _features(task: Classification, data: ImageData, split: str) -> Known:
     """Of all images of a split, those of classes that were left out included."""
     part = data.part(split)  # type: ignore[arg-type]
     if part is None:
         raise DataError(f"{data.source} has no {split} split")
-    features = []
-    for start in range(0, len(part), AT_ONCE):
-        pixels = torch.stack([part.image(n) for n in range(start, min(start + AT_ONCE, len(part)))])
-        features.append(task.model.features(data.normalized(pixels)))
-    return Known(torch.cat(features), part.labels)
+    return Known(task.features_of(part, list(range(len(part)))), part.labels)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from recollect import Integration, Memory, augment
 from recollect_vision.models.backbone import Backbone
+from recollect_vision.models.class_whitening import ClassWhitening
 from recollect_vision.models.example_memory import ExampleMemory
 from recollect_vision.models.kept import Kept
 
@@ -51,6 +52,8 @@ class ImageClassifier(nn.Module):
         memory: Makes the memory that is learned, of the width that it is given.
         integration: How it joins.
         at: Which part of the backbone it joins; ``Backbone.memory_at`` by default.
+        whiten: Whether m is read by features that vary alike within all classes: see ``ClassWhitening``,
+            whose ``fit`` is the caller's.
 
     Raises:
         ValueError: If ``share`` is out of range, or the memory cannot join at ``at``.
@@ -68,6 +71,7 @@ class ImageClassifier(nn.Module):
         memory: Callable[[int], Memory] | None = None,
         integration: Callable[..., Integration] | None = None,
         at: str | None = None,
+        whiten: bool = False,
     ) -> None:
         super().__init__()
         if not 0 <= share <= 1:
@@ -78,6 +82,7 @@ class ImageClassifier(nn.Module):
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.head = nn.Linear(backbone.feature_size, classes)
         self.examples = examples
+        self.whitening = ClassWhitening(backbone.feature_size) if whiten else None
         self.share = share
         room = classes if examples is None else examples.classes
         self.register_buffer("known", torch.arange(room) < classes)
@@ -112,7 +117,7 @@ class ImageClassifier(nn.Module):
             number: ``(W,)`` int64, the images' numbers, for whoever asks what was compared.
         """
         memory = self._memory()
-        keys = features.to(memory.storage.initial_state()[0].dtype)
+        keys = self._seen(features).to(memory.storage.initial_state()[0].dtype)
         state, slots = memory.place(self.kept.get(), keys, label)
         self.kept.set(state)
         self.number[slots] = number.to(self.number.device)
@@ -136,6 +141,10 @@ class ImageClassifier(nn.Module):
         self.number.fill_(NOBODY)
         self.known.copy_(torch.arange(len(self.known)) < self.head.out_features)
 
+    def _seen(self, features: Tensor) -> Tensor:
+        """What the memory is given of features."""
+        return features if self.whitening is None else self.whitening(features)
+
     def _memory(self) -> ExampleMemory:
         if self.examples is None:
             raise ValueError("this network was given no memory of examples: set --model.examples")
@@ -154,13 +163,14 @@ class ImageClassifier(nn.Module):
         if self.examples is None or not bool((self.number != NOBODY).any()):
             return Classified(probability, nothing, nothing.float())
         state = self.kept.get()
-        answer = self.examples.read(state, features)
+        seen = self._seen(features)
+        answer = self.examples.read(state, seen)
         recalled = answer.log_probability.exp().masked_fill(~self.known, 0)
         new = F.pad(recalled[:, classes:], (classes, 0))
         learnt = (1 - new.sum(1, keepdim=True)) * probability + new
         probability = (1 - share) * learnt + share * recalled
         # Prototypes are means: what they are compared with is what a matching read would look at.
-        read = answer.read or self.examples.storage.read(state, features)
+        read = answer.read or self.examples.storage.read(state, seen)
         weight, slots = cast(Tensor, read.weights), read.slots
         number = self.number.expand(len(features), -1) if slots is None else self.number[slots]
         return Classified(probability, number, weight)

@@ -51,6 +51,8 @@ class Classification(Task):
         at: Name of the part of the network that it joins; the one that makes the features by default.
         storage: Where examples are kept: its keys are features, its values classes. No examples without it.
         reading: How examples are read: see ``ExampleMemory``.
+        whiten: Whether they are kept and read by features that vary alike within all classes: see
+            ``ClassWhitening``. New classes are told apart better by these.
         per_class: How many examples of each class are remembered, as far as the storage has room.
         share: λ, how much the memory of examples has to say.
         spare: How many new classes there is room for in the memory of examples.
@@ -76,6 +78,7 @@ class Classification(Task):
         at: str | None = None,
         storage: Callable[[int, int], Storage] | None = None,
         reading: Literal["matching", "prototypes"] = "matching",
+        whiten: bool = False,
         per_class: int = 50,
         share: float = 0.5,
         spare: int = 10,
@@ -97,6 +100,7 @@ class Classification(Task):
         self.at = at
         self.storage = storage
         self.reading = reading
+        self.whiten = whiten
         self.per_class = per_class
         self.share = share
         self.spare = spare
@@ -128,7 +132,7 @@ class Classification(Task):
                 )
         self.classes = list(data.classes)
         return ImageClassifier(
-            backbone, classes, examples, self.share, self.memory, self.integration, self.at
+            backbone, classes, examples, self.share, self.memory, self.integration, self.at, self.whiten
         )
 
     def build_metrics(self, data: DataModule) -> MetricCollection:
@@ -212,7 +216,11 @@ class Classification(Task):
         if self.trainer.state.fn == "fit" and self.model.examples is not None:
             self.model.clear()
             per_class = min(self.per_class, len(self.model.number) // len(self.classes))
-            self.write(self.data.splits.train, self.data.remembered(per_class))
+            images, numbers = self.data.splits.train, self.data.remembered(per_class)
+            features, labels = self.features_of(images, numbers), images.labels[numbers].to(self.device)
+            if self.model.whitening is not None:
+                self.model.whitening.fit(features, labels)
+            self._remember(features, labels, torch.tensor(numbers))
 
     def on_test_start(self) -> None:
         """Write and erase what was asked for."""
@@ -227,15 +235,27 @@ class Classification(Task):
         self, images: ImageSet, numbers: list[int], labels: Tensor | None = None, first: int = 0
     ) -> None:
         """Remember images of a set, with its or other ``labels`` ``(N,)``, numbered from ``first`` on."""
+        labels = images.labels if labels is None else labels
+        features = self.features_of(images, numbers)
+        self._remember(features, labels[numbers].to(self.device), torch.tensor(numbers) + first)
+
+    @torch.no_grad()
+    def features_of(self, images: ImageSet, numbers: list[int]) -> Tensor:
+        """``(N, D)`` of images of a set as they are, without augmentation."""
         training = self.training
         self.eval()
-        labels = images.labels if labels is None else labels
-        for start in range(0, len(numbers), AT_ONCE):
-            some = numbers[start : start + AT_ONCE]
-            pixels = self.data.normalized(torch.stack([images.image(number) for number in some]))
-            features = self.model.features(pixels.to(self.device))
-            self.model.remember(features, labels[some].to(self.device), torch.tensor(some) + first)
+        features = [
+            self.model.features(
+                self.data.normalized(torch.stack([images.image(n) for n in some])).to(self.device)
+            )
+            for some in (numbers[start : start + AT_ONCE] for start in range(0, len(numbers), AT_ONCE))
+        ]
         self.train(training)
+        return torch.cat(features)
+
+    def _remember(self, features: Tensor, labels: Tensor, numbers: Tensor) -> None:
+        for some in torch.arange(len(numbers)).split(AT_ONCE):  # type: ignore[no-untyped-call]
+            self.model.remember(features[some], labels[some], numbers[some])
 
     def _adapt(self) -> None:
         """Examples that are shown are numbered after all training images."""
