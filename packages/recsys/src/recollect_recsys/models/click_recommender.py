@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -60,13 +61,25 @@ def heard_by(seen: Tensor, told: Tensor) -> Tensor:
     """Sum of what the items ``(B, S)`` of each user tell, ``told`` ``(I + 1, D)``: ``(B, D)``.
 
     Example:
-        >>> import torch
         >>> heard_by(torch.tensor([[2, 1], [2, 0]]), torch.tensor([[9.0], [1.0], [2.0]])).tolist()
         [[3.0], [2.0]]
     """
     if seen.shape[1] == 0:
         return told.new_zeros(len(seen), told.shape[1])
     return F.embedding_bag(seen, told, mode="sum", padding_idx=0)
+
+
+def or_popular(scores: Tensor, seen: Tensor, degree: Tensor) -> Tensor:
+    """Scores ``(B, I + 1)``; for a user who has no item, ``degree`` ``(I + 1,)``, how many users have each.
+
+    Messages along no edge say nothing, and a list has to begin somewhere.
+
+    Example:
+        >>> scores, seen = torch.tensor([[0.0, 0.3], [0.0, 0.0]]), torch.tensor([[1, 0], [0, 0]])
+        >>> or_popular(scores, seen, torch.tensor([0.0, 7.0])).tolist()
+        [[0.0, 0.30000001192092896], [0.0, 7.0]]
+    """
+    return torch.where((seen > 0).any(1, keepdim=True), scores, degree.to(scores))
 
 
 MakeRecommender = Callable[[CatalogueSizes], ClickRecommender]

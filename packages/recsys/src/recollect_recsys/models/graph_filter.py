@@ -8,7 +8,12 @@ from torch import Tensor
 
 from recollect_recsys.data.clicks import ClickBatch
 from recollect_recsys.models.click_memory import ClickGraph, ClickMemory, sparse
-from recollect_recsys.models.click_recommender import CatalogueSizes, ClickRecommender, heard_by
+from recollect_recsys.models.click_recommender import (
+    CatalogueSizes,
+    ClickRecommender,
+    heard_by,
+    or_popular,
+)
 
 CODE_SIZE = 64
 """Width of the nodes' codes; what a node holds is of no consequence here."""
@@ -24,6 +29,7 @@ class Filter(NamedTuple):
         vectors: ``(I + 1, k)``, eigenvectors of P.
         gain: ``(k,)``, what is added to the tail's response for each.
         tail: Response to all else is ``tail`` · λ.
+        degree: ``(I + 1,)``, how many users have each item.
         give: ``(I + 1,)``, weight of an item that a user has.
         take: ``(I + 1,)``, weight of an item that is asked about.
         to_users: ``(U, I + 1)`` sparse CSR, messages from items to users.
@@ -33,6 +39,7 @@ class Filter(NamedTuple):
     vectors: Tensor
     gain: Tensor
     tail: float
+    degree: Tensor
     give: Tensor
     take: Tensor
     to_users: Tensor
@@ -105,6 +112,7 @@ class GraphFilter(ClickRecommender):
             vectors=vectors,
             gain=response - slope * values,
             tail=slope / float(largest),
+            degree=degree,
             give=torch.where(there, degree**-self.balance, 0),
             take=torch.where(there, degree**self.balance, 0),
             to_users=to_users,
@@ -119,7 +127,7 @@ class GraphFilter(ClickRecommender):
         if settled.tail:
             signal = torch.zeros_like(passed).scatter_add_(1, batch.seen, settled.give[batch.seen])
             passed += settled.tail * self._there_and_back(settled, signal.T).T
-        return passed * settled.take
+        return or_popular(passed * settled.take, batch.seen, settled.degree)
 
     @torch.no_grad()
     def reasons(self, settled: Filter, batch: ClickBatch, items: Tensor) -> Tensor:

@@ -8,7 +8,12 @@ from torch import Tensor, nn
 
 from recollect_recsys.data.clicks import ClickBatch
 from recollect_recsys.models.click_memory import ClickGraph, ClickMemory
-from recollect_recsys.models.click_recommender import CatalogueSizes, ClickRecommender, heard_by
+from recollect_recsys.models.click_recommender import (
+    CatalogueSizes,
+    ClickRecommender,
+    heard_by,
+    or_popular,
+)
 
 
 class ItemVectors(NamedTuple):
@@ -17,10 +22,12 @@ class ItemVectors(NamedTuple):
     Attributes:
         told: ``(I + 1, D)``, the message of each item to a user who has it, but for the user's own degree.
         asked: ``(I + 1, D)``, what a user's vector is compared with.
+        degree: ``(I + 1,)``, how many users have each.
     """
 
     told: Tensor
     asked: Tensor
+    degree: Tensor
 
 
 @final
@@ -78,9 +85,9 @@ class LightGCN(ClickRecommender):
             state = self.memory.graph.propagate(state, 2, graph.heard)
             total = total + self.memory.held(state)
         total = total / (self.layers + 1)
-        degree = graph.degree[: len(total)].clamp_min(1)
+        degree = graph.degree[: len(total)]
         asked = total if self.temperature is None else F.normalize(total, dim=1)
-        return ItemVectors(total / degree.sqrt().unsqueeze(1), asked)
+        return ItemVectors(total / degree.clamp_min(1).sqrt().unsqueeze(1), asked, degree)
 
     def embed(self, settled: ItemVectors, batch: ClickBatch) -> tuple[Tensor, Tensor]:
         """Users hear their items: the last layer, for those who are asked about only."""
@@ -90,7 +97,7 @@ class LightGCN(ClickRecommender):
     def scores(self, settled: ItemVectors, batch: ClickBatch) -> Tensor:
         """x_u · z_i, or cos(x_u, z_i) / τ."""
         users, items = self.embed(settled, batch)
-        return users @ items.T
+        return or_popular(users @ items.T, batch.seen, settled.degree)
 
     def reasons(self, settled: ItemVectors, batch: ClickBatch, items: Tensor) -> Tensor:
         """A score is the sum of what a user's items add to it."""
