@@ -32,9 +32,23 @@ class ClickRecommender(nn.Module, ABC):
     1; number 0 stands for none, and its score carries no meaning.
     """
 
+    candidates = 1
+    """How many settings there are to be chosen from by validation, where nothing is learnt by descent."""
+
+    def consider(self, candidate: int) -> None:
+        """Go on with a setting, counted from 0; a model without any stays as it is."""
+
+    def told_of_choice(self) -> list[str]:
+        """What was chosen, for the reader of results."""
+        return []
+
+    def graph(self, clicks: Tensor) -> Any:
+        """What ``clicks`` ``(2, n)`` say whatever is learnt, to be kept while they stay the same."""
+        return clicks
+
     @abstractmethod
-    def settle(self, clicks: Tensor) -> Any:
-        """Learn all that a graph of clicks ``(2, n)``, of users from 1 on, says about the items."""
+    def settle(self, clicks: Any) -> Any:
+        """Learn all that clicks ``(2, n)``, of users from 1 on, or their ``graph`` say about the items."""
 
     @abstractmethod
     def scores(self, settled: Any, batch: ClickBatch) -> Tensor:

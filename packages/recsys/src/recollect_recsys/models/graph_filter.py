@@ -1,5 +1,7 @@
 """A filter on a graph of clicks: messages that need no training."""
 
+from collections.abc import Sequence
+from itertools import product
 from typing import NamedTuple, final
 
 import torch
@@ -22,28 +24,40 @@ MORE = 32
 """Vectors that subspace iteration carries beyond those that are wanted."""
 
 
-class Filter(NamedTuple):
-    """A filter for one graph.
+class Spectrum(NamedTuple):
+    """What a graph lets pass.
 
     Attributes:
-        vectors: ``(I + 1, k)``, eigenvectors of P.
-        gain: ``(k,)``, what is added to the tail's response for each.
-        tail: Response to all else is ``tail`` · λ.
+        values: ``(k,)``, the largest eigenvalues of R̃ᵀ R̃, falling.
+        vectors: ``(I + 1, k)``, their eigenvectors.
         degree: ``(I + 1,)``, how many users have each item.
-        give: ``(I + 1,)``, weight of an item that a user has.
-        take: ``(I + 1,)``, weight of an item that is asked about.
         to_users: ``(U, I + 1)`` sparse CSR, messages from items to users.
         to_items: ``(I + 1, U)`` sparse CSR, messages from users to items.
     """
 
+    values: Tensor
     vectors: Tensor
-    gain: Tensor
-    tail: float
     degree: Tensor
-    give: Tensor
-    take: Tensor
     to_users: Tensor
     to_items: Tensor
+
+
+class Filter(NamedTuple):
+    """A filter for one graph.
+
+    Attributes:
+        graph: Its eigenvectors and messages.
+        gain: ``(k,)``, what is added to the tail's response for each eigenvector.
+        tail: Response to all else is ``tail`` · λ.
+        give: ``(I + 1,)``, weight of an item that a user has.
+        take: ``(I + 1,)``, weight of an item that is asked about.
+    """
+
+    graph: Spectrum
+    gain: Tensor
+    tail: float
+    give: Tensor
+    take: Tensor
 
 
 @final
@@ -56,14 +70,15 @@ class GraphFilter(ClickRecommender):
     what is smoothed). Here f(λ) = λ / (λ + μ), where messages settle that are sent back and forth while μ of
     each is lost, as in ridge regression of the clicks on themselves. It is exact for the ``rank`` largest λ;
     all else gets the straight line from 0 to the last of these, which is one message to users and back.
-    Degrees are weighed by a and c.
+    Degrees are weighed by a and c. Of several values of μ and c every pair is a candidate for validation.
 
     Args:
         sizes: Numbers of items, users and clicks.
         rank: Number k of eigenvectors; all of them where the catalogue is no larger.
-        loss: μ.
+        loss: μ, one or several.
         user_power: a.
-        balance: c; what is above 0 gives rare items of a user more weight and recommends popular ones more.
+        balance: c, one or several; what is above 0 gives rare items of a user more weight and recommends
+            popular ones more.
         tail: Whether there is anything but the k eigenvectors.
         steps: Of subspace iteration.
         seed: Of what it begins with.
@@ -72,13 +87,15 @@ class GraphFilter(ClickRecommender):
         ValueError: If an argument is out of range.
     """
 
+    chosen: Tensor
+
     def __init__(
         self,
         sizes: CatalogueSizes,
         rank: int = 1024,
-        loss: float = 0.03,
+        loss: float | Sequence[float] = 0.03,
         user_power: float = 0.3,
-        balance: float = 0.2,
+        balance: float | Sequence[float] = 0.2,
         tail: bool = True,
         steps: int = 4,
         seed: int = 0,
@@ -86,55 +103,75 @@ class GraphFilter(ClickRecommender):
         super().__init__()
         if rank < 1 or steps < 1:
             raise ValueError(f"rank and steps must be at least 1, got {rank} and {steps}")
-        if loss <= 0:
+        losses = [loss] if isinstance(loss, float | int) else list(loss)
+        balances = [balance] if isinstance(balance, float | int) else list(balance)
+        if not losses or min(losses) <= 0:
             raise ValueError(f"loss must be positive, got {loss}")
+        if not balances:
+            raise ValueError("balance must be at least one number")
         self.rank = min(rank, sizes.items)
-        self.loss = loss
-        self.balance = balance
+        self.pairs = list(product(losses, balances))
+        self.candidates = len(self.pairs)
+        self.register_buffer("chosen", torch.tensor(0))
         self.tail = tail and self.rank < sizes.items
         self.steps = steps
         self.seed = seed
         self.memory = ClickMemory(sizes.items, sizes.users, sizes.clicks, CODE_SIZE, user_power)
 
+    def consider(self, candidate: int) -> None:
+        """Go on with a pair of μ and c; it stands in the checkpoint."""
+        self.chosen.fill_(min(candidate, self.candidates - 1))
+
+    def told_of_choice(self) -> list[str]:
+        """The pair of μ and c, where there were several."""
+        if self.candidates == 1:
+            return []
+        loss, balance = self.pairs[int(self.chosen)]
+        return [f"loss {loss:g} and balance {balance:g} chosen by validation among {self.candidates} pairs"]
+
     @torch.no_grad()
-    def settle(self, clicks: Tensor) -> Filter:
-        """The largest eigenvectors of the graph, and what becomes of each."""
+    def graph(self, clicks: Tensor) -> Spectrum:
+        """The largest eigenvalues of the graph, and its messages."""
         graph = self.memory.remember(clicks)
         to_users, to_items = halves(graph, self.memory.items)
         values, vectors = self._spectrum(to_users, to_items)
-        largest = values[0].clamp_min(1e-12)
-        values = values / largest
-        response = values / (values + self.loss)
+        return Spectrum(values, vectors, graph.degree[: len(vectors)], to_users, to_items)
+
+    @torch.no_grad()
+    def settle(self, clicks: Tensor | Spectrum) -> Filter:
+        """What becomes of each eigenvector."""
+        graph = clicks if isinstance(clicks, Spectrum) else self.graph(clicks)
+        loss, balance = self.pairs[int(self.chosen)]
+        largest = graph.values[0].clamp_min(1e-12)
+        values = graph.values / largest
+        response = values / (values + loss)
         slope = float(response[-1] / values[-1].clamp_min(1e-12)) if self.tail else 0.0
-        degree = graph.degree[: len(vectors)]
-        there = degree > 0
+        there = graph.degree > 0
         return Filter(
-            vectors=vectors,
+            graph=graph,
             gain=response - slope * values,
             tail=slope / float(largest),
-            degree=degree,
-            give=torch.where(there, degree**-self.balance, 0),
-            take=torch.where(there, degree**self.balance, 0),
-            to_users=to_users,
-            to_items=to_items,
+            give=torch.where(there, graph.degree**-balance, 0),
+            take=torch.where(there, graph.degree**balance, 0),
         )
 
     @torch.no_grad()
     def scores(self, settled: Filter, batch: ClickBatch) -> Tensor:
         """Each user's clicks, filtered."""
-        heard = heard_by(batch.seen, settled.give.unsqueeze(1) * settled.vectors)
-        passed = (heard * settled.gain) @ settled.vectors.T
+        vectors = settled.graph.vectors
+        heard = heard_by(batch.seen, settled.give.unsqueeze(1) * vectors)
+        passed = (heard * settled.gain) @ vectors.T
         if settled.tail:
             signal = torch.zeros_like(passed).scatter_add_(1, batch.seen, settled.give[batch.seen])
             passed += settled.tail * self._there_and_back(settled, signal.T).T
-        return or_popular(passed * settled.take, batch.seen, settled.degree)
+        return or_popular(passed * settled.take, batch.seen, settled.graph.degree)
 
     @torch.no_grad()
     def reasons(self, settled: Filter, batch: ClickBatch, items: Tensor) -> Tensor:
         """A score is the sum of what a user's items add to it, each by its own message."""
         give = settled.give[batch.seen]
-        told = settled.vectors[batch.seen] * settled.gain
-        parts = torch.einsum("bkd,bsd->bks", settled.vectors[items], told)
+        told = settled.graph.vectors[batch.seen] * settled.gain
+        parts = torch.einsum("bkd,bsd->bks", settled.graph.vectors[items], told)
         if settled.tail:
             asked, column = torch.unique(items, return_inverse=True)
             signal = F.one_hot(asked, len(settled.give)).to(give.dtype).T
@@ -144,7 +181,7 @@ class GraphFilter(ClickRecommender):
 
     def _there_and_back(self, settled: Filter, signal: Tensor) -> Tensor:
         """A signal on the items ``(I + 1, n)``, after it has gone to their users and back."""
-        return settled.to_items @ (settled.to_users @ signal.contiguous())
+        return settled.graph.to_items @ (settled.graph.to_users @ signal.contiguous())
 
     def _spectrum(self, to_users: Tensor, to_items: Tensor) -> tuple[Tensor, Tensor]:
         """The largest eigenvalues of R̃ᵀ R̃, and their vectors, by subspace iteration or from all of it."""

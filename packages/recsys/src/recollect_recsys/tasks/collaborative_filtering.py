@@ -16,7 +16,6 @@ from recollect_recsys.data.clicks import ClickBatch
 from recollect_recsys.list_metrics import LISTED, ListMetrics
 from recollect_recsys.models.click_losses import ClickLoss, click_bpr, click_softmax
 from recollect_recsys.models.click_recommender import CatalogueSizes, ClickRecommender, MakeRecommender
-from recollect_recsys.models.light_gcn import LightGCN
 from recollect_recsys.pictures import by_history_length, by_popularity
 from recollect_recsys.ranking import chunks, filtered, top_items
 
@@ -80,6 +79,10 @@ class CollaborativeFiltering(Task):
         """The clicks."""
         return _clicks(cast(Any, self.trainer).datamodule)
 
+    @property
+    def _learns(self) -> bool:
+        return any(parameter.requires_grad for parameter in self.model.parameters())
+
     # --- what the base class asks for -----------------------------------------------------------------------
 
     def build_model(self, data: DataModule) -> nn.Module:
@@ -87,7 +90,13 @@ class CollaborativeFiltering(Task):
         data = _clicks(data)
         clicks = data.graph(held_out=True)
         users = int(clicks[0].max()) if clicks.numel() else 0
-        return self.recommender(CatalogueSizes(len(data.items), users, clicks.shape[1]))
+        model = self.recommender(CatalogueSizes(len(data.items), users, clicks.shape[1]))
+        if model.candidates > 1 and data.holdout == 0:
+            raise ArgumentError(
+                f"--data.holdout is 0, so that nothing can be chosen among the {model.candidates} settings "
+                "of --model.recommender: hold something out, or give it one of each"
+            )
+        return model
 
     def build_metrics(self, data: DataModule) -> MetricCollection:
         """Recall, NDCG and coverage."""
@@ -96,7 +105,7 @@ class CollaborativeFiltering(Task):
     def training_loss(self, batch: ClickBatch) -> tuple[Tensor, int]:
         """Every click of the batch's users against the catalogue; zero where nothing is to be learnt."""
         clicks = int((batch.seen > 0).sum())
-        if not any(parameter.requires_grad for parameter in self.model.parameters()):
+        if not self._learns:
             return torch.zeros((), device=self.device), clicks
         users, items = self.model.embed(self.model.settle(self._learnt_from()), batch)
         if self.loss == "bpr":
@@ -129,6 +138,11 @@ class CollaborativeFiltering(Task):
                 )
         return rows
 
+    @property
+    def notes(self) -> list[str]:
+        """What validation chose."""
+        return [*super().notes, *self.model.told_of_choice()]
+
     def pictures(self, batch: ClickBatch) -> list[Picture]:
         """Recall by known items, popularity of what is recommended, and what one list was made of."""
         one = ((batch.seen > 0).sum(1) - DRAWN).abs().argmin()  # as many items as can be told apart
@@ -160,6 +174,16 @@ class CollaborativeFiltering(Task):
 
     # --- the graph ------------------------------------------------------------------------------------------
 
+    def on_train_epoch_start(self) -> None:
+        """Where nothing is learnt by descent, an epoch is the trial of a setting."""
+        if not self._learns:
+            self.model.consider(self.current_epoch)
+
+    def on_train_epoch_end(self) -> None:
+        """The last trial is the end."""
+        if not self._learns and self.current_epoch + 1 >= self.model.candidates:
+            self.trainer.should_stop = True
+
     def on_validation_epoch_start(self) -> None:
         """The model has changed."""
         self._settled = None
@@ -175,8 +199,7 @@ class CollaborativeFiltering(Task):
     def _learnt_from(self) -> Any:
         """The clicks that are learnt from, or, where the model keeps them in a memory, that memory."""
         if self._graph is None:
-            clicks = self.data.graph(held_out=False).to(self.device)
-            self._graph = self.model.graph(clicks) if isinstance(self.model, LightGCN) else clicks
+            self._graph = self.model.graph(self.data.graph(held_out=False).to(self.device))
         return self._graph
 
     @torch.no_grad()
