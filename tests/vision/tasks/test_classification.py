@@ -11,7 +11,7 @@ from recollect.training import DataError, load_run
 from recollect_vision import open_classes
 from recollect_vision.cli import main
 from recollect_vision.models.whitened_network import whitening_filters
-from recollect_vision.open_classes import by_examples
+from recollect_vision.open_classes import by_examples, known
 
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 EVERY_STEP = ["--trainer.log_every_n_steps", "1"]
@@ -123,15 +123,20 @@ def test_a_network_is_prepared_with_training_images(tmp_path, colours):
 def test_classes_that_were_left_out_are_learnt_from_examples_and_erased(tmp_path, colours, capsys):
     folder = fit(tmp_path, colours, "--data.leave_out", "[green]")
     run = load_run(folder)
-    nothing, some = by_examples(run.task, run.data, shots=[0, 5])
-    assert float(nothing.new) == 0
-    assert float(nothing.old) == 1
-    assert some.new.mean() > 0.9
-    assert some.old.mean() > 0.9
-    assert some.restored
-    assert len(some.new) == 10
+    images = known(run.task, run.data)
+    for reading in ("matching", "prototypes"):
+        nothing, some = by_examples(run.task.model, images, 2, shots=[0, 5], reading=reading)
+        assert float(nothing.new) == 0
+        assert float(nothing.old) == 1
+        assert some.new.mean() > 0.9
+        assert some.old.mean() > 0.9
+        assert some.restored
+        assert len(some.new) == 10
+    assert run.task.model.examples.reading == "matching"
     open_classes.main([str(folder)])
-    assert "memory alone; new: green" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "read one by one; new: green" in printed
+    assert "read as prototypes; new: green" in printed
     assert (folder / "pictures" / "open-classes.png").exists()
 
 
@@ -147,6 +152,19 @@ def test_the_memory_is_of_the_weights_that_are_saved(trained):
     assert len(numbers) == len(data.remembered(50))
 
 
+def test_features_are_whitened_before_examples_are_kept(tmp_path, colours):
+    run = load_run(fit(tmp_path, colours, "--model.whiten", "true"))
+    model, data = run.task.model, run.data
+    numbers = model.number[model.number >= 0]
+    features = run.task.features_of(data.part("train"), numbers.tolist())
+    kept = model.examples.storage.entries(model.kept.get())
+    seen = model.whitening(features)
+    torch.testing.assert_close(kept.keys[kept.filled > 0], seen, rtol=1e-3, atol=1e-4)
+    label = data.part("train").labels[numbers]
+    means = torch.stack([seen[label == c].mean(0) for c in range(3)])
+    torch.testing.assert_close(means.mean(0), torch.zeros_like(means[0]), rtol=0, atol=1e-3)
+
+
 def test_examples_read_as_prototypes_are_named_all_the_same(tmp_path, colours):
     run = fit(tmp_path, colours, "--model.reading", "prototypes")
     for row in rows(run, "--data.images", str(colours / "green")):
@@ -157,4 +175,4 @@ def test_examples_read_as_prototypes_are_named_all_the_same(tmp_path, colours):
 def test_open_classes_need_classes_that_were_left_out_and_a_memory(trained):
     run = load_run(trained)
     with pytest.raises(DataError, match="no class was left out"):
-        by_examples(run.task, run.data)
+        known(run.task, run.data)

@@ -18,6 +18,7 @@ from recollect.training import DataError, load_run
 from recollect.training.pictures import save
 from recollect_vision.data.images import ImageData
 from recollect_vision.models.classifier import ImageClassifier
+from recollect_vision.models.example_memory import ExampleMemory, Reading
 from recollect_vision.pictures import CurvePicture
 from recollect_vision.tasks.classification import Classification
 
@@ -26,8 +27,8 @@ SHOTS = (0, 1, 2, 5, 10, 20, 50, 100)
 DRAWS = 10
 """How often other examples are drawn; figures are means over these."""
 
-READINGS: dict[str, float | None] = {"network and memory": None, "memory alone": 1.0}
-"""Names and λ of what is measured; ``None`` is the λ of training."""
+READINGS: dict[Reading, str] = {"matching": "read one by one", "prototypes": "read as prototypes"}
+"""How the same examples are read, training being the same for all."""
 
 
 class AfterExamples(NamedTuple):
@@ -53,17 +54,8 @@ class Known(NamedTuple):
     label: Tensor
 
 
-@torch.no_grad()
-def by_examples(
-    task: Classification, data: ImageData, shots: Sequence[int] = SHOTS, share: float | None = None
-) -> list[AfterExamples]:
-    """Accuracy after each number of examples of the classes that were left out.
-
-    Args:
-        task: Trained.
-        data: Its data, with ``leave_out``.
-        shots: Numbers of examples of each new class.
-        share: λ, how much the memory has to say; as in training by default.
+def known(task: Classification, data: ImageData) -> tuple[Known, Known]:
+    """The training and test images of all classes, those that were left out included, as a network sees them.
 
     Raises:
         DataError: If no class was left out, or the network has no memory of examples.
@@ -72,9 +64,34 @@ def by_examples(
         raise DataError("no class was left out: train with --data.leave_out '[Bag, Dress]', for instance")
     if task.model.examples is None:
         raise DataError("this network has no memory of examples to write to: train with --model.storage")
-    old = len(data.classes)
-    train, test = (_features(task, data, split) for split in ("train", "test"))
-    return [_measure(task.model, train, test, old, count, share) for count in shots]
+    return _features(task, data, "train"), _features(task, data, "test")
+
+
+@torch.no_grad()
+def by_examples(
+    model: ImageClassifier,
+    images: tuple[Known, Known],
+    old: int,
+    shots: Sequence[int] = SHOTS,
+    reading: Reading | None = None,
+    share: float | None = None,
+) -> list[AfterExamples]:
+    """Accuracy after each number of examples of the classes that were left out.
+
+    Args:
+        model: Trained, with a memory of examples.
+        images: Of training, from which examples are drawn, and test: see ``known``.
+        old: Number of classes that it was trained on, which come first.
+        shots: Numbers of examples of each new class.
+        reading: How examples are read; as the model does by default.
+        share: λ, how much the memory has to say; as in training by default.
+    """
+    examples = cast(ExampleMemory, model.examples)
+    own = examples.reading
+    examples.reading = reading or own
+    rows = [_measure(model, *images, old, count, share) for count in shots]
+    examples.reading = own
+    return rows
 
 
 def _measure(
@@ -120,8 +137,9 @@ def main(args: Sequence[str] | None = None) -> None:
         run = load_run(folder)
         task, data = cast(Classification, run.task), cast(ImageData, run.data)
         curves = {}
-        for name, share in READINGS.items():
-            rows = by_examples(task, data, share=share)
+        images, old = known(task, data), len(data.classes)
+        for reading, name in READINGS.items():
+            rows = by_examples(task.model, images, old, reading=reading)
             print(f"{folder}, {name}; new: {', '.join(data.leave_out)}")
             for row in rows:
                 erased = "as before" if row.restored else "CHANGED"

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from recollect import Read, Storage
 from recollect.state import State
 
+Reading = Literal["matching", "prototypes"]
+"""How examples are read."""
+
 NEVER = math.log(torch.finfo(torch.float32).tiny)
 """Logarithm of the probability of what never happens: finite, so that its gradient is zero and a number."""
 
@@ -58,7 +61,7 @@ class ExampleMemory(nn.Module):
     def __init__(
         self,
         storage: Storage,
-        reading: Literal["matching", "prototypes"] = "matching",
+        reading: Reading = "matching",
         similarity: Literal["euclidean", "cosine"] = "euclidean",
         sharpness: float | None = None,
         learn_sharpness: bool = False,
@@ -73,7 +76,7 @@ class ExampleMemory(nn.Module):
         if storage.integer_keys:
             raise ValueError("examples have features for keys; this storage takes integer keys")
         self.storage = storage
-        self.reading = reading
+        self.reading: Reading = reading
         self.similarity = similarity
         if sharpness is None:
             sharpness = 1.0 if similarity == "euclidean" else 10.0

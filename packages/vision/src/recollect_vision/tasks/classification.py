@@ -25,7 +25,7 @@ from recollect_vision.data.image_set import ImageSet
 from recollect_vision.data.images import ImageBatch, ImageData
 from recollect_vision.models.backbone import Backbone, ImageSizes
 from recollect_vision.models.classifier import Classified, ImageClassifier
-from recollect_vision.models.example_memory import ExampleMemory
+from recollect_vision.models.example_memory import ExampleMemory, Reading
 from recollect_vision.models.torchvision_backbone import TorchvisionBackbone
 from recollect_vision.optimization import groups_of
 from recollect_vision.pictures import ConfusionPicture
@@ -77,7 +77,7 @@ class Classification(Task):
         integration: type[Integration] = Concatenation,
         at: str | None = None,
         storage: Callable[[int, int], Storage] | None = None,
-        reading: Literal["matching", "prototypes"] = "matching",
+        reading: Reading = "matching",
         whiten: bool = False,
         per_class: int = 50,
         share: float = 0.5,
@@ -124,7 +124,8 @@ class Classification(Task):
         examples = None
         if self.storage is not None:
             storage = self.storage(backbone.feature_size, classes + self.spare)
-            examples = ExampleMemory(storage, self.reading, "cosine")
+            # Of prototypes: from 20 to 40 makes no difference to speak of, with 10 new classes are not heard.
+            examples = ExampleMemory(storage, self.reading, "cosine", sharpness=20.0)
             slots = storage.entries(storage.initial_state(device="meta")).filled.shape[-1]
             if slots < classes:
                 raise ArgumentError(
@@ -235,9 +236,8 @@ class Classification(Task):
         self, images: ImageSet, numbers: list[int], labels: Tensor | None = None, first: int = 0
     ) -> None:
         """Remember images of a set, with its or other ``labels`` ``(N,)``, numbered from ``first`` on."""
-        labels = images.labels if labels is None else labels
-        features = self.features_of(images, numbers)
-        self._remember(features, labels[numbers].to(self.device), torch.tensor(numbers) + first)
+        labels = (images.labels if labels is None else labels)[numbers].to(self.device)
+        self._remember(self.features_of(images, numbers), labels, torch.tensor(numbers) + first)
 
     @torch.no_grad()
     def features_of(self, images: ImageSet, numbers: list[int]) -> Tensor:

@@ -27,7 +27,7 @@ from recollect_vision.episode_accuracy import (
 )
 from recollect_vision.episode_picture import EpisodePicture
 from recollect_vision.models.backbone import Backbone, ImageSizes
-from recollect_vision.models.example_memory import ExampleMemory
+from recollect_vision.models.example_memory import ExampleMemory, Reading
 from recollect_vision.models.few_shot import FewShotClassifier, check_room
 from recollect_vision.models.linear_head import LinearHead
 from recollect_vision.tasks.episode_drawing import episode_pictures
@@ -76,7 +76,7 @@ class FewShot(Task):
         self,
         backbone: Callable[[ImageSizes], Backbone],
         storage: Callable[[int, int], Storage] | None = None,
-        reading: Literal["matching", "prototypes"] = "prototypes",
+        reading: Reading = "prototypes",
         similarity: Literal["euclidean", "cosine"] = "cosine",
         sharpness: float | None = None,
         learn_sharpness: bool = True,
@@ -100,7 +100,7 @@ class FewShot(Task):
             raise ValueError(f"settings need two ways and one shot at least, got {list(settings)}")
         self.backbone = backbone
         self.storage = storage
-        self.reading: Literal["matching", "prototypes"] = reading
+        self.reading: Reading = reading
         self.similarity: Literal["euclidean", "cosine"] = similarity
         self.sharpness = sharpness
         self.learn_sharpness = learn_sharpness
