@@ -86,6 +86,7 @@ def small(
     speechcommands_files(record, tone, tmp_path)
     yesno_files(record, tone)
     own_files(record, tone, tmp_path)
+    (tmp_path / "own/sentences.txt").write_text("\n".join(SENTENCES))
     few = ["--data.train", "20", "--data.val", "4", "--data.test", "4"]
     return {
         "SpokenDigitsData": few,
@@ -95,6 +96,10 @@ def small(
         "LibriSpeechData": ["--data.subwords", "30", "--data.num_workers", "0", "--data.batch_size", "4"],
         "SpeechCommandsData": [],
         "YesNoData": [],
+        "SpokenTextsData": [
+            *("--data.path", str(tmp_path / "own/sentences.txt")),
+            *("--data.train", "4", "--data.val", "1", "--data.test", "1"),
+        ],
         "ManifestData": ["--data.path", str(tmp_path / "own/list.tsv"), "--data.rate", "8000"],
     }
 

@@ -174,10 +174,17 @@ def test_training_can_begin_with_another_run(
     main(["fit", *shared, *start, "--trainer.max_epochs", "1", "--model.optimizer.init_args.lr", "1e-9"])
     run = next((tmp_path / "runs" / "tones").iterdir())
     assert json.loads((run / "results.json").read_text())["metrics"]["test/wer"] < 0.1
-    main(["fit", *shared, *start, "--data.units", "characters", "--trainer.fast_dev_run", "1"])
-    with pytest.raises(SystemExit):
-        main(["fit", *shared, *start, "--model.bins", "24", "--trainer.fast_dev_run", "1"])
-    assert "is another one" in capsys.readouterr().err
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["model"]["init_args"]["start"] = str(tmp_path / "gone")
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    load_run(run)  # what training began with is not needed any more
+    for flags, message in (
+        (["--data.units", "characters"], "writes words, not characters"),
+        (["--model.bins", "24"], "is another one"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["fit", *shared, *start, *flags, "--trainer.fast_dev_run", "1"])
+        assert message in capsys.readouterr().err
 
 
 def test_what_is_too_short_for_its_text_is_named(folder: Path, tmp_path: Path, tone: Tone) -> None:

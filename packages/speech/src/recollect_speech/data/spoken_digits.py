@@ -6,34 +6,11 @@ from typing import final
 
 from recollect.training import Split
 from recollect_speech.data.digits import draw_string, words
-from recollect_speech.data.espeak import Voice, speak
+from recollect_speech.data.espeak import speak
 from recollect_speech.data.manifest import Utterance
 from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.data.units import Kind
-
-ACCENTS = ("en", "en-us", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-029")
-
-VARIANTS: dict[Split, tuple[str, ...]] = {
-    "train": ("m1", "m2", "m3", "m5", "m7", "f1", "f2", "f4", "Andy", "Annie", "Mario", "Alicia", "klatt"),
-    "val": ("m6", "f5", "Lee"),
-    "test": ("m4", "m8", "f3", "steph", "Michael", "linda"),
-}
-"""Voices of eSpeak NG: no voice is in two splits."""
-
-SPEEDS = (130, 220)
-"""Words a minute, at least and at most."""
-
-PITCHES = (30, 70)
-
-
-def voices(split: Split) -> list[str]:
-    """The voices of a split, in every accent.
-
-    Example:
-        >>> len(voices("test")), voices("test")[0], set(voices("train")) & set(voices("test"))
-        (36, 'en+m4', set())
-    """
-    return [f"{accent}+{variant}" for variant in VARIANTS[split] for accent in ACCENTS]
+from recollect_speech.data.voices import draw_voice
 
 
 @final
@@ -105,11 +82,9 @@ def say_strings(split: Split, count: int, digits: tuple[int, int], rate: int, se
         UserError: If eSpeak NG is not installed.
     """
     chance = random.Random(f"{split} {seed}")
-    known = voices(split)
     said = []
     for number in range(count):
         text = words(draw_string(split, *digits, chance))
-        name = chance.choice(known)
-        voice = Voice(name, chance.randint(*SPEEDS), chance.randint(*PITCHES))
-        said.append(Utterance((speak(text, voice, rate), rate), text, f"{split}-{number}", name))
+        voice = draw_voice(split, chance)
+        said.append(Utterance((speak(text, voice, rate), rate), text, f"{split}-{number}", voice.name))
     return said

@@ -10,6 +10,11 @@ from recollect_speech.data.manifest import Utterance
 from recollect_speech.data.recognition import RecognitionData, split_apart
 from recollect_speech.data.units import Kind
 
+SPEAKER = "p239"
+
+VAL, TEST = 20, 40
+"""Sentences that are held out."""
+
 URL = "https://datashare.ed.ac.uk/bitstream/handle/10283/3443/VCTK-Corpus-0.92.zip"
 
 
@@ -43,9 +48,9 @@ class VctkData(RecognitionData):
 
     def __init__(
         self,
-        speaker: str = "p239",
-        val: int = 20,
-        test: int = 40,
+        speaker: str = SPEAKER,
+        val: int = VAL,
+        test: int = TEST,
         rate: int = 16000,
         units: Kind = "characters",
         subwords: int = 256,
@@ -70,12 +75,7 @@ class VctkData(RecognitionData):
 
     def read(self, split: Split) -> list[Utterance]:
         """The sentences of a split."""
-        listed = read_sentences(self.speaker)
-        val, test = self.counts
-        rest, tested = split_apart(len(listed), test, seed=0)
-        kept, chosen_by = split_apart(len(rest), val, seed=0)
-        numbers = {"test": tested, "val": [rest[i] for i in chosen_by], "train": [rest[i] for i in kept]}
-        return [listed[i] for i in numbers[split]]
+        return read_splits(self.speaker, *self.counts)[split]
 
 
 def copy_of(speaker: str) -> Path:
@@ -99,6 +99,19 @@ def prepare(speaker: str) -> None:
             packed.extractall(folder, wanted)
     except BadZipFile as error:
         raise DataError(f"{archive} is damaged: {error}; delete it to have it downloaded again") from error
+
+
+def read_splits(speaker: str = SPEAKER, val: int = VAL, test: int = TEST) -> dict[Split, list[Utterance]]:
+    """The sentences of a speaker, of which ``test`` and ``val`` are held out: the same ones each time."""
+    listed = read_sentences(speaker)
+    rest, tested = split_apart(len(listed), test, seed=0)
+    kept, chosen_by = split_apart(len(rest), val, seed=0)
+    numbers: dict[Split, list[int]] = {
+        "train": [rest[i] for i in kept],
+        "val": [rest[i] for i in chosen_by],
+        "test": tested,
+    }
+    return {split: [listed[i] for i in which] for split, which in numbers.items()}
 
 
 def read_sentences(speaker: str) -> list[Utterance]:

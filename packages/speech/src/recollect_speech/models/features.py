@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torchaudio.transforms import MelSpectrogram
 
 from recollect.state import register_state
+from recollect_speech.models.variety import Variety, Varying
 
 FLOOR = 1e-5
 """Added to every energy before its logarithm, as speech arrives: far below speech of common loudness."""
@@ -53,6 +54,7 @@ class LogMel(nn.Module):
         rate: Samples a second.
         bins: Number F of mel bins.
         mean: ``"utterance"`` takes the mean of the whole recording; ``"running"`` that of the frames up to t.
+        variety: What is made of energies in training; nothing by default.
 
     Example:
         >>> features, lengths = LogMel(8000, bins=40)(torch.randn(2, 8000), torch.tensor([8000, 4000]))
@@ -61,7 +63,11 @@ class LogMel(nn.Module):
     """
 
     def __init__(
-        self, rate: int, bins: int = 64, mean: Literal["utterance", "running"] = "utterance"
+        self,
+        rate: int,
+        bins: int = 64,
+        mean: Literal["utterance", "running"] = "utterance",
+        variety: Variety | None = None,
     ) -> None:
         super().__init__()
         if mean not in ("utterance", "running"):
@@ -79,6 +85,7 @@ class LogMel(nn.Module):
             norm="slaney",
             mel_scale="slaney",
         )
+        self.varying = None if variety is None else Varying(variety, centres_of(self.mel), rate / 2)
         self.prior = nn.Parameter(torch.full((bins,), -6.0 if mean == "running" else -3.0))
 
     def frames(self, samples: Tensor) -> Tensor:
@@ -112,6 +119,8 @@ class LogMel(nn.Module):
     def logs(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Logarithms of energies ``(B, T, F)``, and how many frames count."""
         energies, counts = self.mel(samples).mT, self.frames(lengths)
+        if self.varying is not None and self.training:
+            energies = self.varying(energies)
         if self.mean == "running":
             return (energies + FLOOR).log(), counts
         there = torch.arange(energies.shape[1], device=energies.device) < counts.unsqueeze(1)
@@ -126,3 +135,16 @@ class LogMel(nn.Module):
         heard = state.frames.unsqueeze(1) + torch.arange(1, logs.shape[1] + 1, device=logs.device)
         total = state.total.unsqueeze(1) + logs.cumsum(1)
         return (total + PRIOR_FRAMES * self.prior) / (heard + PRIOR_FRAMES).unsqueeze(-1)
+
+
+def centres_of(mel: MelSpectrogram) -> Tensor:
+    """The mean frequency of each bin ``(F,)`` in Hz, weighed as its filter does.
+
+    Example:
+        >>> centres_of(MelSpectrogram(8000, n_fft=200, n_mels=3, norm="slaney", mel_scale="slaney")).long()
+        tensor([ 593, 1321, 2459])
+    """
+    filters = mel.mel_scale.fb
+    frequencies = torch.linspace(0, mel.sample_rate / 2, len(filters))
+    centres: Tensor = (frequencies @ filters) / filters.sum(0)
+    return centres

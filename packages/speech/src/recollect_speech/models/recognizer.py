@@ -14,6 +14,7 @@ from recollect_speech.models.encoder import Encoder, EncoderState
 from recollect_speech.models.features import FeatureState, LogMel
 from recollect_speech.models.speakers import Speakers, in_turn
 from recollect_speech.models.subsampling import REACH, STRIDE, Subsampling, steps_of
+from recollect_speech.models.variety import Variety
 
 MARGIN = 8
 """Frames of nothing, which is the mean, before and after each recording: the shortest one makes steps."""
@@ -85,6 +86,7 @@ class Recognizer(nn.Module):
         masks: What is hidden in training; nothing by default.
         speaker_memory: What remembers speakers from recording to recording; of the encoder's width.
         speaker_integration: How it joins the subsampled features.
+        variety: What is made of energies in training; nothing by default.
 
     Raises:
         ValueError: If the memory's width is not the encoder's.
@@ -101,13 +103,14 @@ class Recognizer(nn.Module):
         masks: Masks | None = None,
         speaker_memory: Memory | None = None,
         speaker_integration: type[Integration] = Concatenation,
+        variety: Variety | None = None,
     ) -> None:
         super().__init__()
         if speaker_memory is not None and speaker_memory.model_size != encoder.size:
             raise ValueError(
                 f"the speaker memory's model_size must be {encoder.size}, got {speaker_memory.model_size}"
             )
-        self.features = LogMel(rate, bins, "utterance" if encoder.chunk is None else "running")
+        self.features = LogMel(rate, bins, "utterance" if encoder.chunk is None else "running", variety)
         self.masks = None if masks is None else _spec_augment(masks)
         self.subsampling = Subsampling(bins, channels, encoder.size, dropout)
         self.speakers = None if speaker_memory is None else speaker_integration(nn.Identity(), speaker_memory)

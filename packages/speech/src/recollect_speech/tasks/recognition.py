@@ -22,6 +22,7 @@ from recollect_speech.models.decoding import Beam, beam_search, greedy
 from recollect_speech.models.encoder import Encoder
 from recollect_speech.models.recognizer import MARGIN, STEP, Heard, Masks, Recognizer
 from recollect_speech.models.speakers import Speakers
+from recollect_speech.models.variety import Variety
 from recollect_speech.tasks.drawing import PICTURES, heard_pictures
 from recollect_speech.tasks.starting import start_from
 
@@ -44,10 +45,11 @@ class Recognition(Task):
         channels: Channels of the subsampling.
         dropout: Share of the subsampled features that is dropped in training.
         masks: What is hidden of the features in training.
+        variety: What is made of energies in training, as if others spoke or other microphones heard.
         speaker_memory: What remembers speakers from recording to recording; of the encoder's width.
         speaker_integration: How it joins the subsampled features.
         beam: Beam search in test and prediction.
-        start: Run folder whose weights training begins with, where names and sizes agree.
+        start: Run folder whose weights training begins with; see ``start_from``.
         optimizer: As in ``Task``.
         scheduler: As in ``Task``.
         scheduler_interval: As in ``Task``.
@@ -62,6 +64,7 @@ class Recognition(Task):
         channels: int = 32,
         dropout: float = 0.1,
         masks: Masks | None = None,
+        variety: Variety | None = None,
         speaker_memory: Memory | None = None,
         speaker_integration: type[Integration] = Concatenation,
         beam: Beam | None = None,
@@ -78,6 +81,7 @@ class Recognition(Task):
         self.channels = channels
         self.dropout = dropout
         self.masks = masks
+        self.variety = variety
         self.speaker_memory = speaker_memory
         self.speaker_integration = speaker_integration
         self.beam = beam
@@ -105,9 +109,10 @@ class Recognition(Task):
             self.masks,
             self.speaker_memory,
             self.speaker_integration,
+            self.variety,
         )
-        if self.start is not None:
-            start_from(model, self.start)
+        if self.start is not None and self._trainer is not None and self._trainer.state.fn == "fit":
+            start_from(model, data.units, self.start)
         return model
 
     def build_metrics(self, data: DataModule) -> MetricCollection:

@@ -1,0 +1,116 @@
+"""Sentences are spoken once, by voices of their split alone; what VCTK holds out is never said."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from recollect.training.errors import ArgumentError
+from recollect_speech.data import spoken_texts
+from recollect_speech.data.spoken_texts import Line, SpokenTextsData, cast_parts, record, vctk_sentences
+from recollect_speech.data.units import plain
+from recollect_speech.data.vctk import VctkData
+from recollect_speech.data.voices import voices
+
+Recorder = Callable[..., Path]
+Tone = Callable[..., torch.Tensor]
+WORDS = ("apple", "boat", "cat", "door", "egg", "fish", "goat", "hat")
+
+
+@pytest.fixture
+def sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RECOLLECT_DATA", str(tmp_path / "data"))
+    path = tmp_path / "sentences.txt"
+    path.write_text("".join(f"The {word}.\n" for word in WORDS))
+    return path
+
+
+def made(path: Path, **more: int) -> SpokenTextsData:
+    data = SpokenTextsData(path, train=10, val=2, test=2, rate=8000, **more)
+    data.prepare_data()
+    return data
+
+
+def test_splits_share_neither_voices_nor_sentences(sentences: Path) -> None:
+    data = made(sentences)
+    found = {split: data.utterances(split) or [] for split in ("train", "val", "test")}  # type: ignore[arg-type]
+    assert {split: len(items) for split, items in found.items()} == {"train": 10, "val": 2, "test": 2}
+    for one, other in itertools.combinations(found.values(), 2):
+        assert not {item.text for item in one} & {item.text for item in other}
+        assert not {item.speaker for item in one} & {item.speaker for item in other}
+    assert {item.text for items in found.values() for item in items} == {f"the {word}" for word in WORDS}
+    assert all({item.speaker for item in items} <= set(voices(split)) for split, items in found.items())  # type: ignore[arg-type]
+    assert all(item.samples(8000).abs().max() > 0.05 for items in found.values() for item in items)
+
+
+def test_what_was_said_is_kept(sentences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(sentences)
+    made(sentences, seed=1)
+    with sentences.open("a") as file:
+        file.write("Another one.\n")
+    made(sentences)
+    assert len(list((tmp_path / "data" / "espeak").iterdir())) == 3
+    monkeypatch.setattr(spoken_texts, "speak", None)  # nothing is said again
+    assert len(made(sentences).utterances("train") or []) == 10
+
+
+def test_what_is_interrupted_leaves_nothing(
+    sentences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = itertools.count()
+
+    def interrupted(*_: object) -> torch.Tensor:
+        if next(said) == 3:
+            raise KeyboardInterrupt
+        return torch.zeros(100)
+
+    monkeypatch.setattr(spoken_texts, "speak", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        made(sentences)
+    assert not list((tmp_path / "data" / "espeak").iterdir())
+
+
+def test_one_that_another_process_has_made_meanwhile_is_taken(sentences: Path, tmp_path: Path) -> None:
+    lines = cast_parts(["one", "two", "three"], {"train": 1, "val": 1, "test": 1}, seed=0)
+    folder = tmp_path / "there"
+    record(lines, folder, 8000)
+    before = (folder / "train.tsv").stat().st_ino
+    record(lines, folder, 8000)
+    assert (folder / "train.tsv").stat().st_ino == before
+    assert sorted(path.name for path in tmp_path.glob("there*")) == ["there"]
+
+
+def test_sentences_are_taken_in_turn_each_time_in_another_voice() -> None:
+    lines = cast_parts(WORDS, {"train": 12, "val": 1, "test": 1}, seed=0)["train"]
+    assert len({line.text for line in lines[:6]}) == 6
+    assert [line.text for line in lines[:6]] == [line.text for line in lines[6:]]
+    assert len({line.voice for line in lines}) > 10
+    assert all(isinstance(line, Line) for line in lines)
+
+
+def test_sentences_that_vctk_holds_out_are_left_out_by_what_they_say(
+    record: Recorder, tone: Tone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECOLLECT_DATA", str(tmp_path))
+    names = [f"p239_{number:03}" for number in range(75)]
+    for name in names:
+        record(f"vctk/vctk_p239_16k/flac/{name}.flac", tone(0.1, 16000), 16000)
+    # The last ten are the same sentence: should one of them be held out, all are.
+    rows = [f"{name}\tSentence {min(i, 65)}!" for i, name in enumerate(names)]
+    (tmp_path / "vctk/vctk_p239_16k/transcripts.tsv").write_text("\n".join(rows))
+    data = VctkData()
+    held_out = {item.text for split in ("val", "test") for item in data.utterances(split) or []}  # type: ignore[arg-type]
+    said = {plain(text) for text in vctk_sentences()}
+    assert "sentence 65" in held_out & {item.text for item in data.utterances("train") or []}
+    assert said == {item.text for item in data.utterances("train") or []} - held_out
+    with pytest.raises(ArgumentError, match=r"VCTK's training split has 14 different .*: 60 of them cannot"):
+        SpokenTextsData().prepare_data()
+
+
+def test_too_few_sentences(sentences: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"sentences\.txt has 8 different sentences: 8 of them cannot"):
+        SpokenTextsData(sentences, val=4, test=4).prepare_data()
+    with pytest.raises(ValueError, match="must be positive"):
+        SpokenTextsData(sentences, val=0)

@@ -1,0 +1,59 @@
+"""Weights of another run are taken over, those of units by what the units stand for."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from recollect.training.errors import CheckpointError
+from recollect_speech.data.units import Symbols, Units
+from recollect_speech.models.encoder import Encoder
+from recollect_speech.models.recognizer import Recognizer
+from recollect_speech.tasks.starting import start_from
+
+
+def recognizer(units: Units, bins: int = 20) -> Recognizer:
+    return Recognizer(len(units), 8000, Encoder(16, 1, 2, 16, 3), bins, 2)
+
+
+def run_of(model: Recognizer, units: Units, folder: Path) -> Path:
+    """A run folder as training leaves it."""
+    (folder / "checkpoints").mkdir()
+    checkpoint = {
+        "state_dict": {f"model.{name}": value for name, value in model.state_dict().items()},
+        "callbacks": {"ModelCheckpoint{}": {"best_model_path": "/elsewhere/best.ckpt"}},
+        "recollect": {"task": "Recognition", "data": "somewhere.Recordings"},
+        "Recordings": {"learnt": {"kind": units.kind, "units": units.state(), "ngram": None}},
+    }
+    for name in ("best", "last"):
+        torch.save(checkpoint, folder / "checkpoints" / f"{name}.ckpt")
+    return folder
+
+
+def letters(symbols: str) -> Symbols:
+    return Symbols("characters", list(symbols))
+
+
+def test_units_keep_what_was_learnt_of_them_whatever_their_number(tmp_path: Path) -> None:
+    old = recognizer(letters("abcd"))
+    run, new = run_of(old, letters("abcd"), tmp_path), recognizer(letters("xdb"))
+    own = new.head.weight[1].clone()
+    start_from(new, letters("xdb"), run)
+    assert torch.equal(new.head.weight[[0, 2, 3]], old.head.weight[[0, 4, 2]])
+    assert torch.equal(new.head.bias[[0, 2, 3]], old.head.bias[[0, 4, 2]])
+    assert torch.equal(new.head.weight[1], own)
+    same = recognizer(letters("abcd"))
+    start_from(same, letters("abcd"), run)
+    for name, value in old.state_dict().items():
+        assert torch.equal(same.state_dict()[name], value)
+
+
+def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
+    run = run_of(recognizer(letters("ab")), letters("ab"), tmp_path)
+    words = Symbols("words", ["a", "b"])
+    with pytest.raises(CheckpointError, match=r"writes characters, not words: --data\.units characters"):
+        start_from(recognizer(words), words, run)
+    with pytest.raises(CheckpointError, match=r"is another one: features\.mel\.mel_scale\.fb, features"):
+        start_from(recognizer(letters("ab"), bins=24), letters("ab"), run)
+    with pytest.raises(CheckpointError, match="no last checkpoint"):
+        start_from(recognizer(words), words, tmp_path / "nowhere")
