@@ -90,8 +90,8 @@ def small(
     few = ["--data.train", "20", "--data.val", "4", "--data.test", "4"]
     return {
         "SpokenDigitsData": few,
-        "ConnectedDigitsData": few,
-        "FsddData": [],
+        "ConnectedDigitsData": [*few, "--data.spoken", "4"],
+        "FsddData": ["--data.spoken", "4"],
         "VctkData": ["--data.val", "2", "--data.test", "4"],
         "LibriSpeechData": ["--data.subwords", "30", "--data.num_workers", "0", "--data.batch_size", "4"],
         "SpeechCommandsData": [],

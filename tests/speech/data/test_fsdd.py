@@ -10,7 +10,9 @@ import torch
 
 from recollect.training import DataError
 from recollect.training.errors import ArgumentError
+from recollect_speech.data import connected as connected_digits
 from recollect_speech.data import fsdd
+from recollect_speech.data.audio import Clip, read_audio
 from recollect_speech.data.connected import ConnectedDigitsData, Joining
 from recollect_speech.data.fsdd import FsddData
 
@@ -56,6 +58,18 @@ def test_one_speaker_is_left_out() -> None:
     assert not numbers(data, "train") & numbers(data, "val")
     with pytest.raises(ArgumentError, match="the speakers are ann, bob, cy"):
         FsddData(left_out="dan").utterances("test")
+
+
+def test_another_unheard_speaker_to_choose_by() -> None:
+    data = FsddData(left_out="bob", chosen_by="cy")
+    found = {split: data.utterances(split) or [] for split in ("train", "val", "test")}  # type: ignore[arg-type]
+    assert [{item.speaker for item in items} for items in found.values()] == [{"ann"}, {"cy"}, {"bob"}]
+    assert len({len(items) for items in found.values()}) == 1
+    with pytest.raises(ArgumentError, match=r"chosen_by dan: the speakers are"):
+        FsddData(left_out="bob", chosen_by="dan").utterances("train")
+    for left_out in (None, "cy"):
+        with pytest.raises(ValueError, match="needs another speaker left_out"):
+            FsddData(left_out=left_out, chosen_by="cy")
 
 
 def test_strings_of_espeak_are_learnt_from_besides_and_from_nothing_else() -> None:
@@ -113,10 +127,40 @@ def test_splits_share_no_string_and_a_string_is_of_one_speaker() -> None:
     assert {item.speaker for item in found["train"]} == set(SPEAKERS)
 
 
+@pytest.mark.parametrize("left_out", [None, "cy"])
+def test_splits_share_no_recording(left_out: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Path] = []
+
+    def listen(clip: Clip, rate: int) -> torch.Tensor:
+        heard.append(clip.path)
+        return read_audio(clip, rate)
+
+    monkeypatch.setattr(connected_digits, "read_audio", listen)
+    data, used = connected(left_out=left_out), {}
+    for split in ("train", "val", "test"):
+        heard.clear()
+        data.utterances(split)  # type: ignore[arg-type]
+        used[split] = set(heard)
+    assert all(used.values())
+    assert all(not one & other for one, other in itertools.combinations(used.values(), 2))
+
+
 def test_an_unheard_speaker() -> None:
     data = connected(left_out="cy")
     assert {item.speaker for item in data.utterances("test") or []} == {"cy"}
     assert {item.speaker for item in data.utterances("train") or []} == {"ann", "bob"}
+
+
+def test_strings_of_espeak_share_none_with_the_test_and_are_as_loud() -> None:
+    data = connected(spoken=9)
+    train = data.utterances("train") or []
+    spoken = [item for item in train if item.speaker not in SPEAKERS]
+    assert len(spoken) == len(train) - 30 == 9
+    assert not {item.text for item in spoken} & {item.text for item in data.utterances("test") or []}
+    assert all(item.samples(8000).square().mean().sqrt() == pytest.approx(0.1, rel=0.01) for item in spoken)
+    assert {item.speaker for item in data.utterances("val") or []} <= set(SPEAKERS)
+    with pytest.raises(ValueError, match="spoken must not be negative"):
+        connected(spoken=-1)
 
 
 def test_gaps_and_noise_are_as_asked_for() -> None:

@@ -15,6 +15,7 @@ from recollect_speech.data.digits import draw_string, words
 from recollect_speech.data.fsdd import Recording, choose, prepare, read_recordings
 from recollect_speech.data.manifest import Utterance
 from recollect_speech.data.recognition import RecognitionData
+from recollect_speech.data.spoken_digits import say_strings
 from recollect_speech.data.units import Kind
 
 
@@ -40,6 +41,7 @@ class ConnectedDigitsData(RecognitionData):
     Args:
         left_out: A speaker who is heard in the test alone, and then only they are.
         train: Strings to learn from.
+        spoken: Strings of eSpeak NG that are learnt from besides.
         val: Strings to choose by.
         test: Strings to report on.
         shortest: Digits of a string at least.
@@ -64,6 +66,7 @@ class ConnectedDigitsData(RecognitionData):
         self,
         left_out: str | None = None,
         train: int = 1500,
+        spoken: int = 0,
         val: int = 150,
         test: int = 300,
         shortest: int = 3,
@@ -83,10 +86,13 @@ class ConnectedDigitsData(RecognitionData):
         super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
         if min(train, val, test) < 1:
             raise ValueError(f"train, val and test must be positive, got {train}, {val} and {test}")
+        if spoken < 0:
+            raise ValueError(f"spoken must not be negative, got {spoken}")
         if not 1 <= shortest <= longest:
             raise ValueError(f"no string has {shortest} to {longest} digits")
         self.left_out = left_out
         self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
+        self.spoken = spoken
         self.digits = (shortest, longest)
         self.joining = joining
 
@@ -110,6 +116,9 @@ class ConnectedDigitsData(RecognitionData):
             ]
             samples = join(parts, self.joining, self.rate, chance, generator)
             made.append(Utterance((samples, self.rate), words(digits), f"{split}-{number}", speaker))
+        if split == "train":
+            said = say_strings("train", self.spoken, self.digits, self.rate, self.seed)
+            made += [item._replace(audio=(loud(item.samples(self.rate)), self.rate)) for item in said]
         return made
 
 

@@ -39,13 +39,17 @@ class FsddData(RecognitionData):
     """Single digits. By default the official split: recordings 0 to 4 of each speaker and digit are the test.
 
     With ``left_out`` all recordings of that speaker are the test, and nothing of theirs is learnt from or
-    chosen by. The test comes in an order drawn once, for files are sorted by digit, and a memory would hear
-    fifty zeros in a row. The files are looked for in ``fsdd/recordings`` under ``RECOLLECT_DATA`` (else the
-    user's cache folder) and downloaded from the dataset's repository where they are missing; nobody publishes
-    a checksum, so that the number of recordings is checked. Licence: CC BY-SA 4.0.
+    chosen by; with ``chosen_by`` as well, all recordings of another speaker are the validation, so that what
+    is good for unheard speakers can be chosen without the test. The test comes in an order drawn once, for
+    files are sorted by digit, and a memory would hear fifty zeros in a row. The files are looked for in
+    ``fsdd/recordings`` under ``RECOLLECT_DATA`` (else the user's cache folder) and downloaded from the
+    dataset's repository where they are missing; nobody publishes a checksum, so that the number of recordings
+    is checked. Licence: CC BY-SA 4.0.
 
     Args:
         left_out: The speaker to leave out.
+        chosen_by: The speaker to choose by, where one is left out; by default parts of all that are learnt
+            from.
         spoken: Strings of two and three digits, spoken by eSpeak NG, that are learnt from besides.
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
@@ -65,6 +69,7 @@ class FsddData(RecognitionData):
     def __init__(
         self,
         left_out: str | None = None,
+        chosen_by: str | None = None,
         spoken: int = 0,
         rate: int = 8000,
         units: Kind = "words",
@@ -80,7 +85,10 @@ class FsddData(RecognitionData):
         super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
         if spoken < 0:
             raise ValueError(f"spoken must not be negative, got {spoken}")
+        if chosen_by is not None and left_out in (None, chosen_by):
+            raise ValueError(f"chosen_by needs another speaker left_out, got {chosen_by} and {left_out}")
         self.left_out = left_out
+        self.chosen_by = chosen_by
         self.spoken = spoken
 
     def prepare_data(self) -> None:
@@ -90,7 +98,7 @@ class FsddData(RecognitionData):
 
     def read(self, split: Split) -> list[Utterance]:
         """The recordings of a split."""
-        found = choose(read_recordings(), split, self.left_out)
+        found = choose(read_recordings(), split, self.left_out, self.chosen_by)
         said = [Utterance(Clip(item.path), NAMES[item.digit], item.path.name, item.speaker) for item in found]
         if split != "train":
             return [said[i] for i in self.shuffled(len(said), 0)]
@@ -137,19 +145,25 @@ def read_recordings() -> list[Recording]:
     return sorted(found, key=lambda item: (item.speaker, item.digit, item.number))
 
 
-def choose(recordings: list[Recording], split: Split, left_out: str | None) -> list[Recording]:
+def choose(
+    recordings: list[Recording], split: Split, left_out: str | None, chosen_by: str | None = None
+) -> list[Recording]:
     """The recordings of a split.
 
     Raises:
-        ArgumentError: If nobody is called ``left_out``.
+        ArgumentError: If nobody is called ``left_out`` or ``chosen_by``.
     """
     speakers = sorted({item.speaker for item in recordings})
+    for name, speaker in (("left_out", left_out), ("chosen_by", chosen_by)):
+        if speaker is not None and speaker not in speakers:
+            raise ArgumentError(f"--data.{name} {speaker}: the speakers are {', '.join(speakers)}")
     if left_out is None:
         return [item for item in recordings if item.number in NUMBERS[split]]
-    if left_out not in speakers:
-        raise ArgumentError(f"--data.left_out {left_out}: the speakers are {', '.join(speakers)}")
-    if split == "test":
-        return [item for item in recordings if item.speaker == left_out]
+    alone: dict[Split, str | None] = {"test": left_out, "val": chosen_by}
+    if (speaker := alone.get(split)) is not None:
+        return [item for item in recordings if item.speaker == speaker]
     # Of the others nothing is needed for the test.
     numbers = NUMBERS["val"] if split == "val" else (*NUMBERS["train"], *NUMBERS["test"])
-    return [item for item in recordings if item.speaker != left_out and item.number in numbers]
+    if split == "train" and chosen_by is not None:
+        numbers = range(50)
+    return [i for i in recordings if i.speaker not in (left_out, chosen_by) and i.number in numbers]
