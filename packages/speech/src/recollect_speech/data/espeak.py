@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torchaudio.functional import resample
+from torchaudio.transforms import Resample
 
 from recollect.training.errors import UserError
 
@@ -63,8 +63,14 @@ def speak(text: str, voice: Voice, rate: int) -> Tensor:
     if failed or not engine.parts:
         raise ValueError(f"eSpeak NG could not say {text!r} (error {failed})")
     samples = torch.from_numpy(np.concatenate(engine.parts)).float() / 2**15
-    heard: Tensor = resample(samples, engine.rate, rate)
+    heard: Tensor = _resampler(engine.rate, rate)(samples)
     return heard
+
+
+@cache
+def _resampler(of: int, to: int) -> Resample:
+    """Its filter takes longer to make than a sentence to say."""
+    return Resample(of, to)
 
 
 @cache
