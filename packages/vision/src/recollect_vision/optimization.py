@@ -59,7 +59,7 @@ class FastBiasSGD(SGD):
         if not any(isinstance(group, dict) and group.get(BIASES) for group in groups):
             raise ValueError("FastBiasSGD needs a network with batch normalisation that learns biases")
         for group in groups:
-            if group[BIASES]:
+            if group.get(BIASES):
                 group |= {"lr": lr * bias_rate, "weight_decay": weight_decay / bias_rate}
         super().__init__(groups, lr, momentum, weight_decay=weight_decay, nesterov=nesterov)
 
