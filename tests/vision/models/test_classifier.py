@@ -3,10 +3,17 @@
 import pytest
 import torch
 
-from recollect import Concatenation, Fusion, HashStorage, Parallel, PrototypeMemory, VectorStorage
+from recollect import (
+    Concatenation,
+    ExampleMemory,
+    Fusion,
+    HashStorage,
+    Parallel,
+    PrototypeMemory,
+    VectorStorage,
+)
 from recollect_vision.models.backbone import ImageSizes
 from recollect_vision.models.classifier import NOBODY, ImageClassifier
-from recollect_vision.models.example_memory import ExampleMemory
 from recollect_vision.models.resnet import SmallResNet
 
 SIZES = ImageSizes(1, 8, 8)

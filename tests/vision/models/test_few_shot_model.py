@@ -4,10 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from recollect import HashStorage, VectorStorage
+from recollect import ExampleMemory, HashStorage, VectorStorage
 from recollect_vision.models.backbone import ImageSizes
 from recollect_vision.models.convolutional import ConvolutionalBackbone
-from recollect_vision.models.example_memory import ExampleMemory
 from recollect_vision.models.few_shot import FewShotClassifier
 from recollect_vision.models.linear_head import LinearHead
 

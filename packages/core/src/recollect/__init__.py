@@ -3,6 +3,7 @@
 from recollect.augment import augment
 from recollect.integrations import Concatenation, Fusion, Integration, Parallel
 from recollect.memories import (
+    ExampleMemory,
     GraphMemory,
     GraphState,
     Memory,
@@ -29,6 +30,7 @@ from recollect.storages import (
 __all__ = [
     "Concatenation",
     "Entries",
+    "ExampleMemory",
     "Fusion",
     "GraphMemory",
     "GraphState",

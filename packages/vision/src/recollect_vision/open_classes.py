@@ -13,12 +13,12 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
+from recollect.memories.examples import ExampleMemory, Reading
 from recollect.state import map_state
 from recollect.training import DataError, load_run
 from recollect.training.pictures import save
 from recollect_vision.data.images import ImageData
 from recollect_vision.models.classifier import ImageClassifier
-from recollect_vision.models.example_memory import ExampleMemory, Reading
 from recollect_vision.pictures import CurvePicture
 from recollect_vision.tasks.classification import Classification
 

@@ -1,6 +1,7 @@
 """What remembers."""
 
 from recollect.memories.base import Memory
+from recollect.memories.examples import Answer, ExampleMemory
 from recollect.memories.graph import GraphMemory
 from recollect.memories.graph_state import GraphState
 from recollect.memories.network import MemoryNetwork, MemoryNetworkState
@@ -9,6 +10,8 @@ from recollect.memories.relational import RelationalMemory, RelationalState
 from recollect.memories.seq2seq import Seq2SeqMemory, Seq2SeqState
 
 __all__ = [
+    "Answer",
+    "ExampleMemory",
     "GraphMemory",
     "GraphState",
     "Memory",

@@ -7,10 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recollect import Integration, Memory, augment
+from recollect import ExampleMemory, Integration, Memory, augment
 from recollect_vision.models.backbone import Backbone
 from recollect_vision.models.class_whitening import ClassWhitening
-from recollect_vision.models.example_memory import ExampleMemory
 from recollect_vision.models.kept import Kept
 
 NOBODY = -1

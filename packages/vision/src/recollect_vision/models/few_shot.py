@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recollect.memories.examples import Answer, ExampleMemory
 from recollect_vision.models.backbone import Backbone
-from recollect_vision.models.example_memory import Answer, ExampleMemory
 from recollect_vision.models.linear_head import LinearHead
 
 

@@ -18,6 +18,7 @@ from torchmetrics.classification import (
 )
 
 from recollect import Concatenation, Integration, Memory, Storage
+from recollect.memories.examples import ExampleMemory, Reading
 from recollect.training import DataModule, Picture, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
@@ -25,7 +26,6 @@ from recollect_vision.data.image_set import ImageSet
 from recollect_vision.data.images import ImageBatch, ImageData
 from recollect_vision.models.backbone import Backbone, ImageSizes
 from recollect_vision.models.classifier import Classified, ImageClassifier
-from recollect_vision.models.example_memory import ExampleMemory, Reading
 from recollect_vision.models.torchvision_backbone import TorchvisionBackbone
 from recollect_vision.optimization import groups_of
 from recollect_vision.pictures import ConfusionPicture

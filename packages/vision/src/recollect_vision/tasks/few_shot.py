@@ -10,6 +10,7 @@ from torch.optim import AdamW
 from torchmetrics import MetricCollection
 
 from recollect import Storage
+from recollect.memories.examples import ExampleMemory, Reading
 from recollect.training import DataModule, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
@@ -27,7 +28,6 @@ from recollect_vision.episode_accuracy import (
 )
 from recollect_vision.episode_picture import EpisodePicture
 from recollect_vision.models.backbone import Backbone, ImageSizes
-from recollect_vision.models.example_memory import ExampleMemory, Reading
 from recollect_vision.models.few_shot import FewShotClassifier, check_room
 from recollect_vision.models.linear_head import LinearHead
 from recollect_vision.tasks.episode_drawing import episode_pictures

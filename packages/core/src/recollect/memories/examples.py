@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recollect import Read, Storage
 from recollect.state import State
+from recollect.storages.base import Storage
+from recollect.storages.results import Read
 
 Reading = Literal["matching", "prototypes"]
 """How examples are read."""
@@ -110,12 +111,25 @@ class ExampleMemory(nn.Module):
         """As ``write``; also the slots ``(…, W)`` where the examples stand."""
         return self.storage.place(state, x, F.one_hot(label, self.classes).to(x.dtype))
 
-    def read(self, state: State, x: Tensor) -> Answer:
-        """Classify Q queries ``x`` ``(…, Q, D)``."""
+    def read(self, state: State, x: Tensor, known: Tensor | None = None) -> Answer:
+        """Classify queries.
+
+        Args:
+            state: What is remembered.
+            x: Features of Q queries ``(…, Q, D)``.
+            known: ``(C, D)``, an example of each class that counts besides what was written, and is never
+                forgotten: the rows of a linear layer for instance (T3A; Iwasawa & Matsuo 2021, NeurIPS,
+                equation 5). For prototypes only.
+
+        Raises:
+            ValueError: If something is ``known`` and examples are read by matching.
+        """
         if self.reading == "matching":
+            if known is not None:
+                raise ValueError("known examples are read as prototypes, not by matching")
             read = self.storage.read(state, x)
             return Answer(read.value.float().clamp_min(math.exp(NEVER)).log(), read)
-        return Answer(self._near_prototypes(state, x).clamp_min(NEVER), None)
+        return Answer(self._near_prototypes(state, x, known).clamp_min(NEVER), None)
 
     def erase(self, state: State, label: int) -> tuple[State, Tensor]:
         """Forget a class: every example that was written with ``label``, and no other.
@@ -133,13 +147,16 @@ class ExampleMemory(nn.Module):
         )
         return self.storage.place(empty, entries.keys, entries.values, entries.filled * kept, kept)
 
-    def _near_prototypes(self, state: State, x: Tensor) -> Tensor:
+    def _near_prototypes(self, state: State, x: Tensor, known: Tensor | None) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):  # distances are differences of large numbers
             entries = self.storage.entries(state)
             shares = (entries.values * entries.filled.unsqueeze(-1)).float()  # (…, N, C)
             counts = shares.sum(-2)  # (…, C)
             tiny = torch.finfo(counts.dtype).tiny
-            means = shares.mT @ entries.keys.float() / counts.clamp_min(tiny).unsqueeze(-1)
+            totals = shares.mT @ entries.keys.float()  # (…, C, D)
+            if known is not None:
+                totals, counts = totals + known.float(), counts + 1
+            means = totals / counts.clamp_min(tiny).unsqueeze(-1)
             near = nearness(x.float(), means, self.similarity) * self.log_sharpness.exp()
             present = counts.unsqueeze(-2) > 0
             # Without any class the softmax is not a number.

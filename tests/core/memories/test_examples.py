@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from recollect import HashStorage, VectorStorage
-from recollect_vision.models.example_memory import NEVER, ExampleMemory, nearness
+from recollect.memories.examples import NEVER, ExampleMemory, nearness
 
 READINGS = [("matching", "cosine"), ("prototypes", "cosine"), ("prototypes", "euclidean")]
 
@@ -146,3 +146,29 @@ def test_what_cannot_be_is_refused():
 
 def test_never_is_finite():
     assert math.isfinite(NEVER)
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "euclidean"])
+def test_what_is_known_counts_as_one_example_of_each_class(similarity):
+    m = memory("prototypes", similarity)
+    x, label = examples()
+    known, query = torch.randn(4, 8), examples(1)[0]
+    state = m.write(m.initial_state(), x, label)
+    written = m.write(state, known, torch.arange(4))
+    expected = m.read(written, query).log_probability
+    assert torch.allclose(m.read(state, query, known).log_probability, expected, atol=1e-5)
+    forgotten, _ = m.erase(state, 0)
+    assert m.read(forgotten, known[:1], known).log_probability.argmax() == 0
+
+
+def test_without_examples_what_is_known_is_all_there_is():
+    m = memory("prototypes", "cosine")
+    known, query = torch.eye(8)[:4], examples()[0]
+    found = m.read(m.initial_state(), query, known).log_probability
+    assert (found.argmax(-1) == examples()[1]).all()
+
+
+def test_matching_knows_no_class_beforehand():
+    m = memory("matching")
+    with pytest.raises(ValueError, match="read as prototypes"):
+        m.read(m.initial_state(), examples()[0], torch.eye(8)[:4])
