@@ -127,7 +127,7 @@ def test_the_first_comment_is_the_command(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name.endswith("-without-memory")])
 def test_a_config_without_memory_is_its_twin_otherwise(name: str) -> None:
     twin = yaml.safe_load(CONFIGS[name.removesuffix("-without-memory")].read_text())
-    for part in ("speaker_memory", "speaker_integration"):
+    for part in ("speaker_memory", "speaker_integration", "storage"):
         twin["model"]["init_args"].pop(part, None)
     for part in ("memory", "integration", "memory_layer"):
         twin["model"]["init_args"]["encoder"]["init_args"].pop(part, None)

@@ -2,14 +2,14 @@
 
 import torch
 
-from recollect_speech.models.alignment import Word
-from recollect_speech.pictures import HeardPicture
+from recollect_speech.models.alignment import TimedWord
+from recollect_speech.pictures import HeardPicture, WordPicture
 
-WORDS = [Word("one", 3, 6, 0.9), Word("$two", 10, 40, 0.5)]
+WORDS = [TimedWord("one", 0.04, 0.16, 0.9), TimedWord("$two", 0.32, 1.0, 0.5)]
 
 
-def test_words_stand_where_they_were_said_and_within_the_recording() -> None:
-    figure = HeardPicture("said: one two", torch.randn(100, 40), WORDS, 0.04, 0.08).draw()
+def test_words_stand_where_they_were_said() -> None:
+    figure = HeardPicture("said: one two", torch.randn(100, 40), WORDS).draw()
     (axes,) = figure.axes
     assert axes.get_xlim() == (0, 1)
     texts = {text.get_text(): text.get_position()[0] for text in axes.texts}
@@ -20,10 +20,22 @@ def test_words_stand_where_they_were_said_and_within_the_recording() -> None:
 
 def test_what_was_read_is_drawn_where_there_is_a_memory() -> None:
     weights = torch.tril(torch.ones(3, 3), -1) / 2
-    picture = HeardPicture("", torch.randn(100, 40), [], 0.04, 0.08, weights, 0.32)
+    picture = HeardPicture("", torch.randn(100, 40), [], weights, 0.32)
     spectrogram, read, *_ = picture.draw().axes
     assert spectrogram.get_xlabel() == "seconds"
     shown = read.images[0].get_array()
     assert shown is not None
     assert shown.shape == (3, 3)
     assert "0.32 s" in read.get_xlabel()
+
+
+def test_words_are_drawn_with_and_without_what_is_remembered() -> None:
+    alone, adapted = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.1, 0.9, 0.0])
+    names = ["one", "$two", "three"]
+    _, bars = WordPicture("", torch.randn(30, 40), names, alone, adapted).draw().axes
+    assert [text.get_text() for text in bars.get_yticklabels()] == [r"\$two", "one", "three"]
+    widths = [round(bar.get_width(), 3) for bar in bars.patches]
+    assert widths == [0.2, 0.7, 0.1, 0.9, 0.1, 0.0]
+    _, bars = WordPicture("", torch.randn(30, 40), names, alone).draw().axes
+    assert len(bars.patches) == 3
+    assert bars.get_legend() is None

@@ -14,6 +14,7 @@ from recollect_speech.data import connected as connected_digits
 from recollect_speech.data import fsdd
 from recollect_speech.data.audio import Clip, read_audio
 from recollect_speech.data.connected import ConnectedDigitsData, Joining
+from recollect_speech.data.digits import NAMES
 from recollect_speech.data.fsdd import FsddData
 
 Recorder = Callable[..., Path]
@@ -70,6 +71,12 @@ def test_another_unheard_speaker_to_choose_by() -> None:
     for left_out in (None, "cy"):
         with pytest.raises(ValueError, match="needs another speaker left_out"):
             FsddData(left_out=left_out, chosen_by="cy")
+
+
+def test_espeak_may_say_single_digits() -> None:
+    data = FsddData(left_out="ann", spoken=20, singly=True)
+    spoken = [item.text for item in data.utterances("train") or [] if item.speaker not in SPEAKERS]
+    assert sorted(spoken) == sorted([*NAMES, *NAMES])
 
 
 def test_strings_of_espeak_are_learnt_from_besides_and_from_nothing_else() -> None:

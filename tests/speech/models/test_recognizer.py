@@ -8,8 +8,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from recollect import Concatenation, Fusion, HashStorage, Integration, Parallel, VectorStorage
+from recollect_speech.models.alignment import Word
 from recollect_speech.models.encoder import Encoder
-from recollect_speech.models.recognizer import MARGIN, Masks, Recognizer
+from recollect_speech.models.listener import Masks
+from recollect_speech.models.recognizer import MARGIN, Recognizer
 from recollect_speech.models.summary_memory import SummaryMemory
 
 SIZE = 16
@@ -137,6 +139,12 @@ def test_masks_hide_in_training_only() -> None:
     model.train()
     model.encoder.eval()
     assert not torch.equal(model(samples, lengths).log_probs, model(samples, lengths).log_probs)
+
+
+def test_words_are_timed_within_the_recording() -> None:
+    model = recognizer()
+    assert model.timed(Word("one", 3, 6, 0.9), 1.0) == pytest.approx(("one", 0.04, 0.16, 0.9))
+    assert model.timed(Word("two", 1, 40, 0.5), 1.0) == ("two", 0.0, 1.0, 0.5)
 
 
 # --- speakers -----------------------------------------------------------------------------------------------

@@ -3,10 +3,15 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from recollect_speech.models.alignment import Word
+from recollect_speech.models.alignment import TimedWord
+
+WORDS = 10
+"""How many words a picture names, the likeliest first."""
 
 
 class HeardPicture(NamedTuple):
@@ -15,18 +20,14 @@ class HeardPicture(NamedTuple):
     Attributes:
         title: What was said and what was recognized.
         frames: ``(T, F)`` log-mel features, 100 a second.
-        words: With steps for times.
-        step: Seconds of a step.
-        early: Seconds that the first step begins before the first frame.
+        words: What was recognized.
         weights: ``(segments, segments)``, how much each segment read of each one before; none without memory.
         segment: Seconds of a segment.
     """
 
     title: str
     frames: Tensor
-    words: Sequence[Word]
-    step: float
-    early: float
+    words: Sequence[TimedWord]
     weights: Tensor | None = None
     segment: float = 0.0
 
@@ -34,24 +35,12 @@ class HeardPicture(NamedTuple):
         """The figure."""
         rows = 2 if self.weights is not None else 1
         figure = Figure(figsize=(9, 2.6 + 2.4 * (rows - 1)), layout="constrained")
-        seconds = 0.01 * len(self.frames)
         axes = figure.add_subplot(rows, 1, 1)
-        axes.imshow(
-            self.frames.T.numpy(force=True),
-            origin="lower",
-            aspect="auto",
-            cmap="Greys",
-            extent=(0, seconds, 0, 1),
-        )
-        axes.set_title(self.title.replace("$", r"\$"), fontsize=9, loc="left")
-        axes.set_yticks([])
-        axes.set_ylabel("mel bins")
-        axes.set_xlabel("seconds")
+        seconds = _spectrogram(axes, self.frames, self.title)
         for word in self.words:
-            start, end = (min(max(at * self.step - self.early, 0), seconds) for at in (word.start, word.end))
-            axes.axvspan(start, end, ymin=0.88, color="tab:orange", alpha=0.35, linewidth=0)
+            axes.axvspan(word.start, word.end, ymin=0.88, color="tab:orange", alpha=0.35, linewidth=0)
             label = f"{word.text} {word.confidence:.2f}".replace("$", r"\$")
-            axes.text((start + end) / 2, 0.94, label, ha="center", va="center", fontsize=7)
+            axes.text((word.start + word.end) / 2, 0.94, label, ha="center", va="center", fontsize=7)
         axes.set_xlim(0, seconds)
         if self.weights is not None:
             self._draw_read(figure, rows)
@@ -68,3 +57,57 @@ class HeardPicture(NamedTuple):
         axes.set_xticks(range(self.weights.shape[1]))
         axes.set_yticks(range(self.weights.shape[0]))
         axes.tick_params(labelsize=7, length=0)
+
+
+class WordPicture(NamedTuple):
+    """A recording of one word: spectrogram, and how probable each word is.
+
+    Attributes:
+        title: What was said and what was recognized.
+        frames: ``(T, F)`` log-mel features, 100 a second.
+        names: Of the V words.
+        alone: ``(V,)``, probabilities by the network alone.
+        adapted: ``(V,)``, those with what is remembered of the speaker; none without memory.
+    """
+
+    title: str
+    frames: Tensor
+    names: Sequence[str]
+    alone: Tensor
+    adapted: Tensor | None = None
+
+    def draw(self) -> Figure:
+        """The figure."""
+        figure = Figure(figsize=(9, 2.8), layout="constrained")
+        spectrogram, bars = figure.subplots(1, 2)
+        spectrogram.set_xlim(0, _spectrogram(spectrogram, self.frames, self.title))
+        shown = [("network alone", "tab:grey", self.alone)]
+        if self.adapted is not None:
+            shown.append(("speaker remembered", "tab:orange", self.adapted))
+        highest = torch.stack([values for _, _, values in shown]).amax(0)
+        likeliest = highest.argsort(descending=True)[:WORDS]
+        height = 0.8 / len(shown)
+        for number, (label, colour, values) in enumerate(shown):
+            places = [place + number * height for place in range(len(likeliest))]
+            bars.barh(places, values[likeliest].tolist(), height, label=label, color=colour)
+        middle = 0.4 - height / 2
+        names = [self.names[word].replace("$", r"\$") for word in likeliest.tolist()]
+        bars.set_yticks([place + middle for place in range(len(names))], names)
+        bars.invert_yaxis()
+        bars.set_xlim(0, 1)
+        bars.set_xlabel("probability")
+        if len(shown) > 1:
+            bars.legend(fontsize=8)
+        return figure
+
+
+def _spectrogram(axes: Axes, frames: Tensor, title: str) -> float:
+    """Draw features ``(T, F)``; how many seconds these are."""
+    seconds = 0.01 * len(frames)
+    image = frames.T.numpy(force=True)
+    axes.imshow(image, origin="lower", aspect="auto", cmap="Greys", extent=(0, seconds, 0, 1))
+    axes.set_title(title.replace("$", r"\$"), fontsize=9, loc="left")
+    axes.set_yticks([])
+    axes.set_ylabel("mel bins")
+    axes.set_xlabel("seconds")
+    return seconds

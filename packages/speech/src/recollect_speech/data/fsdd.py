@@ -12,6 +12,7 @@ from recollect_speech.data.digits import NAMES
 from recollect_speech.data.manifest import Utterance
 from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.data.spoken_digits import say_strings
+from recollect_speech.data.spoken_words import say_words
 from recollect_speech.data.units import Kind
 
 URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.zip"
@@ -51,6 +52,7 @@ class FsddData(RecognitionData):
         chosen_by: The speaker to choose by, where one is left out; by default parts of all that are learnt
             from.
         spoken: Strings of two and three digits, spoken by eSpeak NG, that are learnt from besides.
+        singly: Whether eSpeak NG says single digits instead of strings.
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
         subwords: As in ``RecognitionData``.
@@ -71,6 +73,7 @@ class FsddData(RecognitionData):
         left_out: str | None = None,
         chosen_by: str | None = None,
         spoken: int = 0,
+        singly: bool = False,
         rate: int = 8000,
         units: Kind = "words",
         subwords: int = 256,
@@ -90,6 +93,7 @@ class FsddData(RecognitionData):
         self.left_out = left_out
         self.chosen_by = chosen_by
         self.spoken = spoken
+        self.singly = singly
 
     def prepare_data(self) -> None:
         """Download what is missing; predicting from a checkpoint needs none of it."""
@@ -102,6 +106,8 @@ class FsddData(RecognitionData):
         said = [Utterance(Clip(item.path), NAMES[item.digit], item.path.name, item.speaker) for item in found]
         if split != "train":
             return [said[i] for i in self.shuffled(len(said), 0)]
+        if self.singly:
+            return said + say_words(NAMES, self.spoken, self.rate, self.seed)
         return said + say_strings("train", self.spoken, (2, 3), self.rate, self.seed)
 
 

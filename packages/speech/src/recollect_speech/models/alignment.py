@@ -20,6 +20,15 @@ class Word(NamedTuple):
     confidence: float
 
 
+class TimedWord(NamedTuple):
+    """A word, when it was said in seconds, and its confidence in [0, 1]."""
+
+    text: str
+    start: float
+    end: float
+    confidence: float
+
+
 def align(log_probs: Tensor, units: Sequence[int], name: Callable[[int], str]) -> list[Word]:
     """The words that ``units`` spell, along their best path through ``log_probs`` ``(T, V)``.
 

@@ -6,13 +6,14 @@ from typing import NamedTuple, final
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchaudio.transforms import SpecAugment
 
 from recollect import Concatenation, Integration, Memory
 from recollect.state import State, register_state
+from recollect_speech.models.alignment import TimedWord, Word
 from recollect_speech.models.encoder import Encoder, EncoderState
-from recollect_speech.models.features import FeatureState, LogMel
-from recollect_speech.models.speakers import Speakers, in_turn
+from recollect_speech.models.features import FeatureState
+from recollect_speech.models.listener import Heard, Listener, Masks
+from recollect_speech.models.speakers import in_turn
 from recollect_speech.models.subsampling import REACH, STRIDE, Subsampling, steps_of
 from recollect_speech.models.variety import Variety
 
@@ -22,37 +23,8 @@ MARGIN = 8
 STEP = 0.01 * STRIDE
 """Seconds from one step to the next."""
 
-
-class Masks(NamedTuple):
-    """What is hidden of the features in training (SpecAugment; Park et al. 2019, arXiv:1904.08779).
-
-    Attributes:
-        times: Number of masks over time.
-        frames: Longest mask over time.
-        bands: Number of masks over frequency.
-        bins: Widest mask over frequency.
-        share: Part of a recording that a mask over time may hide at most.
-    """
-
-    times: int = 2
-    frames: int = 20
-    bands: int = 2
-    bins: int = 12
-    share: float = 0.2
-
-
-class Heard(NamedTuple):
-    """What a recognizer makes of a batch.
-
-    Attributes:
-        log_probs: ``(B, T, V)``, of the blank and the units at each step.
-        lengths: ``(B,)`` int64, how many steps count.
-        speakers: What is remembered of each speaker.
-    """
-
-    log_probs: Tensor
-    lengths: Tensor
-    speakers: Speakers
+EARLY = 0.01 * MARGIN
+"""Seconds that a recording's first step begins before it."""
 
 
 @register_state
@@ -73,7 +45,7 @@ class StreamState(NamedTuple):
 
 
 @final
-class Recognizer(nn.Module):
+class Recognizer(Listener):
     """Log-mel features, subsampling, encoder, and a distribution over units at each step, for CTC.
 
     Args:
@@ -105,13 +77,11 @@ class Recognizer(nn.Module):
         speaker_integration: type[Integration] = Concatenation,
         variety: Variety | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(rate, bins, "utterance" if encoder.chunk is None else "running", masks, variety)
         if speaker_memory is not None and speaker_memory.model_size != encoder.size:
             raise ValueError(
                 f"the speaker memory's model_size must be {encoder.size}, got {speaker_memory.model_size}"
             )
-        self.features = LogMel(rate, bins, "utterance" if encoder.chunk is None else "running", variety)
-        self.masks = None if masks is None else _spec_augment(masks)
         self.subsampling = Subsampling(bins, channels, encoder.size, dropout)
         self.speakers = None if speaker_memory is None else speaker_integration(nn.Identity(), speaker_memory)
         self.encoder = encoder
@@ -132,10 +102,7 @@ class Recognizer(nn.Module):
             speakers: Who speaks in each; nobody knows by default.
             known: What is remembered of speakers from before.
         """
-        samples = F.pad(samples, (0, max(0, self.features.window - samples.shape[1])))
-        frames, counts = self.features(samples, lengths)
-        if self.masks is not None and self.training:
-            frames = self.masks(frames.mT).mT
+        frames, counts = self.frames_of(samples, lengths)
         x = self.subsampling(F.pad(frames, (0, 0, MARGIN, MARGIN)))
         steps = steps_of(counts + 2 * MARGIN)
         mask = torch.arange(x.shape[1], device=x.device) < steps.unsqueeze(1)
@@ -144,6 +111,11 @@ class Recognizer(nn.Module):
             x, remembered = in_turn(self.speakers, x, mask, speakers or [None] * len(x), remembered)
         y, _ = self.encoder(x, mask)
         return Heard(self._log_probs(y), steps, remembered)
+
+    def timed(self, word: Word, seconds: float) -> TimedWord:
+        """See ``Listener``."""
+        start, end = (min(max(step * STEP - EARLY, 0.0), seconds) for step in (word.start, word.end))
+        return TimedWord(word.text, start, end, word.confidence)
 
     # --- as speech arrives ----------------------------------------------------------------------------------
 
@@ -196,16 +168,3 @@ class Recognizer(nn.Module):
     def _log_probs(self, y: Tensor) -> Tensor:
         scores: Tensor = self.head(y)
         return scores.float().log_softmax(-1)
-
-
-def _spec_augment(masks: Masks) -> nn.Module:
-    augment: nn.Module = SpecAugment(
-        n_time_masks=masks.times,
-        time_mask_param=masks.frames,
-        n_freq_masks=masks.bands,
-        freq_mask_param=masks.bins,
-        iid_masks=True,
-        p=masks.share,
-        zero_masking=True,
-    )
-    return augment

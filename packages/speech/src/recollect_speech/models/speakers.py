@@ -2,19 +2,29 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from recollect import Integration
 from recollect.state import State, map_state, select_items
 
 Speakers = dict[str, State]
 """What is remembered of each speaker: a state for a batch of one."""
 
 
+class Remembering(Protocol):
+    """What goes on from a state: an integration, for instance."""
+
+    def initial_state(self, *batch: int) -> State:
+        """Nothing is remembered."""
+
+    def __call__(self, x: Tensor, state: State, *, step_mask: Tensor) -> tuple[Tensor, State]:
+        """``(B, T, D)`` → ``(B, T, …)``, and the state after."""
+
+
 def in_turn(
-    joined: Integration, x: Tensor, mask: Tensor, speakers: Sequence[str | None], known: Mapping[str, State]
+    listen: Remembering, x: Tensor, mask: Tensor, speakers: Sequence[str | None], known: Mapping[str, State]
 ) -> tuple[Tensor, Speakers]:
     """Recordings in their order, each reading what those of its speaker before it have left.
 
@@ -22,18 +32,18 @@ def in_turn(
     of a recording whose speaker is not known.
 
     Args:
-        joined: The memory and what it joins.
+        listen: What remembers.
         x: ``(B, T, D)``.
         mask: ``(B, T)`` bool.
         speakers: Of each recording.
         known: What was remembered before; unchanged.
 
     Returns:
-        ``(B, T, D)``, and what is remembered now.
+        ``(B, T, …)``, and what is remembered now.
     """
     names = [name if name is not None else f"\0{i}" for i, name in enumerate(speakers)]
     rows = list(dict.fromkeys(names))
-    state = _stack([known.get(name) or joined.initial_state(1) for name in rows])
+    state = _stack([known.get(name) or listen.initial_state(1) for name in rows])
     heard: Counter[str] = Counter()
     turns: list[list[int]] = []
     for i, name in enumerate(names):
@@ -45,7 +55,7 @@ def in_turn(
     for turn in turns:
         items = torch.tensor(turn, device=x.device)
         places = torch.tensor([rows.index(names[i]) for i in turn], device=x.device)
-        y, after = joined(x[items], select_items(state, places), step_mask=mask[items])
+        y, after = listen(x[items], select_items(state, places), step_mask=mask[items])
         state = map_state(lambda old, new, at=places: old.index_copy(0, at, new), state, after)
         outputs.append(y)
     order = torch.tensor([i for turn in turns for i in turn], device=x.device).argsort()

@@ -1,5 +1,6 @@
 """What is trained and measured."""
 
 from recollect_speech.tasks.recognition import Recognition
+from recollect_speech.tasks.word_recognition import WordRecognition
 
-__all__ = ["Recognition"]
+__all__ = ["Recognition", "WordRecognition"]

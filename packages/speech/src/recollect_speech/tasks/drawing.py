@@ -8,27 +8,59 @@ from torch import Tensor
 from recollect import Integration, Read
 from recollect.training import Picture
 from recollect_speech.data.speech import SpeechBatch
-from recollect_speech.models.alignment import Word
-from recollect_speech.models.recognizer import MARGIN, STEP, Recognizer
+from recollect_speech.data.units import Units
+from recollect_speech.models.alignment import TimedWord
+from recollect_speech.models.listener import Heard, Listener
+from recollect_speech.models.recognizer import STEP, Recognizer
 from recollect_speech.models.summary_memory import SummaryMemory
-from recollect_speech.pictures import HeardPicture
+from recollect_speech.models.word_recognizer import WordRecognizer
+from recollect_speech.pictures import HeardPicture, WordPicture
 
 PICTURES = 3
 """How many recordings of a batch are drawn."""
 
 
-def heard_pictures(model: Recognizer, batch: SpeechBatch, words: Sequence[Sequence[Word]]) -> list[Picture]:
+def heard_pictures(
+    model: Recognizer, batch: SpeechBatch, words: Sequence[Sequence[TimedWord]]
+) -> list[Picture]:
     """The first recordings of a batch, each heard by itself."""
     pictures: list[Picture] = []
     for i, found in enumerate(words):
-        length = batch.lengths[i]
-        samples = batch.samples[i : i + 1, :length]
-        frames, _ = model.features(samples, length.reshape(1))
+        samples, frames = _alone(model, batch, i)
         weights, segment = read_weights(model, samples)
-        told = " ".join(word.text for word in found)
-        title = f"said: {batch.texts[i]}\nheard: {told}" if batch.texts[i] else f"heard: {told}"
-        pictures.append(HeardPicture(title, frames[0], found, STEP, 0.01 * MARGIN, weights, segment))
+        pictures.append(HeardPicture(_title(batch.texts[i], found), frames, found, weights, segment))
     return pictures
+
+
+def word_pictures(
+    model: WordRecognizer,
+    units: Units,
+    batch: SpeechBatch,
+    heard: Heard,
+    words: Sequence[Sequence[TimedWord]],
+) -> list[Picture]:
+    """The first recordings of a batch, with what the speaker's memory changed where there is one."""
+    names = [units.name(unit).strip() for unit in range(1, len(units))]
+    count = len(words)
+    alone = model.alone(batch.samples[:count], batch.lengths[:count]).exp()
+    pictures: list[Picture] = []
+    for i, found in enumerate(words):
+        _, frames = _alone(model, batch, i)
+        adapted = None if model.memory is None else heard.log_probs[i, 0, 1:].exp()
+        pictures.append(WordPicture(_title(batch.texts[i], found), frames, names, alone[i], adapted))
+    return pictures
+
+
+def _alone(model: Listener, batch: SpeechBatch, item: int) -> tuple[Tensor, Tensor]:
+    """A recording without padding: its samples ``(1, S)`` and its features ``(T, F)``."""
+    samples, lengths = batch.samples[item : item + 1, : batch.lengths[item]], batch.lengths[item : item + 1]
+    frames, _ = model.frames_of(samples, lengths)
+    return samples, frames[0]
+
+
+def _title(said: str, found: Sequence[TimedWord]) -> str:
+    told = " ".join(word.text for word in found)
+    return f"said: {said}\nheard: {told}" if said else f"heard: {told}"
 
 
 def read_weights(model: Recognizer, samples: Tensor) -> tuple[Tensor | None, float]:
