@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from recollect.training.errors import ArgumentError
-from recollect_speech.data import spoken_texts
-from recollect_speech.data.spoken_texts import Line, SpokenTextsData, cast_parts, record, vctk_sentences
+from recollect_speech.data import speaking
+from recollect_speech.data.speaking import Line, cast_parts, record
+from recollect_speech.data.spoken_texts import SpokenTextsData
 from recollect_speech.data.units import plain
-from recollect_speech.data.vctk import VctkData
+from recollect_speech.data.vctk import VctkData, vctk_sentences
 from recollect_speech.data.voices import voices
 
 Recorder = Callable[..., Path]
@@ -52,7 +53,7 @@ def test_what_was_said_is_kept(sentences: Path, tmp_path: Path, monkeypatch: pyt
         file.write("Another one.\n")
     made(sentences)
     assert len(list((tmp_path / "data" / "espeak").iterdir())) == 3
-    monkeypatch.setattr(spoken_texts, "speak", None)  # nothing is said again
+    monkeypatch.setattr(speaking, "speak", None)  # nothing is said again
     assert len(made(sentences).utterances("train") or []) == 10
 
 
@@ -66,7 +67,7 @@ def test_what_is_interrupted_leaves_nothing(
             raise KeyboardInterrupt
         return torch.zeros(100)
 
-    monkeypatch.setattr(spoken_texts, "speak", interrupted)
+    monkeypatch.setattr(speaking, "speak", interrupted)
     with pytest.raises(KeyboardInterrupt):
         made(sentences)
     assert not list((tmp_path / "data" / "espeak").iterdir())
@@ -114,3 +115,37 @@ def test_too_few_sentences(sentences: Path) -> None:
         SpokenTextsData(sentences, val=4, test=4).prepare_data()
     with pytest.raises(ValueError, match="must be positive"):
         SpokenTextsData(sentences, val=0)
+
+
+def test_they_may_be_learnt_from_beside_recordings_and_are_the_same(
+    record: Recorder, tone: Tone, tmp_path: Path, sentences: Path
+) -> None:
+    for number in range(5):
+        record(f"data/vctk/vctk_p239_16k/flac/p239_{number:03}.flac", tone(0.1, 16000), 16000)
+    rows = [f"p239_{number:03}\tSentence {number}!" for number in range(5)]
+    (tmp_path / "data/vctk/vctk_p239_16k/transcripts.tsv").write_text("\n".join(rows))
+    with sentences.open("a") as file:
+        file.writelines(f"Sentence of number {number}.\n" for number in range(70))
+    alone = SpokenTextsData(sentences, train=6)
+    alone.prepare_data()
+    data = VctkData(val=1, test=2, repeated=3, spoken=6, sentences=sentences)
+    data.prepare_data()
+    assert len(list((tmp_path / "data" / "espeak").iterdir())) == 1
+    train = data.utterances("train") or []
+    own = [item.text for item in train if item.speaker == "p239"]
+    assert (len(own), len(set(own)), len(train)) == (6, 2, 12)
+    assert [item for item in train if item.speaker != "p239"] == alone.utterances("train")
+    assert {item.speaker for split in ("val", "test") for item in data.utterances(split) or []} == {"p239"}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"repeated": 0}, "repeated must be at least 1"),
+        ({"spoken": -1}, "spoken must be positive"),
+        ({"sentences": Path("some.txt")}, "spoken must be positive"),
+    ],
+)
+def test_numbers_that_make_no_sense(given: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        VctkData(**given)

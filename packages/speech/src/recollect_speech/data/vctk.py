@@ -6,9 +6,11 @@ from zipfile import BadZipFile, ZipFile
 
 from recollect.training import DataError, Split, data_folder, fetch
 from recollect_speech.data.audio import Clip
-from recollect_speech.data.manifest import Utterance
+from recollect_speech.data.manifest import Utterance, read_manifest
 from recollect_speech.data.recognition import RecognitionData, split_apart
-from recollect_speech.data.units import Kind
+from recollect_speech.data.speaking import Line, cast_parts, folder_of, record_once
+from recollect_speech.data.texts import read_sentences
+from recollect_speech.data.units import Kind, plain
 
 SPEAKER = "p239"
 
@@ -31,6 +33,10 @@ class VctkData(RecognitionData):
         speaker: Who reads.
         val: Sentences to choose by.
         test: Sentences to report on.
+        repeated: How often each sentence that is learnt from comes in an epoch.
+        spoken: Recordings of eSpeak NG that are learnt from besides, the same that ``SpokenTextsData`` makes.
+        sentences: What these say: a text file, one sentence a line; by default the sentences that are learnt
+            from.
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
         subwords: As in ``RecognitionData``.
@@ -51,6 +57,9 @@ class VctkData(RecognitionData):
         speaker: str = SPEAKER,
         val: int = VAL,
         test: int = TEST,
+        repeated: int = 1,
+        spoken: int = 0,
+        sentences: Path | None = None,
         rate: int = 16000,
         units: Kind = "characters",
         subwords: int = 256,
@@ -65,17 +74,38 @@ class VctkData(RecognitionData):
         super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
         if min(val, test) < 1:
             raise ValueError(f"val and test must be positive, got {val} and {test}")
+        if repeated < 1:
+            raise ValueError(f"repeated must be at least 1, got {repeated}")
+        if spoken < 0 or (spoken == 0 and sentences is not None):
+            raise ValueError(f"spoken must be positive where there are sentences to speak, got {spoken}")
         self.speaker = speaker
         self.counts = (val, test)
+        self.repeated = repeated
+        self.spoken = spoken
+        self.sentences = sentences
 
     def prepare_data(self) -> None:
         """Download what is missing; predicting from a checkpoint needs none of it."""
-        if self.trainer is None or not self.trainer.predicting:
-            prepare(self.speaker)
+        if self.trainer is not None and self.trainer.predicting:
+            return
+        prepare(self.speaker)
+        if self.spoken:
+            record_once(self._lines(), self.rate)
 
     def read(self, split: Split) -> list[Utterance]:
         """The sentences of a split."""
-        return read_splits(self.speaker, *self.counts)[split]
+        own = read_splits(self.speaker, *self.counts)[split]
+        if split != "train":
+            return own
+        said = read_manifest(folder_of(self._lines(), self.rate) / "train.tsv") if self.spoken else []
+        return own * self.repeated + said
+
+    def _lines(self) -> dict[Split, list[Line]]:
+        """What eSpeak NG says, of which only the training split is used here."""
+        known = vctk_sentences(self.speaker, *self.counts)
+        sentences = known if self.sentences is None else read_sentences(self.sentences)
+        source = "the training split" if self.sentences is None else str(self.sentences)
+        return cast_parts(sentences, {"train": self.spoken, "val": VAL, "test": TEST}, self.seed, source)
 
 
 def copy_of(speaker: str) -> Path:
@@ -103,7 +133,7 @@ def prepare(speaker: str) -> None:
 
 def read_splits(speaker: str = SPEAKER, val: int = VAL, test: int = TEST) -> dict[Split, list[Utterance]]:
     """The sentences of a speaker, of which ``test`` and ``val`` are held out: the same ones each time."""
-    listed = read_sentences(speaker)
+    listed = read_recordings(speaker)
     rest, tested = split_apart(len(listed), test, seed=0)
     kept, chosen_by = split_apart(len(rest), val, seed=0)
     numbers: dict[Split, list[int]] = {
@@ -114,7 +144,15 @@ def read_splits(speaker: str = SPEAKER, val: int = VAL, test: int = TEST) -> dic
     return {split: [listed[i] for i in which] for split, which in numbers.items()}
 
 
-def read_sentences(speaker: str) -> list[Utterance]:
+def vctk_sentences(speaker: str = SPEAKER, val: int = VAL, test: int = TEST) -> list[str]:
+    """The sentences that are learnt from, without any that is held out."""
+    splits = read_splits(speaker, val, test)
+    held_out = {plain(item.text) for split in ("val", "test") for item in splits[split]}
+    said = {plain(item.text): item.text for item in splits["train"]}
+    return [text for key, text in said.items() if key not in held_out]
+
+
+def read_recordings(speaker: str) -> list[Utterance]:
     """All sentences of a speaker, by name.
 
     Raises:

@@ -1,0 +1,104 @@
+"""Sentences that eSpeak NG speaks once, and that are kept."""
+
+import hashlib
+import json
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import soundfile  # type: ignore[import-untyped]
+from rich.progress import track
+
+from recollect.training import Split, data_folder
+from recollect.training.errors import ArgumentError
+from recollect_speech.data.espeak import Voice, speak
+from recollect_speech.data.recognition import split_apart
+from recollect_speech.data.voices import draw_voice
+
+
+class Line(NamedTuple):
+    """What is to be said, and by whom."""
+
+    text: str
+    voice: Voice
+
+
+def cast_parts(
+    sentences: Sequence[str], counts: Mapping[Split, int], seed: int, source: str = "the list"
+) -> dict[Split, list[Line]]:
+    """Which sentences belong to which split, and who says them.
+
+    Sentences of validation and test are set aside; those that are left are said in turn, each time by another
+    voice, and no voice is in two splits.
+
+    Args:
+        sentences: Different ones.
+        counts: Recordings of each split.
+        seed: Draws it all.
+        source: Where the sentences come from, for errors.
+
+    Raises:
+        ArgumentError: If there are too few to set aside.
+
+    Example:
+        >>> lines = cast_parts(["a", "b", "c"], {"train": 2, "val": 1, "test": 1}, seed=0)
+        >>> {split: len({line.text for line in part}) for split, part in lines.items()}
+        {'train': 1, 'val': 1, 'test': 1}
+    """
+    aside = counts["val"] + counts["test"]
+    if aside >= len(sentences):
+        raise ArgumentError(
+            f"{source} has {len(sentences)} different sentences: {aside} of them cannot be set aside"
+        )
+    rest, held_out = split_apart(len(sentences), aside, seed)
+    order = random.Random(f"order {seed}")
+    order.shuffle(rest)
+    order.shuffle(held_out)
+    numbers = {"train": rest, "val": held_out[: counts["val"]], "test": held_out[counts["val"] :]}
+    lines: dict[Split, list[Line]] = {}
+    for split, count in counts.items():
+        chance, which = random.Random(f"{split} {seed}"), numbers[split]
+        lines[split] = [
+            Line(sentences[which[i % len(which)]], draw_voice(split, chance)) for i in range(count)
+        ]
+    return lines
+
+
+def folder_of(lines: Mapping[Split, Sequence[Line]], rate: int) -> Path:
+    """Where recordings of these lines stand."""
+    key = hashlib.sha256(json.dumps([rate, lines]).encode()).hexdigest()[:16]
+    return data_folder("espeak") / key
+
+
+def record_once(lines: Mapping[Split, Sequence[Line]], rate: int) -> None:
+    """Let eSpeak NG say these lines, unless it has."""
+    folder = folder_of(lines, rate)
+    if not folder.is_dir():
+        record(lines, folder, rate)
+
+
+def record(lines: Mapping[Split, Sequence[Line]], folder: Path, rate: int) -> None:
+    """Let eSpeak NG say these lines into a folder, whole or not at all: a manifest and FLAC files by split.
+
+    Raises:
+        UserError: If eSpeak NG is not installed.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    numbered = [(split, i, line) for split, part in lines.items() for i, line in enumerate(part)]
+    rows: dict[Split, list[str]] = {split: ["path\ttext\tspeaker"] for split in lines}
+    with TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as made:
+        whole = Path(made) / "whole"
+        for split, i, line in track(numbered, f"speaking {len(numbered):,} sentences", transient=True):
+            path = whole / split / f"{i:05}.flac"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, speak(line.text, line.voice, rate).numpy(), rate)
+            rows[split].append(f"{path.relative_to(whole)}\t{line.text}\t{line.voice.name}")
+        for split, listed in rows.items():
+            (whole / f"{split}.tsv").write_text("\n".join(listed) + "\n", encoding="utf-8")
+        try:
+            whole.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process has been faster
+                raise
