@@ -76,7 +76,7 @@ def own_files(record: Recorder, tone: Tone, folder: Path) -> None:
 def small(
     record: Recorder, tone: Tone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, list[str]]:
-    """For each data module the flags that make it small; its files stand in ``tmp_path``."""
+    """For each data module or config the flags that make it small; its files stand in ``tmp_path``."""
     monkeypatch.setenv("RECOLLECT_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     fsdd_files(record, tone)
@@ -87,11 +87,19 @@ def small(
     yesno_files(record, tone)
     own_files(record, tone, tmp_path)
     (tmp_path / "own/sentences.txt").write_text("\n".join(SENTENCES))
+    many = tmp_path / "own/many.txt"  # 60 of them are set aside
+    many.write_text(
+        "\n".join(f"{sentence} {number * 'again '}" for number in range(16) for sentence in SENTENCES)
+    )
     few = ["--data.train", "20", "--data.val", "4", "--data.test", "4"]
     return {
         "SpokenDigitsData": few,
         "ConnectedDigitsData": [*few, "--data.spoken", "4"],
         "FsddData": ["--data.spoken", "4"],
+        "vctk-and-espeak": [
+            *("--data.val", "2", "--data.test", "4"),
+            *("--data.spoken", "4", "--data.sentences", str(many)),
+        ],
         "VctkData": ["--data.val", "2", "--data.test", "4"],
         "LibriSpeechData": ["--data.subwords", "30", "--data.num_workers", "0", "--data.batch_size", "4"],
         "SpeechCommandsData": [],
@@ -109,7 +117,7 @@ def test_the_config_trains_and_tests(
     name: str, small: dict[str, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = yaml.safe_load(CONFIGS[name].read_text())
-    flags = small[config["data"]["class_path"].rpartition(".")[2]]
+    flags = small.get(name) or small[config["data"]["class_path"].rpartition(".")[2]]
     main(["fit", "--config", name, *flags, *QUIET, "--trainer.fast_dev_run", "1"])
     reported = {word for line in capsys.readouterr().out.splitlines() for word in line.split()}
     assert {"test/wer", "test/wer_low", "test/wer_high", "test/cer", "test/accuracy", "test/loss"} <= reported
