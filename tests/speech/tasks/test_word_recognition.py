@@ -99,6 +99,21 @@ def test_training_is_the_same_without_memory(folder: Path, tmp_path: Path) -> No
     assert all(torch.equal(with_memory[name], weights) for name, weights in without.items())
 
 
+def test_a_word_that_training_never_heard_is_told_wrong(
+    folder: Path, tmp_path: Path, tone: Tone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(0.3).numpy(), 8000)
+    (tmp_path / "new.tsv").write_text("path\ttext\na.wav\tstrange\n")
+    flags = ["--config", str(run_of(folder) / "config.yaml"), "--ckpt_path", "best", *QUIET]
+    main(["test", *flags, "--data.test", str(tmp_path / "new.tsv")])
+    rows = [
+        line.split("│")[1:3] for line in capsys.readouterr().out.splitlines() if line.startswith("│ test/")
+    ]
+    values = {name.strip(): float(value) for name, value in rows}
+    assert (values["test/accuracy"], values["test/wer"]) == (0, 1)
+    assert values["test/loss"] > 80
+
+
 def test_whole_recordings_cannot_be_heard_as_they_arrive(folder: Path) -> None:
     with pytest.raises(ArgumentError, match="a run of Recognition is needed, not of WordRecognition"):
         Transcriber.of(load_run(run_of(folder)))
