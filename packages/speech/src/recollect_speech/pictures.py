@@ -67,7 +67,8 @@ class WordPicture(NamedTuple):
         frames: ``(T, F)`` log-mel features, 100 a second.
         names: Of the V words.
         alone: ``(V,)``, probabilities by the network alone.
-        adapted: ``(V,)``, those with what is remembered of the speaker; none without memory.
+        adapted: ``(V,)``, those with what is remembered of the speaker when all recordings have been heard,
+            this one too; none without memory.
     """
 
     title: str
