@@ -24,6 +24,7 @@ from recollect.training.checkpoints import AtomicCheckpointIO, check_task, load
 from recollect.training.data import DataModule
 from recollect.training.errors import ArgumentError, UserError
 from recollect.training.loggers import finish
+from recollect.training.precision import is_slower_in_half
 from recollect.training.results import (
     count_parameters,
     describe_device,
@@ -105,6 +106,7 @@ class RecollectCLI(LightningCLI):
         self.made = False
         self.dry = False
         self.callbacks: list[Callback] = []
+        self.notes: list[str] = []
         self.resolved: dict[str, Any] = {}
         self.console = Console(stderr=invocation.command == "predict")
         base = str(files("recollect.training") / "configs" / "base.yaml")
@@ -202,6 +204,12 @@ class RecollectCLI(LightningCLI):
         plugins = plugins if isinstance(plugins, list) else [plugins]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             plugins = [*plugins, AtomicCheckpointIO()]
+        if is_slower_in_half(settings["precision"], settings["accelerator"]):
+            kwargs["precision"] = "32-true"
+            self.notes.append(
+                f"this CPU has no instructions for bfloat16: precision 32-true in place of "
+                f"{settings['precision']}, which would take several times as long"
+            )
         if self.subcommand == "fit":
             callbacks.append(RunRecord(self.folder, self.resolved))
         if self.subcommand == "predict":
@@ -258,7 +266,7 @@ class RecollectCLI(LightningCLI):
             return
         found = {name: value for part in measured for name, value in part.items()}
         metrics = dict(sorted(found.items(), key=lambda entry: entry[0].startswith("memory/")))
-        notes = [*self.datamodule.notes, *self.model.notes]
+        notes = [*self.notes, *self.datamodule.notes, *self.model.notes]
         results = {
             "command": self.subcommand,
             "metrics": metrics,
