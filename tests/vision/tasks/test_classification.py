@@ -12,6 +12,7 @@ from recollect_vision import open_classes
 from recollect_vision.cli import main
 from recollect_vision.models.whitened_network import whitening_filters
 from recollect_vision.open_classes import by_examples, known
+from recollect_vision.progressive_resizing import ProgressiveResizing
 
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 EVERY_STEP = ["--trainer.log_every_n_steps", "1"]
@@ -105,6 +106,22 @@ def test_a_torchvision_network_by_name_is_given_a_memory(tmp_path, colours):
     where = ["--data.path", str(colours), "--trainer.default_root_dir", str(tmp_path)]
     small = ["--data.size", "32", "--data.batch_size", "8", "--trainer.fast_dev_run", "1", *QUIET]
     main(["fit", "--config", "folder", "--model.backbone", "resnet18", *where, *small])
+
+
+def test_training_begins_with_small_images_and_ends_with_whole_ones(tmp_path, colours, monkeypatch):
+    seen = []
+
+    def noted(resizing, images, done):
+        resized = resize(resizing, images, done)
+        seen.append((done, resized.shape[-1]))
+        return resized
+
+    resize = ProgressiveResizing.__call__
+    monkeypatch.setattr(ProgressiveResizing, "__call__", noted)
+    fit(tmp_path, colours, "--model.resizing", "recollect_vision.progressive_resizing.ProgressiveResizing")
+    assert seen[0] == (0.0, 4)
+    assert seen[-1] == (1 - 1 / len(seen), 8)
+    assert [size for _, size in seen] == sorted(size for _, size in seen)
 
 
 def test_a_network_is_prepared_with_training_images(tmp_path, colours):

@@ -29,6 +29,7 @@ from recollect_vision.models.classifier import Classified, ImageClassifier
 from recollect_vision.models.torchvision_backbone import TorchvisionBackbone
 from recollect_vision.optimization import groups_of
 from recollect_vision.pictures import ConfusionPicture
+from recollect_vision.progressive_resizing import ProgressiveResizing
 from recollect_vision.tasks.drawing import neighbour_pictures
 
 AT_ONCE = 256
@@ -57,6 +58,7 @@ class Classification(Task):
         share: λ, how much the memory of examples has to say.
         spare: How many new classes there is room for in the memory of examples.
         label_smoothing: ε of Szegedy et al. 2016 (arXiv:1512.00567, section 7).
+        resizing: Training begins with smaller images; with whole ones by default.
         named: How many of the examples compared are named by ``predict``, those of most weight.
         optimizer: As in ``Task``.
         scheduler: As in ``Task``.
@@ -83,6 +85,7 @@ class Classification(Task):
         share: float = 0.5,
         spare: int = 10,
         label_smoothing: float = 0.0,
+        resizing: ProgressiveResizing | None = None,
         named: int = 5,
         optimizer: OptimizerCallable = AdamW,
         scheduler: LRSchedulerCallable | None = None,
@@ -105,6 +108,7 @@ class Classification(Task):
         self.share = share
         self.spare = spare
         self.label_smoothing = label_smoothing
+        self.resizing = resizing
         self.named = named
         self.classes: list[str] = []
         self._confusion: Tensor | None = None
@@ -150,7 +154,10 @@ class Classification(Task):
 
     def training_loss(self, batch: ImageBatch) -> tuple[Tensor, int]:
         """Cross-entropy of what the network says."""
-        loss = F.cross_entropy(self.model(batch.images), batch.label, label_smoothing=self.label_smoothing)
+        images = batch.images
+        if self.resizing is not None:
+            images = self.resizing(images, self.global_step / self.trainer.estimated_stepping_batches)
+        loss = F.cross_entropy(self.model(images), batch.label, label_smoothing=self.label_smoothing)
         return loss, len(batch.label)
 
     def parameter_groups(self) -> Iterable[Any]:
