@@ -136,6 +136,11 @@ def test_they_may_be_learnt_from_beside_recordings_and_are_the_same(
     assert (len(own), len(set(own)), len(train)) == (6, 2, 12)
     assert [item for item in train if item.speaker != "p239"] == alone.utterances("train")
     assert {item.speaker for split in ("val", "test") for item in data.utterances(split) or []} == {"p239"}  # type: ignore[arg-type]
+    record("more/a.wav", tone(0.1, 16000), 16000)
+    (tmp_path / "more" / "list.tsv").write_text("path\ttext\na.wav\tOne more.\n")
+    more = VctkData(val=1, test=2, besides=tmp_path / "more" / "list.tsv")
+    assert [item.text for item in more.utterances("train") or []][2:] == ["one more"]
+    assert more.texts() == [item.text for item in more.utterances("train") or []][:2]
 
 
 @pytest.mark.parametrize(

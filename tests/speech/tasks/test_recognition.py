@@ -10,7 +10,9 @@ import torch
 import yaml
 
 from recollect.training import load_run
+from recollect_speech import splicing
 from recollect_speech.cli import main
+from recollect_speech.data.manifest import read_manifest
 from recollect_speech.streaming import Transcriber
 
 Tone = Callable[..., torch.Tensor]
@@ -115,6 +117,21 @@ def test_words_have_times_and_confidences(folder: Path, tmp_path: Path, tone: To
         assert 0 < word["confidence"] <= 1
     assert row["notes"] == []
     assert "reference" not in row
+
+
+def test_recordings_are_spliced_at_the_words_that_a_run_hears(folder: Path, tmp_path: Path) -> None:
+    splicing.main([str(run_of(folder)), "--output", str(tmp_path / "new"), "--count", "60", "--span", "1"])
+    found = read_manifest(tmp_path / "new" / "train.tsv")
+    assert {item.text for item in found} - set(STRINGS)
+    right = 0
+    for item in found:
+        samples = item.samples(8000)
+        spectrum = torch.fft.rfft(samples).abs()
+        frequency = torch.fft.rfftfreq(len(samples), 1 / 8000)
+        loudest = {name: float(spectrum[(frequency - p).abs() < 100].max()) for name, p in PITCHES.items()}
+        heard = {name for name, value in loudest.items() if value > 0.1 * max(loudest.values())}
+        right += heard == set(item.text.split())
+    assert right >= 50
 
 
 def test_bad_recordings_are_noted(folder: Path, tmp_path: Path, tone: Tone) -> None:

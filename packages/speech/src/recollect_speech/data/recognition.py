@@ -78,6 +78,10 @@ class RecognitionData(DataModule):
     def read(self, split: Split) -> list[Utterance] | None:
         """The recordings of ``train``, ``val`` or ``test``; ``None`` where there is no such split."""
 
+    def texts(self) -> list[str]:
+        """What the n-gram model learns from: by default all training transcripts."""
+        return [utterance.text for utterance in self.utterances("train") or []]
+
     # --- what the base class asks for -----------------------------------------------------------------------
 
     def dataset(self, split: Split) -> SpeechDataset | None:
@@ -89,9 +93,9 @@ class RecognitionData(DataModule):
 
     def learn(self) -> dict[str, Any]:
         """Units, and the n-gram model if there is to be one."""
-        texts = [utterance.text for utterance in self.utterances("train") or []]
-        units = learn_units(self.kind, texts, self.subwords)
-        spelt = map(units.encode, texts)
+        said = [utterance.text for utterance in self.utterances("train") or []]
+        units = learn_units(self.kind, said, self.subwords)
+        spelt = map(units.encode, self.texts())
         ngram = NGram.of(spelt, self.ngram_order, len(units)).state() if self.ngram_order else None
         return {"kind": self.kind, "units": units.state(), "ngram": ngram}
 

@@ -37,6 +37,8 @@ class VctkData(RecognitionData):
         spoken: Recordings of eSpeak NG that are learnt from besides, the same that ``SpokenTextsData`` makes.
         sentences: What these say: a text file, one sentence a line; by default the sentences that are learnt
             from.
+        besides: A manifest of more recordings to learn from, such as ``recollect_speech.splicing`` makes; the
+            n-gram model does not learn from what is said there, which need not be sentences.
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
         subwords: As in ``RecognitionData``.
@@ -60,6 +62,7 @@ class VctkData(RecognitionData):
         repeated: int = 1,
         spoken: int = 0,
         sentences: Path | None = None,
+        besides: Path | None = None,
         rate: int = 16000,
         units: Kind = "characters",
         subwords: int = 256,
@@ -83,6 +86,7 @@ class VctkData(RecognitionData):
         self.repeated = repeated
         self.spoken = spoken
         self.sentences = sentences
+        self.besides = besides
 
     def prepare_data(self) -> None:
         """Download what is missing; predicting from a checkpoint needs none of it."""
@@ -94,9 +98,17 @@ class VctkData(RecognitionData):
 
     def read(self, split: Split) -> list[Utterance]:
         """The sentences of a split."""
-        own = read_splits(self.speaker, *self.counts)[split]
         if split != "train":
-            return own
+            return read_splits(self.speaker, *self.counts)[split]
+        return self._sentences() + ([] if self.besides is None else read_manifest(self.besides))
+
+    def texts(self) -> list[str]:
+        """See ``RecognitionData``."""
+        return [plain(item.text) for item in self._sentences()]
+
+    def _sentences(self) -> list[Utterance]:
+        """What is learnt from as whole sentences: the speaker's, and those of eSpeak NG."""
+        own = read_splits(self.speaker, *self.counts)["train"]
         said = read_manifest(folder_of(self._lines(), self.rate) / "train.tsv") if self.spoken else []
         return own * self.repeated + said
 
