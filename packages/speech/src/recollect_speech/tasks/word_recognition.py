@@ -43,6 +43,7 @@ class WordRecognition(Listening):
     """
 
     model: WordRecognizer
+    model_methods = ("alone",)
 
     def __init__(
         self,
