@@ -52,6 +52,19 @@ def test_parts_are_set_aside_once_and_share_nothing(manifest: Path) -> None:
     assert len(given.utterances("train") or []) == 18
 
 
+def test_recordings_besides_are_learnt_from_but_their_order_of_words_is_not(
+    manifest: Path, tmp_path: Path
+) -> None:
+    more = tmp_path / "more.tsv"
+    more.write_text("path\ttext\n" + "0.wav\tone zero\n" * 9)
+    alone, data = (ManifestData(manifest, ngram=3, besides=path) for path in (None, more))
+    lengths = [len(each.utterances("train") or []) for each in (alone, data)]
+    assert lengths == [16, 25]
+    for split in ("val", "test"):
+        assert data.utterances(split) == alone.utterances(split)  # type: ignore[arg-type]
+    assert data.learnt == alone.learnt
+
+
 def test_units_and_ngram_know_the_training_texts_alone(manifest: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.tsv"
     other.write_text("path\ttext\n0.wav\tunheard words\n")

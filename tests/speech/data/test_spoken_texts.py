@@ -140,7 +140,6 @@ def test_they_may_be_learnt_from_beside_recordings_and_are_the_same(
     (tmp_path / "more" / "list.tsv").write_text("path\ttext\na.wav\tOne more.\n")
     more = VctkData(val=1, test=2, besides=tmp_path / "more" / "list.tsv")
     assert [item.text for item in more.utterances("train") or []][2:] == ["one more"]
-    assert more.texts() == [item.text for item in more.utterances("train") or []][:2]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ class ManifestData(RecognitionData):
         val: Manifest to choose by; else a part of ``path`` is set aside.
         test: Manifest to report on; else another part is.
         held_out: What part that is.
+        besides: As in ``RecognitionData``.
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
         subwords: As in ``RecognitionData``.
@@ -39,6 +40,7 @@ class ManifestData(RecognitionData):
         val: Path | None = None,
         test: Path | None = None,
         held_out: float = 0.1,
+        besides: Path | None = None,
         rate: int = 16000,
         units: Kind = "characters",
         subwords: int = 256,
@@ -49,7 +51,9 @@ class ManifestData(RecognitionData):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
+        super().__init__(
+            rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed, besides
+        )
         if not 0 < held_out < 0.5:
             raise ValueError(f"held_out must be between 0 and 0.5, got {held_out}")
         self.given: dict[Split, Path | None] = {"val": val, "test": test}

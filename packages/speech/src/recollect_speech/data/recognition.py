@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sized
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,6 +37,8 @@ class RecognitionData(DataModule):
         batch_size: Recordings in a batch.
         num_workers: Processes that load; 0 loads in the training process.
         seed: Of the shuffling, and of what is made at random.
+        besides: A manifest of more recordings to learn from, such as ``recollect_speech.splicing`` makes. The
+            n-gram model does not learn from what is said there, which need not be sentences.
 
     Raises:
         ValueError: If a number is out of range.
@@ -53,6 +56,7 @@ class RecognitionData(DataModule):
         batch_size: int = 16,
         num_workers: int = 0,
         seed: int = 0,
+        besides: Path | None = None,
     ) -> None:
         super().__init__(batch_size, num_workers, seed)
         for name, value in (("rate", rate), ("subwords", subwords)):
@@ -68,6 +72,7 @@ class RecognitionData(DataModule):
         self.ngram_order = ngram
         self.distortion = Distortion(tuple(speeds), noise)
         self.path = path
+        self.besides = besides
         self._read: dict[Split, list[Utterance] | None] = {}
         self._units: Units | None = None
         self._seconds: list[float] = []
@@ -77,10 +82,6 @@ class RecognitionData(DataModule):
     @abstractmethod
     def read(self, split: Split) -> list[Utterance] | None:
         """The recordings of ``train``, ``val`` or ``test``; ``None`` where there is no such split."""
-
-    def texts(self) -> list[str]:
-        """What the n-gram model learns from: by default all training transcripts."""
-        return [utterance.text for utterance in self.utterances("train") or []]
 
     # --- what the base class asks for -----------------------------------------------------------------------
 
@@ -95,7 +96,7 @@ class RecognitionData(DataModule):
         """Units, and the n-gram model if there is to be one."""
         said = [utterance.text for utterance in self.utterances("train") or []]
         units = learn_units(self.kind, said, self.subwords)
-        spelt = map(units.encode, self.texts())
+        spelt = map(units.encode, said[: len(said) - len(self._more)])
         ngram = NGram.of(spelt, self.ngram_order, len(units)).state() if self.ngram_order else None
         return {"kind": self.kind, "units": units.state(), "ngram": ngram}
 
@@ -134,6 +135,8 @@ class RecognitionData(DataModule):
         """The recordings of a split, read once, their transcripts plain."""
         if split not in self._read:
             found = self._asked() if split == "predict" else self.read(split)
+            if split == "train" and self._more:
+                found = [*(found or []), *self._more]
             self._read[split] = (
                 None if found is None else [item._replace(text=plain(item.text)) for item in found]
             )
@@ -143,6 +146,10 @@ class RecognitionData(DataModule):
         """Take over what was learnt when the checkpoint was made."""
         super().load_state_dict(state_dict)
         self._units = None
+
+    @cached_property
+    def _more(self) -> list[Utterance]:
+        return [] if self.besides is None else read_manifest(self.besides)
 
     def _asked(self) -> list[Utterance] | None:
         if self.path is None:

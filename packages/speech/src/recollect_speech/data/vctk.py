@@ -37,8 +37,7 @@ class VctkData(RecognitionData):
         spoken: Recordings of eSpeak NG that are learnt from besides, the same that ``SpokenTextsData`` makes.
         sentences: What these say: a text file, one sentence a line; by default the sentences that are learnt
             from.
-        besides: A manifest of more recordings to learn from, such as ``recollect_speech.splicing`` makes; the
-            n-gram model does not learn from what is said there, which need not be sentences.
+        besides: As in ``RecognitionData``.
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
         subwords: As in ``RecognitionData``.
@@ -74,7 +73,9 @@ class VctkData(RecognitionData):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
+        super().__init__(
+            rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed, besides
+        )
         if min(val, test) < 1:
             raise ValueError(f"val and test must be positive, got {val} and {test}")
         if repeated < 1:
@@ -86,7 +87,6 @@ class VctkData(RecognitionData):
         self.repeated = repeated
         self.spoken = spoken
         self.sentences = sentences
-        self.besides = besides
 
     def prepare_data(self) -> None:
         """Download what is missing; predicting from a checkpoint needs none of it."""
@@ -98,17 +98,9 @@ class VctkData(RecognitionData):
 
     def read(self, split: Split) -> list[Utterance]:
         """The sentences of a split."""
+        own = read_splits(self.speaker, *self.counts)[split]
         if split != "train":
-            return read_splits(self.speaker, *self.counts)[split]
-        return self._sentences() + ([] if self.besides is None else read_manifest(self.besides))
-
-    def texts(self) -> list[str]:
-        """See ``RecognitionData``."""
-        return [plain(item.text) for item in self._sentences()]
-
-    def _sentences(self) -> list[Utterance]:
-        """What is learnt from as whole sentences: the speaker's, and those of eSpeak NG."""
-        own = read_splits(self.speaker, *self.counts)["train"]
+            return own
         said = read_manifest(folder_of(self._lines(), self.rate) / "train.tsv") if self.spoken else []
         return own * self.repeated + said
 
