@@ -1,12 +1,14 @@
 """Recordings are cut between words, and sentences joined of them that were never said."""
 
 import random
+import runpy
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 
+from recollect_speech import splicing
 from recollect_speech.data.manifest import read_manifest
 from recollect_speech.models.alignment import TimedWord
 from recollect_speech.splicing import Said, cut, draw, join, main, write
@@ -83,6 +85,13 @@ def test_a_manifest_of_what_was_joined_is_written_once(tmp_path: Path):
     with pytest.raises(Exception, match="exists"):
         write(parts, folder, count=1, words=(2, 3), span=1, rate=RATE, seed=1)
     assert (folder / "train.tsv").read_bytes() == before
+
+
+def test_it_runs_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr("sys.argv", ["splicing", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(str(splicing.__file__), run_name="__main__")
+    assert "--output" in capsys.readouterr().out
 
 
 def test_what_is_no_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

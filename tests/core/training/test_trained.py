@@ -1,10 +1,12 @@
 """A trained run in Python: the same weights, vocabularies and answers as on the command line."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
 from recollect.training import Task, load_run
 from recollect.training.errors import CheckpointError
@@ -30,6 +32,24 @@ def test_the_weights_are_those_of_the_checkpoint_asked_for(copied: Path):
         own = load_run(copied, checkpoint).task.state_dict()
         assert own.keys() == saved.keys()
         assert all(torch.equal(own[name], saved[name]) for name in own)
+
+
+def test_loading_says_nothing_of_devices_and_leaves_logging_as_it_was(trained: Path):
+    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        load_run(trained)
+        assert said == []
+        Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
+        assert said
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
 
 
 def test_what_is_no_run_or_does_not_fit_is_named(copied: Path, tmp_path: Path):

@@ -199,3 +199,7 @@ def _quietest(samples: Tensor, word: TimedWord, following: TimedWord, rate: int)
     energies = samples[first : max(first + size, round(latest * rate))].square()
     frames = energies[: len(energies) // size * size].view(-1, size).mean(1)
     return first + size * int(frames.argmin()) + size // 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,8 @@
 """A trained run in Python: its task with the weights of a checkpoint, and its data."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -70,13 +73,26 @@ def restore(task: Task, data: DataModule, path: Path) -> TrainedRun:
     saved = load(path)
     check_task(saved, task, data, path)
     data.load_state_dict(saved[type(data).__qualname__])
-    trainer = Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
+    with quietly():
+        trainer = Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
     cast(Any, trainer).datamodule = data
     data.trainer = task.trainer = trainer
     task.configure_model()
     task.on_load_checkpoint(saved)
     task.load_state_dict(saved["state_dict"])
     return TrainedRun(task.eval(), data)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without what Lightning says of every trainer: which devices there are, and advertisements."""
+    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _chosen(folder: Path, checkpoint: str | Path) -> Path:
