@@ -49,9 +49,12 @@ def test_at_first_the_layer_is_what_it_was(integration):
     layer = nn.Linear(D, D)
     integrated = integration(layer, make_memory())
     x, state = torch.randn(2, 5, D), None
+    # A product of another shape may be rounded otherwise: what is called step by step is compared with that.
+    calls = x.split(1, 1) if getattr(integrated, "stepwise", False) else [x]
+    expected = torch.cat([layer(call) for call in calls], 1)
     for _ in range(3):
         y, state = integrated(x, state)
-        assert torch.equal(y, layer(x))
+        assert torch.equal(y, expected)
 
 
 def test_in_bfloat16_too(integration):
