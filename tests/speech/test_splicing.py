@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from recollect.training import DataError
 from recollect_speech import splicing
 from recollect_speech.data.manifest import read_manifest
 from recollect_speech.models.alignment import TimedWord
@@ -82,7 +83,7 @@ def test_a_manifest_of_what_was_joined_is_written_once(tmp_path: Path):
     with pytest.raises(SystemExit, match="2"):
         main([str(tmp_path), "--output", str(folder), "--words", "5", "2"])
     before = (folder / "train.tsv").read_bytes()
-    with pytest.raises(Exception, match="exists"):
+    with pytest.raises(DataError, match="exists"):
         write(parts, folder, count=1, words=(2, 3), span=1, rate=RATE, seed=1)
     assert (folder / "train.tsv").read_bytes() == before
 

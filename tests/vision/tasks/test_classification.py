@@ -124,6 +124,17 @@ def test_training_begins_with_small_images_and_ends_with_whole_ones(tmp_path, co
     assert [size for _, size in seen] == sorted(size for _, size in seen)
 
 
+def test_resizing_without_an_end_of_training_is_refused(tmp_path, colours, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        fit(
+            tmp_path,
+            colours,
+            *["--model.resizing", "recollect_vision.progressive_resizing.ProgressiveResizing"],
+            *["--trainer.max_epochs", "-1", "--trainer.max_time", "00:00:01:00"],
+        )
+    assert "--model.resizing needs a training that ends" in capsys.readouterr().err
+
+
 def test_a_network_is_prepared_with_training_images(tmp_path, colours):
     backbone = "recollect_vision.models.whitened_network.WhitenedNetwork"
     where = ["--data.path", str(colours), "--trainer.default_root_dir", str(tmp_path)]

@@ -2,27 +2,27 @@
 
 ``python -m recollect_speech.splicing RUN --output FOLDER`` takes a run that learnt from the recordings. It
 finds when the words of each training recording are said, cuts it there, and joins words of different
-recordings of one speaker. In ``FOLDER``, which must not exist yet, it leaves ``flac/`` and ``train.tsv``, a
-manifest to learn from: ``--data.besides FOLDER/train.tsv`` of ``VctkData``. Lam et al. 2021, "On-the-fly
-aligned data augmentation for sequence-to-sequence ASR" (Interspeech), replace single words so.
+recordings of one speaker; those whose speaker is not known are taken for one's. In ``FOLDER``, which must not
+exist yet, it leaves FLAC files and ``train.tsv``, a manifest to learn from: ``--data.besides
+FOLDER/train.tsv`` of ``VctkData`` and ``ManifestData``. Lam et al. 2021, "On-the-fly aligned data augmentation
+for sequence-to-sequence ASR" (Interspeech), replace single words so.
 """
 
 import random
 import sys
 from argparse import ArgumentParser
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-import soundfile  # type: ignore[import-untyped]
 import torch
 from rich.progress import track
 from torch import Tensor
 
 from recollect.training import DataError, UserError, load_run
 from recollect_speech.data.recognition import RecognitionData
+from recollect_speech.data.writing import Made, write_folder
 from recollect_speech.models.alignment import TimedWord, align
 from recollect_speech.models.recognizer import Recognizer
 
@@ -142,21 +142,25 @@ def write(
     """
     if folder.exists():
         raise DataError(f"{folder} exists: name a new folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    chance, rows = random.Random(seed), ["path\ttext\tspeaker"]
+    write_folder(folder, {"train": _spliced(parts, count, words, span, rate, random.Random(seed))}, rate)
+
+
+def _spliced(
+    parts: Mapping[str, Sequence[Sequence[Said]]],
+    count: int,
+    words: tuple[int, int],
+    span: int,
+    rate: int,
+    chance: random.Random,
+) -> Iterator[Made]:
+    """Each speaker as often as there are recordings of theirs."""
     speakers = sorted(parts)
-    with TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as made:
-        whole = Path(made) / "whole"
-        (whole / "flac").mkdir(parents=True)
-        for number in track(range(count), f"joining {count:,} sentences", transient=True):
-            # As often as there are recordings of each.
-            (speaker,) = chance.choices(speakers, [len(parts[name]) for name in speakers])
-            said = draw(parts[speaker], words, span, chance)
-            path = whole / "flac" / f"{number:05}.flac"
-            soundfile.write(path, join([part.samples for part in said], round(FADE * rate)).numpy(), rate)
-            rows.append(f"flac/{path.name}\t{' '.join(part.text for part in said)}\t{speaker}")
-        (whole / "train.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-        whole.rename(folder)
+    weights = [len(parts[name]) for name in speakers]
+    for _ in track(range(count), f"joining {count:,} sentences", transient=True):
+        (speaker,) = chance.choices(speakers, weights)
+        said = draw(parts[speaker], words, span, chance)
+        samples = join([part.samples for part in said], round(FADE * rate))
+        yield Made(samples, " ".join(part.text for part in said), speaker)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -166,7 +170,7 @@ def main(args: Sequence[str] | None = None) -> None:
         SystemExit: With 2 for wrong arguments, 1 for a run that does not do.
     """
     parser = ArgumentParser("python -m recollect_speech.splicing", description=str(__doc__).split("\n")[0])
-    parser.add_argument("run", type=Path, help="run folder of a Recognition of characters or subwords")
+    parser.add_argument("run", type=Path, help="run folder of a Recognition")
     parser.add_argument("--output", type=Path, required=True, help="new folder")
     parser.add_argument("--count", type=int, default=3000, help="sentences to make")
     parser.add_argument("--words", type=int, nargs=2, default=(4, 10), metavar=("LEAST", "MOST"))

@@ -1,6 +1,5 @@
 """The command line that every application package shares."""
 
-import logging
 import os
 import shlex
 import sys
@@ -23,7 +22,7 @@ from recollect.training.callbacks import Interrupted, PredictionWriter, RunRecor
 from recollect.training.checkpoints import AtomicCheckpointIO, check_task, load
 from recollect.training.data import DataModule
 from recollect.training.errors import ArgumentError, UserError
-from recollect.training.loggers import finish
+from recollect.training.loggers import finish, quietly
 from recollect.training.precision import is_slower_in_half
 from recollect.training.results import (
     count_parameters,
@@ -67,10 +66,9 @@ def main(package: str, default: str, args: Sequence[str] | None = None) -> None:
         raise SystemExit(2)
     # Lightning calls methods that jsonargparse has renamed; a user can do nothing about it.
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # advertisements
     try:
         invocation = interpret(package, default, args)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), quietly():
             for message in EXPECTED_WARNINGS:
                 warnings.filterwarnings("ignore", message)
             RecollectCLI(program, invocation)

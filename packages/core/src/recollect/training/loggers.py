@@ -1,9 +1,12 @@
-"""Loggers that a run's folder needs: a metrics file that survives a resumed run, W&B that never hangs."""
+"""What is logged: a metrics file that survives a resumed run, W&B that never hangs, Lightning quiet."""
 
 import csv
+import logging
 import netrc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +120,15 @@ def has_key() -> bool:
         return False
     server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").removeprefix("https://").rstrip("/")
     return server in hosts
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without what Lightning says of every trainer: which devices there are, and advertisements."""
+    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

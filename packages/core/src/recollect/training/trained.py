@@ -1,8 +1,5 @@
 """A trained run in Python: its task with the weights of a checkpoint, and its data."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -13,6 +10,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from recollect.training.checkpoints import check_task, load
 from recollect.training.data import DataModule
 from recollect.training.errors import CheckpointError
+from recollect.training.loggers import quietly
 from recollect.training.runs import best_checkpoint, last_checkpoint
 from recollect.training.task import Task
 
@@ -81,18 +79,6 @@ def restore(task: Task, data: DataModule, path: Path) -> TrainedRun:
     task.on_load_checkpoint(saved)
     task.load_state_dict(saved["state_dict"])
     return TrainedRun(task.eval(), data)
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Without what Lightning says of every trainer: which devices there are, and advertisements."""
-    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    level = log.level
-    log.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
 
 
 def _chosen(folder: Path, checkpoint: str | Path) -> Path:

@@ -3,12 +3,10 @@
 import hashlib
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-import soundfile  # type: ignore[import-untyped]
 from rich.progress import track
 
 from recollect.training import Split, data_folder
@@ -16,6 +14,7 @@ from recollect.training.errors import ArgumentError
 from recollect_speech.data.espeak import Voice, speak
 from recollect_speech.data.recognition import split_apart
 from recollect_speech.data.voices import draw_voice
+from recollect_speech.data.writing import Made, write_folder
 
 
 class Line(NamedTuple):
@@ -85,20 +84,10 @@ def record(lines: Mapping[Split, Sequence[Line]], folder: Path, rate: int) -> No
     Raises:
         UserError: If eSpeak NG is not installed.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    numbered = [(split, i, line) for split, part in lines.items() for i, line in enumerate(part)]
-    rows: dict[Split, list[str]] = {split: ["path\ttext\tspeaker"] for split in lines}
-    with TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as made:
-        whole = Path(made) / "whole"
-        for split, i, line in track(numbered, f"speaking {len(numbered):,} sentences", transient=True):
-            path = whole / split / f"{i:05}.flac"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, speak(line.text, line.voice, rate).numpy(), rate)
-            rows[split].append(f"{path.relative_to(whole)}\t{line.text}\t{line.voice.name}")
-        for split, listed in rows.items():
-            (whole / f"{split}.tsv").write_text("\n".join(listed) + "\n", encoding="utf-8")
-        try:
-            whole.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process has been faster
-                raise
+    parts = {split: _said(split, part, rate) for split, part in lines.items()}
+    write_folder(folder, parts, rate)
+
+
+def _said(split: Split, lines: Sequence[Line], rate: int) -> Iterator[Made]:
+    for line in track(lines, f"speaking {len(lines):,} sentences ({split})", transient=True):
+        yield Made(speak(line.text, line.voice, rate), line.text, line.voice.name)

@@ -1,5 +1,6 @@
 """The task of classifying images."""
 
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Literal, cast, final
@@ -210,6 +211,8 @@ class Classification(Task):
 
     def on_fit_start(self) -> None:
         """Let the network see as many training images beforehand as it wants to."""
+        if self.resizing is not None and not math.isfinite(self.trainer.estimated_stepping_batches):
+            raise ArgumentError("--model.resizing needs a training that ends: set --trainer.max_epochs")
         data, count = self.data, self.model.backbone.prepared_with
         if count == 0:
             return
