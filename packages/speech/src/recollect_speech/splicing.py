@@ -4,8 +4,8 @@
 finds when the words of each training recording are said, cuts it there, and joins words of different
 recordings of one speaker; those whose speaker is not known are taken for one's. In ``FOLDER``, which must not
 exist yet, it leaves FLAC files and ``train.tsv``, a manifest to learn from: ``--data.besides
-FOLDER/train.tsv`` of ``VctkData`` and ``ManifestData``. Lam et al. 2021, "On-the-fly aligned data augmentation
-for sequence-to-sequence ASR" (Interspeech), replace single words so.
+FOLDER/train.tsv`` of ``VctkData`` and ``ManifestData``. Lam et al. 2021, "On-the-fly aligned data
+augmentation for sequence-to-sequence ASR" (Interspeech), replace single words so.
 """
 
 import random
