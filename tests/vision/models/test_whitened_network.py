@@ -52,6 +52,30 @@ def test_features_have_the_last_width(size, widths):
     assert network(torch.randn(2, 1, size, size)).shape == (2, widths[-1])
 
 
+def test_a_residual_stage_has_a_third_convolution_and_adds_what_the_first_gave():
+    plain, residual = (
+        WhitenedNetwork(ImageSizes(1, 8, 8), widths=(8, 6), residual=wanted).eval()
+        for wanted in (False, True)
+    )
+    third = sum(9 * width**2 + 2 * width for width in (8, 6))  # weights, scales and biases
+    assert count(residual) - count(plain) == third
+    first, stage = residual.stages[:5], residual.stages[5]
+    torch.nn.init.zeros_(stage.convolutions[-2].weight)
+    x = torch.randn(2, 8, 7, 7)
+    torch.testing.assert_close(stage(first(x)), torch.nn.functional.gelu(first(x)))
+
+
+def test_a_residual_network_learns_in_all_its_parts():
+    network = WhitenedNetwork(ImageSizes(1, 8, 8), widths=(8, 6), residual=True)
+    network(torch.randn(4, 1, 8, 8)).square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert not parameter.requires_grad or parameter.grad.abs().sum() > 0, name
+
+
+def count(network: WhitenedNetwork) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match=r"3 stages, each of which halves .* too many for images of 8 × 8"):
         WhitenedNetwork(ImageSizes(1, 8, 8))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recollect_vision.models.backbone import Backbone, ImageSizes
@@ -22,13 +23,15 @@ class WhitenedNetwork(Backbone):
     The network of Jordan 2024 (arXiv:2404.00498, section 3), which comes from Page 2018 ("How to train your
     ResNet"): the first layer's filters are the principal directions of training patches, each scaled to
     variance 1, with either sign, and stay as they are; the other convolutions begin as the identity, as far
-    as they have inputs. Each has batch normalisation and GELU.
+    as they have inputs. Each has batch normalisation and GELU. With ``residual`` a stage has a third
+    convolution, and what it gives is added to what the first gave, as the paper's larger network has it.
 
     Args:
         sizes: What it is made for.
         widths: Channels of each stage; each halves height and width.
         dropout: Of the features, in training.
         scales: Whether normalisation learns scales, not only biases.
+        residual: Whether each stage has a third convolution.
 
     Raises:
         ValueError: If there is no stage, or the images are too small for so many.
@@ -49,6 +52,7 @@ class WhitenedNetwork(Backbone):
         widths: Sequence[int] = (64, 256, 256),
         dropout: float = 0.0,
         scales: bool = True,
+        residual: bool = False,
     ) -> None:
         if not widths or min(widths) < 1:
             raise ValueError(f"widths must be at least one positive number, got {list(widths)}")
@@ -64,7 +68,7 @@ class WhitenedNetwork(Backbone):
         stages: list[nn.Module] = [nn.GELU()]
         for narrow, width in zip([inputs, *widths[:-1]], widths, strict=True):
             stages += [_convolution(narrow, width), nn.MaxPool2d(2), _norm(width, scales), nn.GELU()]
-            stages += [_convolution(width, width), _norm(width, scales), nn.GELU()]
+            stages += [_Residual(width, scales)] if residual else _normalized(width, scales)
         self.stages = nn.Sequential(*stages)
         self.pool = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
         self.features = nn.Identity()  # where a memory can join that takes and gives features
@@ -82,6 +86,18 @@ class WhitenedNetwork(Backbone):
         found = self.pool(self.stages(self.whiten(images))) * SCALE
         features: Tensor = self.dropout(self.features(found))
         return features
+
+
+class _Residual(nn.Module):
+    """Two convolutions, whose result is added to what they read."""
+
+    def __init__(self, width: int, scales: bool) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(*_normalized(width, scales), *_normalized(width, scales)[:-1])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images of channels: ``(B, width, height, width of the image)``, and so the result."""
+        return F.gelu(images + self.convolutions(images))
 
 
 def whitening_filters(images: Tensor, least: float = 5e-4) -> Tensor:
@@ -106,6 +122,10 @@ def whitening_filters(images: Tensor, least: float = 5e-4) -> Tensor:
     scaled = directions / (variances + least).sqrt()
     filters: Tensor = scaled.T.reshape(-1, *shape).to(images.dtype)
     return filters
+
+
+def _normalized(width: int, scales: bool) -> list[nn.Module]:
+    return [_convolution(width, width), _norm(width, scales), nn.GELU()]
 
 
 def _norm(channels: int, scales: bool) -> nn.BatchNorm2d:
