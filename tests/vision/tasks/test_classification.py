@@ -61,6 +61,14 @@ def test_predict_names_class_probability_and_what_was_compared(trained, colours)
         assert len(remembered) == len(json.loads(row["weights"])) == 5
 
 
+def test_no_more_images_are_named_than_are_remembered(tmp_path, colours):
+    run = fit(tmp_path, colours, "--model.per_class", "1")
+    for flags, classes in (([], ["blue", "green", "red"]), (["--data.forget", "[green]"], ["blue", "red"])):
+        for row in rows(run, "--data.images", str(colours / "blue"), *flags):
+            assert sorted(Path(name).parent.name for name in json.loads(row["remembered"])) == classes
+            assert len(json.loads(row["weights"])) == len(classes)
+
+
 def test_predict_takes_a_single_image_and_the_test_split_by_default(trained, colours):
     assert len(rows(trained, "--data.images", str(colours / "red" / "004.png"))) == 1
     assert len(rows(trained)) == 12

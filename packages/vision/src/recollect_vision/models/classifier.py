@@ -146,7 +146,7 @@ class ImageClassifier(nn.Module):
 
     def _memory(self) -> ExampleMemory:
         if self.examples is None:
-            raise ValueError("this network was given no memory of examples: set --model.examples")
+            raise ValueError("this network was given no memory of examples")
         return self.examples
 
     # --- answers --------------------------------------------------------------------------------------------

@@ -20,30 +20,26 @@ from torchmetrics.classification import (
 
 from recollect import Concatenation, Integration, Memory, Storage
 from recollect.memories.examples import ExampleMemory, Reading
-from recollect.training import DataModule, Picture, Task
+from recollect.training import DataModule, Picture
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
 from recollect_vision.data.image_set import ImageSet
-from recollect_vision.data.images import ImageBatch, ImageData
+from recollect_vision.data.images import ImageBatch
 from recollect_vision.models.backbone import Backbone, ImageSizes
-from recollect_vision.models.classifier import Classified, ImageClassifier
+from recollect_vision.models.classifier import NOBODY, Classified, ImageClassifier
 from recollect_vision.models.torchvision_backbone import TorchvisionBackbone
 from recollect_vision.optimization import groups_of
 from recollect_vision.pictures import ConfusionPicture
 from recollect_vision.progressive_resizing import ProgressiveResizing
 from recollect_vision.tasks.drawing import neighbour_pictures
-
-AT_ONCE = 256
-"""Images whose features are made together."""
+from recollect_vision.tasks.remembering import Remembering, labelled
 
 
 @final
-class Classification(Task):
-    """Which class an image is of, by a network and by the examples that it remembers.
+class Classification(Remembering):
+    """Which class an image is of, by a network and by the examples that it remembers: see ``Remembering``.
 
-    Training descends the cross-entropy of the network. Before each validation the memory of examples, if
-    there is one, is written anew: ``per_class`` training images of each class, as they are without
-    augmentation, by the features that the network gives them now.
+    Training descends the cross-entropy of the network.
 
     Args:
         backbone: Makes the network from the images' size: a ``class_path`` with ``init_args``, or the name of
@@ -60,7 +56,7 @@ class Classification(Task):
         spare: How many new classes there is room for in the memory of examples.
         label_smoothing: ε of Szegedy et al. 2016 (arXiv:1512.00567, section 7).
         resizing: Training begins with smaller images; with whole ones by default.
-        named: How many of the examples compared are named by ``predict``, those of most weight.
+        named: How many of the examples compared are named by ``predict`` at most, those of most weight.
         optimizer: As in ``Task``.
         scheduler: As in ``Task``.
         scheduler_interval: As in ``Task``.
@@ -69,8 +65,6 @@ class Classification(Task):
         ValueError: If an argument is out of range.
     """
 
-    model: ImageClassifier
-    model_methods = ("features", "classify")
     prediction_file = "predictions.csv"
 
     def __init__(
@@ -92,8 +86,8 @@ class Classification(Task):
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "epoch",
     ) -> None:
-        super().__init__(optimizer, scheduler, scheduler_interval)
-        for name, value, least in (("per_class", per_class, 1), ("spare", spare, 0), ("named", named, 1)):
+        super().__init__(per_class, optimizer, scheduler, scheduler_interval)
+        for name, value, least in (("spare", spare, 0), ("named", named, 1)):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
         if not 0 <= label_smoothing < 1:
@@ -105,26 +99,18 @@ class Classification(Task):
         self.storage = storage
         self.reading = reading
         self.whiten = whiten
-        self.per_class = per_class
         self.share = share
         self.spare = spare
         self.label_smoothing = label_smoothing
         self.resizing = resizing
         self.named = named
-        self.classes: list[str] = []
         self._confusion: Tensor | None = None
-        self._shown: ImageSet | None = None
-
-    @property
-    def data(self) -> ImageData:
-        """The images."""
-        return _images(cast(Any, self.trainer).datamodule)
 
     # --- what the base class asks for -----------------------------------------------------------------------
 
     def build_model(self, data: DataModule) -> nn.Module:
         """A network for the data's size and classes."""
-        data = _images(data)
+        data = labelled(data)
         backbone, classes = self.backbone(data.sizes), len(data.classes)
         examples = None
         if self.storage is not None:
@@ -143,7 +129,7 @@ class Classification(Task):
 
     def build_metrics(self, data: DataModule) -> MetricCollection:
         """Accuracy, macro F1, expected calibration error; the confusion matrix is drawn."""
-        classes = len(_images(data).classes) + (self.spare if self.storage else 0)
+        classes = len(labelled(data).classes) + (self.spare if self.storage else 0)
         return MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(classes, average="micro"),
@@ -176,25 +162,26 @@ class Classification(Task):
         """One row an image: its class, how probable, and the remembered images it was compared with."""
         found, images = self.classify(batch), cast(ImageSet, self.data.predicted)
         best = found.probability.max(1)
-        weight, place = found.weight.topk(min(self.named, found.weight.shape[1]))
-        compared = found.number.gather(1, place)
         return [
             {
                 "image": images.name(number),
                 "class": self.classes[label],
                 "probability": round(probability, 4),
-                "remembered": [self.name_of(n) for n in numbers],
-                "weights": [round(w, 4) for w in weights],
+                **self.compared(found, i),
             }
-            for number, label, probability, numbers, weights in zip(
-                batch.number.tolist(),
-                best.indices.tolist(),
-                best.values.tolist(),
-                compared.tolist(),
-                weight.tolist(),
-                strict=True,
+            for i, (number, label, probability) in enumerate(
+                zip(batch.number.tolist(), best.indices.tolist(), best.values.tolist(), strict=True)
             )
         ]
+
+    def compared(self, found: Classified, i: int) -> dict[str, list[Any]]:
+        """Names and weights of the remembered images that image ``i`` of a batch was compared with."""
+        there = (found.number[i] != NOBODY).nonzero().squeeze(1)  # a slot may be empty
+        best = found.weight[i, there].topk(min(self.named, len(there)))
+        return {
+            "remembered": [self.name_of(n) for n in found.number[i, there[best.indices]].tolist()],
+            "weights": [round(weight, 4) for weight in best.values.tolist()],
+        }
 
     def pictures(self, batch: ImageBatch) -> list[Picture]:
         """The confusion matrix, and some images with the remembered ones that they were compared with."""
@@ -219,91 +206,3 @@ class Classification(Task):
         some = data.numbers["train"][:: max(1, len(data.numbers["train"]) // count)][:count]
         images = data.normalized(torch.stack([data.splits.train.image(number) for number in some]))
         self.model.backbone.prepare(images.to(self.device))
-
-    # --- memory of examples ---------------------------------------------------------------------------------
-
-    def on_validation_epoch_start(self) -> None:
-        """Write the memory anew: features are what they are now."""
-        if self.trainer.state.fn == "fit" and self.model.examples is not None:
-            self.model.clear()
-            per_class = min(self.per_class, len(self.model.number) // len(self.classes))
-            images, numbers = self.data.splits.train, self.data.remembered(per_class)
-            features, labels = self.features_of(images, numbers), images.labels[numbers].to(self.device)
-            if self.model.whitening is not None:
-                self.model.whitening.fit(features, labels)
-            self._remember(features, labels, torch.tensor(numbers))
-
-    def on_test_start(self) -> None:
-        """Write and erase what was asked for."""
-        self._adapt()
-
-    def on_predict_start(self) -> None:
-        """Write and erase what was asked for."""
-        self._adapt()
-
-    @torch.no_grad()
-    def write(
-        self, images: ImageSet, numbers: list[int], labels: Tensor | None = None, first: int = 0
-    ) -> None:
-        """Remember images of a set, with its or other ``labels`` ``(N,)``, numbered from ``first`` on."""
-        labels = (images.labels if labels is None else labels)[numbers].to(self.device)
-        self._remember(self.features_of(images, numbers), labels, torch.tensor(numbers) + first)
-
-    @torch.no_grad()
-    def features_of(self, images: ImageSet, numbers: list[int]) -> Tensor:
-        """``(N, D)`` of images of a set as they are, without augmentation."""
-        training = self.training
-        self.eval()
-        features = [
-            self.model.features(
-                self.data.normalized(torch.stack([images.image(n) for n in some])).to(self.device)
-            )
-            for some in (numbers[start : start + AT_ONCE] for start in range(0, len(numbers), AT_ONCE))
-        ]
-        self.train(training)
-        return torch.cat(features)
-
-    def _remember(self, features: Tensor, labels: Tensor, numbers: Tensor) -> None:
-        for some in torch.arange(len(numbers)).split(AT_ONCE):  # type: ignore[no-untyped-call]
-            self.model.remember(features[some], labels[some], numbers[some])
-
-    def _adapt(self) -> None:
-        """Examples that are shown are numbered after all training images."""
-        shown = self.data.shown()
-        if shown is not None:
-            names, images = shown
-            self.classes += [name for name in names if name not in self.classes]
-            if self.model.examples is None or len(self.classes) > self.model.examples.classes:
-                raise ArgumentError(
-                    f"--data.examples has classes that there is no room for ({len(self.classes)} in all): "
-                    "train with --model.storage, and --model.spare as large as the number of new classes"
-                )
-            labels = torch.tensor([self.classes.index(names[label]) for label in images.labels.tolist()])
-            self._shown = images
-            self.write(images, list(range(len(images))), labels, first=self.data.trained_on)
-        for name in self.data.forget:
-            if name not in self.classes:
-                raise ArgumentError(
-                    f"--data.forget names {name}, but the classes are {', '.join(self.classes)}"
-                )
-            self.model.forget(self.classes.index(name))
-
-    def name_of(self, number: int) -> str:
-        """What a remembered image is called."""
-        past = number - self.data.trained_on
-        if self._shown is not None and past >= 0:
-            return self._shown.name(past)
-        return self.data.name_of(number)
-
-    def classify(self, batch: ImageBatch) -> Classified:
-        """What is said of a batch."""
-        return self.model.classify(self.model.features(batch.images))
-
-
-def _images(data: DataModule) -> ImageData:
-    if not isinstance(data, ImageData):
-        raise ArgumentError(
-            f"Classification needs labelled images (--data FolderData or another ImageData), not "
-            f"{type(data).__name__}"
-        )
-    return data
