@@ -2,7 +2,8 @@
 
 ``python -m recollect_vision.calibration RUN [RUN …]`` compares, on the test images of run folders, what a
 network says alone, what it says with the examples that it remembers, and what it says alone with logits
-divided by a temperature that is fitted on the validation images: what memory brings beyond one number.
+divided by a temperature that is fitted on the validation images, with and without these examples: what memory
+brings beyond one number.
 """
 
 import sys
@@ -78,21 +79,27 @@ def calibration(source: str, probability: Tensor, label: Tensor) -> Calibration:
 
 @torch.no_grad()
 def compared(task: Classification, data: ImageData) -> list[Calibration]:
-    """The network alone, with a temperature, and with its memory, if it has one; on the test images.
+    """The network alone and with a temperature; if it has a memory, either with that. On the test images.
 
     Raises:
         DataError: If there are no test images.
     """
     (tuning, tuning_label), (test, label) = _features(task, data, "val"), _features(task, data, "test")
-    temperature = temperature_of(task.model.head(tuning), tuning_label)
-    logits = task.model.head(test)
+    model, share = task.model, task.model.share
+    temperature = temperature_of(model.head(tuning), tuning_label)
+    logits = model.head(test)
+    scaled = (logits / temperature).softmax(1)
     rows = [
         calibration("network", logits.softmax(1), label),
-        calibration(f"network, temperature {temperature:.3f}", (logits / temperature).softmax(1), label),
+        calibration(f"network, temperature {temperature:.3f}", scaled, label),
     ]
-    if task.model.examples is not None:
-        said = task.model.classify(test).probability
-        rows.append(calibration(f"network and examples, share {task.model.share:g}", said, label))
+    if model.examples is not None:
+        said, recalled = (model.classify(test, each).probability for each in (share, 1.0))
+        both = share * recalled + (1 - share) * F.pad(scaled, (0, recalled.shape[1] - scaled.shape[1]))
+        rows += [
+            calibration(f"network and examples, share {share:g}", said, label),
+            calibration("network, temperature, and examples", both, label),
+        ]
     return rows
 
 
