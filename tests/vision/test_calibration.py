@@ -5,9 +5,11 @@ import json
 import pytest
 import torch
 
-from recollect.training import DataError, load_run
+from recollect.training import DataError, TrainedRun, load_run
 from recollect_vision.calibration import calibration, compared, main, temperature_of
 from recollect_vision.cli import main as command
+from recollect_vision.known import classifier_of
+from recollect_vision.tasks import OnlineFewShot
 
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 
@@ -76,3 +78,9 @@ def test_without_a_memory_the_network_is_compared_with_itself(run_of):
 def test_bare_help_says_what_it_takes(capsys):
     main([])
     assert "usage: python -m recollect_vision.calibration RUN" in capsys.readouterr().out
+
+
+def test_a_run_of_another_task_is_named():
+    other = TrainedRun(OnlineFewShot.__new__(OnlineFewShot), None)
+    with pytest.raises(DataError, match="somewhere is no run of Classification, but of OnlineFewShot"):
+        classifier_of("somewhere", other)

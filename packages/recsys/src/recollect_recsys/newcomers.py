@@ -4,13 +4,13 @@
 memory for instance, on the users that ``--data.new_users`` set aside when they were trained.
 """
 
-import sys
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
 
-from recollect.training import DataError, TrainedRun, load_run
+from recollect.training import DataError, TrainedRun
+from recollect.training.reports import report_runs
 from recollect_recsys.data.click_data import ClickData
 from recollect_recsys.data.clicks import ClickDataset
 from recollect_recsys.data.recommendation import RecommendationData
@@ -107,18 +107,17 @@ def _figures(metrics: UserMetrics, name: str, clicks: int, users: int) -> AfterC
     return AfterClicks(clicks, users, float(found[name]), float(found[f"{name}_se"]))
 
 
+def report(folder: str, run: TrainedRun) -> None:
+    """Print a table of a run."""
+    print(folder)
+    name = "NDCG@20" if isinstance(run.data, ClickData) else "NDCG@10"
+    for row in by_clicks(run):
+        print(f"  {row.clicks:>3} clicks  {name} {row.ndcg:.4f} ± {row.error:.4f}  ({row.users} users)")
+
+
 def main(args: Sequence[str] | None = None) -> None:
-    """Print a table of the run folders ``args``."""
-    folders = list(sys.argv[1:] if args is None else args)
-    if not folders or folders[0] in ("-h", "--help"):
-        print("usage: python -m recollect_recsys.newcomers RUN [RUN …]")
-        return
-    for folder in folders:
-        print(folder)
-        run = load_run(folder)
-        name = "NDCG@20" if isinstance(run.data, ClickData) else "NDCG@10"
-        for row in by_clicks(run):
-            print(f"  {row.clicks:>3} clicks  {name} {row.ndcg:.4f} ± {row.error:.4f}  ({row.users} users)")
+    """Report on the run folders ``args``."""
+    report_runs("recollect_recsys.newcomers", report, args)
 
 
 if __name__ == "__main__":

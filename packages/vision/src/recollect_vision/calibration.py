@@ -6,21 +6,19 @@ divided by a temperature that is fitted on the validation images, with and witho
 brings beyond one number.
 """
 
-import sys
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from recollect.training import DataError, Split, load_run
+from recollect.training import TrainedRun
+from recollect.training.reports import report_runs
 from recollect_vision.data.images import ImageData
-from recollect_vision.tasks.classification import Classification
-
-BINS = 15
-"""Of the expected calibration error."""
+from recollect_vision.known import classifier_of, of_split
+from recollect_vision.tasks.classification import BINS, Classification, surprise
 
 
 class Calibration(NamedTuple):
@@ -68,12 +66,11 @@ def temperature_of(logits: Tensor, label: Tensor) -> float:
 
 def calibration(source: str, probability: Tensor, label: Tensor) -> Calibration:
     """Figures of ``probability`` ``(N, C)``, ``label`` ``(N,)`` being the truth."""
-    right = probability.gather(1, label.unsqueeze(1)).clamp_min(torch.finfo(probability.dtype).tiny)
     return Calibration(
         source,
         float((probability.argmax(1) == label).float().mean()),
         float(multiclass_calibration_error(probability, label, probability.shape[1], n_bins=BINS)),
-        float(-right.log().mean()),
+        float(surprise(probability, label)),
     )
 
 
@@ -84,7 +81,8 @@ def compared(task: Classification, data: ImageData) -> list[Calibration]:
     Raises:
         DataError: If there are no test images.
     """
-    (tuning, tuning_label), (test, label) = _features(task, data, "val"), _features(task, data, "test")
+    tuning, tuning_label = of_split(task, data, "val", data.numbers["val"])
+    test, label = of_split(task, data, "test", data.numbers["test"])
     model, share = task.model, task.model.share
     temperature = temperature_of(model.head(tuning), tuning_label)
     logits = model.head(test)
@@ -103,24 +101,16 @@ def compared(task: Classification, data: ImageData) -> list[Calibration]:
     return rows
 
 
-def _features(task: Classification, data: ImageData, split: Split) -> tuple[Tensor, Tensor]:
-    part, numbers = data.part(split), data.numbers[split]
-    if part is None:
-        raise DataError(f"{data.source} has no {split} split")
-    return task.features_of(part, numbers), part.labels[numbers]
+def report(folder: str, run: TrainedRun) -> None:
+    """Print a table of a run."""
+    print(folder)
+    for row in compared(*classifier_of(folder, run)):
+        print(f"  {row.source:<36} accuracy {row.accuracy:.4f}  ece {row.ece:.4f}  −log p {row.loss:.4f}")
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Print a table for each of the run folders ``args``."""
-    folders = list(sys.argv[1:] if args is None else args)
-    if not folders or folders[0] in ("-h", "--help"):
-        print("usage: python -m recollect_vision.calibration RUN [RUN …]")
-        return
-    for folder in folders:
-        run = load_run(folder)
-        print(folder)
-        for row in compared(cast(Classification, run.task), cast(ImageData, run.data)):
-            print(f"  {row.source:<36} accuracy {row.accuracy:.4f}  ece {row.ece:.4f}  −log p {row.loss:.4f}")
+    """Report on the run folders ``args``."""
+    report_runs("recollect_vision.calibration", report, args)
 
 
 if __name__ == "__main__":

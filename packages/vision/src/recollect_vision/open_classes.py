@@ -5,7 +5,6 @@
 the memory, test images of old and new classes are told apart, and the classes are erased again.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -15,9 +14,11 @@ from torch import Tensor
 
 from recollect.memories.examples import ExampleMemory, Reading
 from recollect.state import map_state
-from recollect.training import DataError, load_run
+from recollect.training import DataError, TrainedRun
 from recollect.training.pictures import save
+from recollect.training.reports import report_runs
 from recollect_vision.data.images import ImageData
+from recollect_vision.known import Known, classifier_of, of_split
 from recollect_vision.models.classifier import ImageClassifier
 from recollect_vision.pictures import CurvePicture
 from recollect_vision.tasks.classification import Classification
@@ -47,13 +48,6 @@ class AfterExamples(NamedTuple):
     restored: bool
 
 
-class Known(NamedTuple):
-    """Features and labels of the images of a split: ``(N, D)`` and ``(N,)``."""
-
-    features: Tensor
-    label: Tensor
-
-
 def known(task: Classification, data: ImageData) -> tuple[Known, Known]:
     """The training and test images of all classes, those that were left out included, as a network sees them.
 
@@ -64,7 +58,7 @@ def known(task: Classification, data: ImageData) -> tuple[Known, Known]:
         raise DataError("no class was left out: train with --data.leave_out '[Bag, Dress]', for instance")
     if task.model.examples is None:
         raise DataError("this network has no memory of examples to write to: train with --model.storage")
-    return _features(task, data, "train"), _features(task, data, "test")
+    return of_split(task, data, "train"), of_split(task, data, "test")
 
 
 @torch.no_grad()
@@ -119,44 +113,33 @@ def _measure(
     return AfterExamples(shots, on_old, on_new, restored)
 
 
-def _features(task: Classification, data: ImageData, split: str) -> Known:
-    """Of all images of a split, those of classes that were left out included."""
-    part = data.part(split)  # type: ignore[arg-type]
-    if part is None:
-        raise DataError(f"{data.source} has no {split} split")
-    return Known(task.features_of(part, list(range(len(part)))), part.labels)
+def report(folder: str, run: TrainedRun) -> None:
+    """Print a table of a run, and draw it in its ``pictures``."""
+    task, data = classifier_of(folder, run)
+    curves = {}
+    images, old = known(task, data), len(data.classes)
+    for reading, name in READINGS.items():
+        rows = by_examples(task.model, images, old, reading=reading)
+        print(f"{folder}, {name}; new: {', '.join(data.leave_out)}")
+        for row in rows:
+            erased = "as before" if row.restored else "CHANGED"
+            print(
+                f"  {row.shots:>3} examples  old {_mean(row.old)}  new {_mean(row.new)}  "
+                f"once erased: {erased}"
+            )
+        for kind, values in (("old", [r.old for r in rows]), ("new", [r.new for r in rows])):
+            curves[f"{kind} classes, {name}"] = (
+                [float(v.mean()) for v in values],
+                [float(v.std(correction=0)) for v in values],
+            )
+    picture = Path(folder) / "pictures" / "open-classes.png"
+    save(CurvePicture(f"shown after training: {', '.join(data.leave_out)}", SHOTS, curves).draw(), picture)
+    print(f"{picture}")
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Print a table for each of the run folders ``args``, and draw it in the folder's ``pictures``."""
-    folders = list(sys.argv[1:] if args is None else args)
-    if not folders or folders[0] in ("-h", "--help"):
-        print("usage: python -m recollect_vision.open_classes RUN [RUN …]")
-        return
-    for folder in folders:
-        run = load_run(folder)
-        task, data = cast(Classification, run.task), cast(ImageData, run.data)
-        curves = {}
-        images, old = known(task, data), len(data.classes)
-        for reading, name in READINGS.items():
-            rows = by_examples(task.model, images, old, reading=reading)
-            print(f"{folder}, {name}; new: {', '.join(data.leave_out)}")
-            for row in rows:
-                erased = "as before" if row.restored else "CHANGED"
-                print(
-                    f"  {row.shots:>3} examples  old {_mean(row.old)}  new {_mean(row.new)}  "
-                    f"once erased: {erased}"
-                )
-            for kind, values in (("old", [r.old for r in rows]), ("new", [r.new for r in rows])):
-                curves[f"{kind} classes, {name}"] = (
-                    [float(v.mean()) for v in values],
-                    [float(v.std(correction=0)) for v in values],
-                )
-        picture = Path(folder) / "pictures" / "open-classes.png"
-        save(
-            CurvePicture(f"shown after training: {', '.join(data.leave_out)}", SHOTS, curves).draw(), picture
-        )
-        print(f"{picture}")
+    """Report on the run folders ``args``."""
+    report_runs("recollect_vision.open_classes", report, args)
 
 
 def _mean(values: Tensor) -> str:

@@ -34,6 +34,9 @@ from recollect_vision.progressive_resizing import ProgressiveResizing
 from recollect_vision.tasks.drawing import neighbour_pictures
 from recollect_vision.tasks.remembering import Remembering, labelled
 
+BINS = 15
+"""Of the expected calibration error."""
+
 
 @final
 class Classification(Remembering):
@@ -134,7 +137,7 @@ class Classification(Remembering):
             {
                 "accuracy": MulticlassAccuracy(classes, average="micro"),
                 "f1": MulticlassF1Score(classes, average="macro"),
-                "ece": MulticlassCalibrationError(classes, n_bins=15),
+                "ece": MulticlassCalibrationError(classes, n_bins=BINS),
                 "confusion": MulticlassConfusionMatrix(classes),
             }
         )
@@ -155,8 +158,7 @@ class Classification(Remembering):
         """Classify, and compare with the truth; the loss is the mean of −log p."""
         probability = self.classify(batch).probability
         metrics.update(probability, batch.label)
-        right = probability.gather(1, batch.label.unsqueeze(1))
-        return -right.clamp_min(torch.finfo(right.dtype).tiny).log().mean()
+        return surprise(probability, batch.label)
 
     def predict(self, batch: ImageBatch) -> list[dict[str, Any]]:
         """One row an image: its class, how probable, and the remembered images it was compared with."""
@@ -206,3 +208,9 @@ class Classification(Remembering):
         some = data.numbers["train"][:: max(1, len(data.numbers["train"]) // count)][:count]
         images = data.normalized(torch.stack([data.splits.train.image(number) for number in some]))
         self.model.backbone.prepare(images.to(self.device))
+
+
+def surprise(probability: Tensor, label: Tensor) -> Tensor:
+    """Mean of −log p, in nats, of the true classes ``(B,)``; p is ``(B, C)``, and 0 counts as almost 0."""
+    right = probability.gather(1, label.unsqueeze(1))
+    return -right.clamp_min(torch.finfo(right.dtype).tiny).log().mean()
