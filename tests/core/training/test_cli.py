@@ -399,24 +399,110 @@ def test_schedule_counts_steps_or_epochs(tiny: Command, tmp_path: Path):
     assert rates == pytest.approx([0.02 * 0.5**12, 0.02 * 0.5**2])
 
 
-def test_a_schedule_shorter_than_the_training_is_refused_before_it_begins(
-    tiny: Command, capsys: pytest.CaptureFixture[str]
+ONE_CYCLE = [
+    *("--model.scheduler", "torch.optim.lr_scheduler.OneCycleLR", "--model.scheduler.max_lr", "0.1"),
+    *("--model.scheduler_interval", "step"),
+]
+
+
+@pytest.mark.parametrize("steps", [6, 8, 7])
+def test_a_schedule_is_as_long_as_the_training(
+    steps: int, tiny: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    one_cycle = [
+    tiny("fit", *ONE_CYCLE, "--model.scheduler.total_steps", str(steps), "--trainer.max_steps", "7")
+    run = only_run(tmp_path)
+    saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["lr_schedulers"][0]["total_steps"] == 7
+    note = f"OneCycleLR: total_steps is 7, the length of this training, not {steps} as configured"
+    assert results(run)["notes"] == ([] if steps == 7 else [note])
+    assert capsys.readouterr().out.count(note) == (0 if steps == 7 else 2)  # at the beginning and at the end
+
+
+def test_a_schedule_counts_epochs_and_a_warm_up_keeps_its_length(tiny: Command, tmp_path: Path):
+    cosine = [
         "--model.scheduler",
-        "torch.optim.lr_scheduler.OneCycleLR",
-        "--model.scheduler.max_lr",
-        "0.1",
+        "torch.optim.lr_scheduler.CosineAnnealingLR",
+        "--model.scheduler.T_max",
+        "9",
     ]
-    one_cycle += ["--model.scheduler_interval", "step", "--model.scheduler.total_steps", "6"]
+    tiny("fit", *cosine, "--trainer.max_epochs", "2")
+    run = only_run(tmp_path)
+    assert "T_max is 2" in results(run)["notes"][0]
+    warm_up = ["--model.scheduler", "torch.optim.lr_scheduler.LinearLR", "--model.scheduler.total_iters", "9"]
+    shutil.rmtree(run)
+    tiny("fit", *warm_up, "--trainer.max_epochs", "2")
+    assert results(only_run(tmp_path))["notes"] == []
+
+
+def test_a_restored_schedule_is_not_stretched(
+    tiny: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    tiny("fit", *ONE_CYCLE, "--model.scheduler.total_steps", "12", "--trainer.max_epochs", "2")
+    run = only_run(tmp_path)
+    before = contents(run / "checkpoints")
     with pytest.raises(SystemExit) as stop:
-        tiny("fit", *one_cycle, "--trainer.max_steps", "7")
+        tiny("fit", "--ckpt_path", "last", "--trainer.max_epochs", "3")
     assert stop.value.code == 2
     assert (
-        "the schedule ends after 6: set --model.scheduler.init_args.total_steps to 7"
+        "the checkpoint's OneCycleLR has total_steps 12, but this training takes 18"
         in capsys.readouterr().err
     )
-    tiny("fit", *one_cycle, "--trainer.max_steps", "6")
+    assert contents(run / "checkpoints") == before
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--trainer.accelerator", "gpuu"], "--trainer.accelerator gpuu"),
+        (["--trainer.accelerator", "tpu"], "--trainer.accelerator tpu"),
+        (["--trainer.devices", "0"], "--trainer.devices 0"),
+        (["--trainer.devices", "-1"], "--trainer.devices -1"),
+        (["--trainer.devices", "[0, 1]"], "--trainer.devices [0, 1]"),
+        (["--trainer.max_epochs", "-3"], "max_epochs"),
+        (["--trainer.max_epochs", "three"], "--trainer.max_epochs: expected int or null, got three"),
+        (["--trainer.limit_train_batches", "-3"], "limit_train_batches"),
+        (["--trainer.val_check_interval", "1000"], "val_check_interval"),
+        (
+            ["--trainer.callbacks+", "Nope"],
+            "expected the path of a class or null, got Nope",
+        ),
+        (["--model.size", "many"], "--model.size: expected int, got many"),
+        (["--model.optimizer.init_args.lr", "-1"], "--model.optimizer: Invalid learning rate: -1"),
+        (["--model.optimizer.init_args.lr", ".nan"], "--model.optimizer: Invalid learning rate: nan"),
+        (["--data", "recollect_tiny.data.Nope"], "--data: "),
+    ],
+)
+def test_a_value_that_cannot_be_is_one_line(
+    args: list[str], said: str, tiny: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as stop:
+        tiny("fit", *args)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("recollect-tiny: error: ")
+    assert said in line
+    assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize("root", ["file", "/proc/nope"])
+def test_a_root_that_cannot_be_written_to_is_one_line(
+    root: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    from recollect_tiny.cli import main
+
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--trainer.default_root_dir", str(tmp_path / root)])
+    assert stop.value.code == 2
+    assert "--trainer.default_root_dir names another place" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_the_training_stops_when_its_time_is_up(tiny: Command, tmp_path: Path):
+    tiny("fit", "--trainer.max_time", "00:00:00:01", "--trainer.max_epochs", "100000")
+    run = only_run(tmp_path)
+    assert results(run)["epochs"] < 1000
+    assert results(run)["seconds"] > 0
 
 
 def test_a_config_by_name_must_be_that_of_the_checkpoints_run(

@@ -1,18 +1,5 @@
-"""The command line: ``recollect-nlp fit|validate|test|predict``."""
+"""The command line: ``recollect-nlp``."""
 
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+from recollect_cli import command_line
 
-
-def main(args: Sequence[str] | None = None) -> None:
-    """Run a subcommand; ``args`` are the process's own by default. Bare help needs nothing heavy."""
-    args = list(sys.argv[1:] if args is None else args)
-    if not args or args[0] in ("-h", "--help"):
-        configs = ", ".join(sorted(path.stem for path in Path(__file__).with_name("configs").glob("*.yaml")))
-        print("usage: recollect-nlp fit|validate|test|predict [--config NAME_OR_PATH …] [--help]")
-        print(f"configs: {configs}; overlays: ddp, fsdp, wandb")
-        return
-    from recollect.training.cli import main as run
-
-    run("recollect_nlp", default="stories", args=args)
+main = command_line("recollect_nlp", default="stories")

@@ -102,6 +102,7 @@ class Triangle(LambdaLR):
             raise ValueError(
                 f"total_steps must be at least 1 and peak in (0, 1), got {total_steps} and {peak}"
             )
+        self.total_steps = total_steps
         super().__init__(optimizer, partial(triangle, total=total_steps, start=start, peak=peak, end=end))
 
 

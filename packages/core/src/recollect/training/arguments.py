@@ -1,18 +1,14 @@
 """What a command line means before it is parsed: short config names, the default, ``last`` and ``best``."""
 
-import difflib
-import os
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import yaml
+from typing import NamedTuple
 
 from recollect.training.errors import ArgumentError, CheckpointError
 from recollect.training.runs import best_checkpoint, last_checkpoint, newest_run, run_of
-
-COMMANDS = ("fit", "validate", "test", "predict")
+from recollect_cli.configs import package_configs, read_config
+from recollect_cli.flags import take
+from recollect_cli.front import look_through
 
 
 class Invocation(NamedTuple):
@@ -42,15 +38,9 @@ def interpret(package: str, default: str, args: Sequence[str]) -> Invocation:
         ArgumentError: If a config cannot be found, or a command that needs a checkpoint has none.
         CheckpointError: If there is no checkpoint of the kind asked for.
     """
-    command, rest = args[0], list(args[1:])
-    given, rest = take(rest, "--config", "-c")
+    command, given, paths, rest, named = look_through(package, default, args)
     wanted, rest = take(rest, "--ckpt_path")
-    overlays = _configs("recollect.training")
-    own = _configs(package)
-    named = any(name not in overlays or name in own for name in given)
-    if not named:
-        given = [default, *given]
-    paths = [_find(name, package, own | overlays) for name in given]
+    own = package_configs(package)
     name = _run_name(paths[0])
     root = Path(_root(paths, rest))
     run, checkpoint = _checkpoint(command, wanted[-1] if wanted else None, given[0], paths[0], root, name)
@@ -67,61 +57,6 @@ def interpret(package: str, default: str, args: Sequence[str]) -> Invocation:
     return Invocation(command, [command, *configs, *rest, *chosen], name, root, run, checkpoint)
 
 
-def take(args: Sequence[str], *names: str) -> tuple[list[str], list[str]]:
-    """The values of an option wherever it stands, and the arguments without it.
-
-    Example:
-        >>> take(["--config", "a", "--x", "1", "-c=b"], "--config", "-c")
-        (['a', 'b'], ['--x', '1'])
-    """
-    values, rest, left = [], [], list(args)
-    while left:
-        argument = left.pop(0)
-        name, equals, value = argument.partition("=")
-        if name not in names:
-            rest.append(argument)
-        elif equals:
-            values.append(value)
-        elif left:
-            values.append(left.pop(0))
-        else:
-            raise ArgumentError(f"{argument} needs a value")
-    return values, rest
-
-
-def reason(error: ValueError) -> str:
-    r"""What is wrong, out of a message of the parser that also lists the types that did not fit.
-
-    Example:
-        >>> reason(ValueError("Does not validate\nErrors:\n  - size must be positive\n  - Expected a str"))
-        'size must be positive'
-    """
-    noise = ("Expected a", "Does not validate", "Problem with")
-    listed = [line.strip() for line in str(error).splitlines() if line.lstrip().startswith("- ")]
-    told = [line[2:] for line in listed if not line[2:].startswith(noise)]
-    return "; ".join(told) or str(error)
-
-
-def _configs(package: str) -> dict[str, Path]:
-    folder = Path(str(files(package) / "configs"))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml")) if path.stem != "base"}
-
-
-def _find(name: str, package: str, known: dict[str, Path]) -> Path:
-    if name in known:
-        return known[name]
-    path = Path(name)
-    if path.is_file():
-        return path.absolute()
-    if path.suffix in (".yaml", ".yml", ".json") or os.sep in name:
-        raise ArgumentError(f"--config {name}: there is no such file")
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ArgumentError(
-        f"--config {name}: {package} has no config of that name; {hint}It has: {', '.join(known)}"
-    )
-
-
 def _run_name(path: Path) -> str:
     """``babi`` for ``…/configs/babi.yaml`` and for ``runs/babi/<time>/config.yaml`` alike."""
     if path.name == "config.yaml" and path.parent.parent.parent.name == "runs":
@@ -136,8 +71,7 @@ def _root(paths: Sequence[Path], args: Sequence[str]) -> str:
         return given[-1]
     root = "."
     for path in paths:
-        settings: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        trainer = settings.get("trainer") if isinstance(settings, dict) else None
+        trainer = read_config(path).get("trainer")
         root = (trainer.get("default_root_dir") if isinstance(trainer, dict) else None) or root
     return root
 

@@ -1,5 +1,6 @@
 """The command line that every application package shares."""
 
+import argparse
 import os
 import shlex
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
@@ -17,12 +19,13 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins import CheckpointIO
 from rich.console import Console
 
-from recollect.training.arguments import COMMANDS, Invocation, interpret, reason
+from recollect.training.arguments import Invocation, interpret
 from recollect.training.callbacks import Interrupted, PredictionWriter, RunRecord, complete_callbacks
 from recollect.training.checkpoints import AtomicCheckpointIO, check_task, load
 from recollect.training.data import DataModule
 from recollect.training.errors import ArgumentError, UserError
 from recollect.training.loggers import finish, quietly
+from recollect.training.parser_errors import summarize_error
 from recollect.training.precision import is_slower_in_half
 from recollect.training.results import (
     count_parameters,
@@ -31,8 +34,9 @@ from recollect.training.results import (
     training_seconds,
     write_results,
 )
-from recollect.training.runs import fill, new_folder, stamp
+from recollect.training.runs import discard, fill, new_folder, stamp
 from recollect.training.task import Task
+from recollect_cli.flags import COMMANDS, flags
 
 FOLDER_VARIABLE = "RECOLLECT_RUN_FOLDER"
 """Tells the processes that a run starts which folder it has."""
@@ -60,10 +64,6 @@ def main(package: str, default: str, args: Sequence[str] | None = None) -> None:
     """
     args = list(sys.argv[1:] if args is None else args)
     program = package.replace("_", "-")
-    if not args or args[0] not in COMMANDS:
-        named = f"{args[0]!r} is not a command; " if args else ""
-        print(f"{program}: {named}give one of {', '.join(COMMANDS)}", file=sys.stderr)
-        raise SystemExit(2)
     # Lightning calls methods that jsonargparse has renamed; a user can do nothing about it.
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     try:
@@ -108,7 +108,9 @@ class RecollectCLI(LightningCLI):
         self.resolved: dict[str, Any] = {}
         self.console = Console(stderr=invocation.command == "predict")
         base = str(files("recollect.training") / "configs" / "base.yaml")
-        defaults = {command: {"default_config_files": [base]} for command in COMMANDS}
+        # An abbreviation that happens to be unambiguous would hide a typo; errors are reported by ``main``.
+        strict = {"allow_abbrev": False, "exit_on_error": False}
+        defaults = {command: {"default_config_files": [base], **strict} for command in COMMANDS}
         try:
             super().__init__(
                 Task,
@@ -116,15 +118,14 @@ class RecollectCLI(LightningCLI):
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 save_config_callback=None,  # RunRecord writes it, without what concerns this one command
-                # An abbreviation that happens to be unambiguous would hide a typo.
-                parser_kwargs={"prog": program, "allow_abbrev": False, **defaults},
+                parser_kwargs={"prog": program, **strict, **defaults},
                 args=invocation.args,
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,
             )
-        except BaseException:  # nothing came of it: leave no empty folder behind
-            if self.made and not any(self.folder.iterdir()):
-                self.folder.rmdir()
+        except BaseException as error:
+            if self.made:
+                discard(self.folder, isinstance(error, ArgumentError))
             raise
 
     # --- parsing --------------------------------------------------------------------------------------------
@@ -144,7 +145,10 @@ class RecollectCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse what was given, never ``sys.argv`` besides."""
-        self.config = parser.parse_args(args)
+        try:
+            self.config = parser.parse_args(args)
+        except argparse.ArgumentError as error:
+            raise ArgumentError(summarize_error(error.message)) from error
 
     def _parse_ckpt_path(self) -> None:
         """What a checkpoint says about hyperparameters never overrides a flag or a config."""
@@ -184,7 +188,7 @@ class RecollectCLI(LightningCLI):
         except ValueError as error:
             if isinstance(error, UserError):
                 raise
-            raise ArgumentError(reason(error)) from error
+            raise ArgumentError(summarize_error(str(error))) from error
         if self.invocation.checkpoint is not None:
             checkpoint = load(self.invocation.checkpoint)
             check_task(checkpoint, self.model, self.datamodule, self.invocation.checkpoint)
@@ -197,7 +201,8 @@ class RecollectCLI(LightningCLI):
             kwargs["enable_checkpointing"] = False
         saving = not self.dry and settings["enable_checkpointing"] is not False
         run = self.invocation.run or self.folder
-        callbacks = complete_callbacks(list(settings["callbacks"] or []), run, saving)
+        callbacks = complete_callbacks(list(settings["callbacks"] or []), run, saving, settings["max_time"])
+        kwargs["max_time"] = None  # the timer among the callbacks minds it
         plugins = settings["plugins"] or []
         plugins = plugins if isinstance(plugins, list) else [plugins]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
@@ -221,13 +226,27 @@ class RecollectCLI(LightningCLI):
             callbacks.append(RichProgressBar())
         self.callbacks = callbacks
         kwargs |= {"callbacks": callbacks, "plugins": plugins, "default_root_dir": self.folder}
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, ImportError, TypeError, ValueError) as error:
+            raise ArgumentError(f"{self._trainer_flags()}{error}") from error
+
+    def _trainer_flags(self) -> str:
+        """The trainer's flags as they were given, for Lightning's messages name arguments only."""
+        given = [f"--{flag.name} {flag.value}" for flag in flags(self.invocation.args)]
+        named = [flag for flag in given if flag.startswith("--trainer.")]
+        return f"{', '.join(named)}: " if named else "trainer: "
 
     # --- commands -------------------------------------------------------------------------------------------
 
     def fit(self, **kwargs: Any) -> None:
         """Train, test the best checkpoint, and say what came of it."""
-        self.trainer.fit(**kwargs)
+        try:
+            self.trainer.fit(**kwargs)
+        except ValueError as error:
+            if "val_check_interval" not in str(error):  # Lightning checks it once the batches are counted
+                raise
+            raise ArgumentError(f"--trainer.{str(error).strip().replace('`', '')}") from error
         # Loading the best checkpoint for the test sets the timer to what it stood at there, on top.
         seconds = training_seconds(self.callbacks)
         best = getattr(self.trainer.checkpoint_callback, "best_model_path", "") or None
@@ -264,7 +283,7 @@ class RecollectCLI(LightningCLI):
             return
         found = {name: value for part in measured for name, value in part.items()}
         metrics = dict(sorted(found.items(), key=lambda entry: entry[0].startswith("memory/")))
-        notes = [*self.notes, *self.datamodule.notes, *self.model.notes]
+        notes = [*self.notes, *self.model.training_notes, *self.datamodule.notes, *self.model.notes]
         results = {
             "command": self.subcommand,
             "metrics": metrics,

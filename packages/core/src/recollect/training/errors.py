@@ -1,12 +1,16 @@
-"""Mistakes that a user can mend: the command line shows them as one message, without a traceback."""
+"""Mistakes that a user can mend: the command line shows them as one line, without a traceback."""
 
+from recollect_cli.errors import ArgumentError, UserError
 
-class UserError(Exception):
-    """Something outside the program is wrong, and the message says what to do about it."""
-
-
-class ArgumentError(UserError, ValueError):
-    """The command line names something that is not there, or lacks something; the exit code is 2."""
+__all__ = [
+    "ArgumentError",
+    "CheckpointError",
+    "DataError",
+    "DiskError",
+    "DownloadError",
+    "NonFiniteError",
+    "UserError",
+]
 
 
 class DataError(UserError, ValueError):

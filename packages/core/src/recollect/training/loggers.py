@@ -14,6 +14,9 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch import loggers
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
+CHATTY = ("pytorch.utilities.rank_zero", "fabric.utilities.seed")
+"""Loggers of Lightning that repeat with every run what nobody needs to know."""
+
 
 class MetricsFile(loggers.CSVLogger):
     """``metrics.csv`` in a folder; what stands there already is kept, and a resumed run adds to it.
@@ -124,11 +127,13 @@ def has_key() -> bool:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without what Lightning says of every trainer: which devices there are, and advertisements."""
-    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    level = log.level
-    log.setLevel(logging.WARNING)
+    """Silence what Lightning says about every trainer: the devices, the seed and advertisements."""
+    logs = [logging.getLogger(f"lightning.{name}") for name in CHATTY]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)

@@ -1,19 +1,34 @@
 """Run folders: ``<root>/runs/<config>/<time>``, one to a run, and what is found in them."""
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 from recollect.training.checkpoints import load
-from recollect.training.errors import CheckpointError
+from recollect.training.errors import ArgumentError, CheckpointError
 
 PLACEHOLDER = "{run}"
 """Stands for the run folder in a config."""
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """Make ``parent/name``, or ``name-2``, ``name-3``, … where that is taken."""
-    parent.mkdir(parents=True, exist_ok=True)
+    """Make ``parent/name``, or ``name-2``, ``name-3``, … where that is taken.
+
+    Raises:
+        ArgumentError: If the folder cannot be made.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        return _first_free(parent, name)
+    except OSError as error:
+        raise ArgumentError(
+            f"the run folder cannot be made: {parent}: {error.strerror}; "
+            "--trainer.default_root_dir names another place"
+        ) from error
+
+
+def _first_free(parent: Path, name: str) -> Path:
     number = 1
     while True:
         folder = parent / (name if number == 1 else f"{name}-{number}")
@@ -23,6 +38,17 @@ def new_folder(parent: Path, name: str) -> Path:
             number += 1
         else:
             return folder
+
+
+def discard(folder: Path, failed: bool) -> None:
+    """Remove the folder of a run that came to nothing.
+
+    Args:
+        folder: A folder that ``new_folder`` made.
+        failed: Whether the run failed before it began; otherwise only an empty folder is removed.
+    """
+    if not any(folder.iterdir()) or (failed and not any(folder.glob("checkpoints/*"))):
+        shutil.rmtree(folder)
 
 
 def stamp() -> str:

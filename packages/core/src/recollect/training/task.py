@@ -1,22 +1,21 @@
 """The base of every task: what is trained, measured and predicted, by template hooks."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, cast, final
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW
-from torch.optim.lr_scheduler import OneCycleLR
 from torchmetrics import MeanMetric, MetricCollection
 
 from recollect.training.checkpoints import check_fit, check_task, sign
 from recollect.training.data import DataModule
 from recollect.training.errors import ArgumentError, NonFiniteError, UserError
 from recollect.training.pictures import Picture
+from recollect.training.schedules import check_resumed, fit_schedule, length_argument, planned_length
 from recollect.training.sharding import shard_module
 
 Stage = Literal["val", "test"]
@@ -32,7 +31,9 @@ class Task(LightningModule, ABC):
 
     Args:
         optimizer: Makes the optimiser from the parameters; in YAML a ``class_path`` with ``init_args``.
-        scheduler: Makes the learning-rate schedule from the optimiser; constant by default.
+        scheduler: Makes the learning-rate schedule from the optimiser; constant by default. A schedule with
+            an end (``OneCycleLR``, ``CosineAnnealingLR``, a falling ``LinearLR``) is made as long as the
+            training.
         scheduler_interval: Whether the schedule counts optimiser steps or epochs.
     """
 
@@ -57,6 +58,7 @@ class Task(LightningModule, ABC):
         self.scheduler_interval = scheduler_interval
         self.metrics = nn.ModuleDict()  # by stage
         self.losses = nn.ModuleDict({"val": MeanMetric(), "test": MeanMetric()})
+        self.training_notes: list[str] = []
 
     # --- what a subclass implements -------------------------------------------------------------------------
 
@@ -171,16 +173,31 @@ class Task(LightningModule, ABC):
         groups = list(self.parameter_groups())
         if not groups:
             return SGD([torch.zeros(())], lr=0.0)
-        optimizer = self.optimizer(groups)
+        try:
+            optimizer = self.optimizer(groups)
+        except (TypeError, ValueError) as error:  # torch checks ranges, of the learning rate for instance
+            raise ArgumentError(f"--model.optimizer: {error}") from error
         if self.scheduler is None:
             return optimizer
-        scheduler = self.scheduler(optimizer)
-        if isinstance(scheduler, OneCycleLR):
-            check_length(scheduler, self.trainer, self.scheduler_interval)
-        plan: dict[str, Any] = {"scheduler": scheduler, "interval": self.scheduler_interval}
-        if isinstance(scheduler, ReduceLROnPlateau):
-            plan["monitor"] = scheduler.monitor
+        try:
+            fitted = fit_schedule(self.scheduler, optimizer, self._planned())
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(f"--model.scheduler: {error}") from error
+        self.training_notes = [fitted.note] if fitted.note else []
+        plan: dict[str, Any] = {"scheduler": fitted.scheduler, "interval": self.scheduler_interval}
+        if isinstance(fitted.scheduler, ReduceLROnPlateau):
+            plan["monitor"] = fitted.scheduler.monitor
         return {"optimizer": optimizer, "lr_scheduler": plan}
+
+    def on_train_start(self) -> None:
+        """Say what was adapted, and refuse a restored schedule that does not end with the training."""
+        for note in self.training_notes:
+            self.print(f"note: {note}")
+        for config in self.trainer.lr_scheduler_configs:
+            check_resumed(config.scheduler, length_argument(cast(Any, self.scheduler)), self._planned())
+
+    def _planned(self) -> int | None:
+        return planned_length(self.trainer, self.scheduler_interval)
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Descend, unless nothing can: a baseline without parameters runs as everything else does."""
@@ -267,17 +284,3 @@ def named_tensors(batch: Any, name: str = "batch") -> Iterator[tuple[str, Tensor
     elif hasattr(batch, "__dataclass_fields__"):
         for field in batch.__dataclass_fields__:
             yield from named_tensors(getattr(batch, field), f"{name}.{field}")
-
-
-def check_length(scheduler: OneCycleLR, trainer: Trainer, interval: Literal["step", "epoch"]) -> None:
-    """A one-cycle schedule reaches to the end of the training, rather than to fail when it is long under way.
-
-    Raises:
-        ArgumentError: If there are more steps, or epochs, than it has.
-    """
-    planned = trainer.estimated_stepping_batches if interval == "step" else trainer.max_epochs or 0
-    if math.isfinite(planned) and planned > scheduler.total_steps:
-        raise ArgumentError(
-            f"training takes {int(planned)} {interval}s but the schedule ends after {scheduler.total_steps}: "
-            f"set --model.scheduler.init_args.total_steps to {int(planned)} as well"
-        )

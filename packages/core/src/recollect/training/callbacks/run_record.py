@@ -49,7 +49,9 @@ class LastCheckpoint(ModelCheckpoint):
         super().__init__(dirpath, filename="last", enable_version_counter=False)
 
 
-def complete_callbacks(callbacks: list[Callback], folder: Path, checkpoints: bool) -> list[Callback]:
+def complete_callbacks(
+    callbacks: list[Callback], folder: Path, checkpoints: bool, max_time: Any = None
+) -> list[Callback]:
     """The configured callbacks and those that every run has, where the config does not name them.
 
     Checkpoints go to ``checkpoints`` in the run folder, the last one always among them as ``last.ckpt``, so
@@ -67,7 +69,7 @@ def complete_callbacks(callbacks: list[Callback], folder: Path, checkpoints: boo
         saver.save_last = False
     if checkpoints:
         callbacks = [*callbacks, LastCheckpoint(where)]
-    for kind in (Interruption, MemoryMonitor, Timer):
-        if not any(isinstance(callback, kind) for callback in callbacks):
-            callbacks = [*callbacks, kind()]
+    for added in (Interruption(), MemoryMonitor(), Timer(duration=max_time)):
+        if not any(isinstance(callback, type(added)) for callback in callbacks):
+            callbacks = [*callbacks, added]
     return callbacks

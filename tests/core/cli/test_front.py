@@ -1,0 +1,232 @@
+"""What the command line answers before anything heavy is imported."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recollect_cli import command_line
+from recollect_cli.configs import find_config, headline, package_configs
+from recollect_cli.front import answer
+from recollect_cli.signatures import signature
+
+PACKAGES = {
+    "recollect_nlp": "stories",
+    "recollect_recsys": "tastes",
+    "recollect_speech": "digits",
+    "recollect_timeseries": "co2",
+    "recollect_vision": "digits",
+}
+HEAVY = ("torch", "numpy", "lightning", "recollect", "jsonargparse", "matplotlib")
+
+EVERY_CONFIG = [(package, name) for package in PACKAGES for name in package_configs(package)]
+
+
+def refused(package: str, *args: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line with which a command line is refused."""
+    with pytest.raises(SystemExit) as stop:
+        command_line(package, PACKAGES[package])(args)
+    assert stop.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        (["fit", "--config", "folder", "--help"], 0),
+        (["fitt"], 2),
+        (["fit", "--config", "didgits"], 2),
+        (["fit", "--trainer.max_epoch", "3"], 2),
+        (["fit", "--model.memory.prototyps", "3"], 2),
+    ],
+)
+def test_answers_come_within_a_second_of_processor_time_and_import_nothing_heavy(args: list[str], code: int):
+    program = (
+        "import sys\n"
+        "from recollect_vision.cli import main\n"
+        "try:\n"
+        f"    main({args!r})\n"
+        "finally:\n"
+        f"    print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.splitlines()[-1] == "[]"
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_help_lists_every_config_with_a_line_about_it(package: str):
+    text = answer(package, PACKAGES[package], ["--help"])
+    assert text is not None
+    for name, path in package_configs(package).items():
+        assert headline(path)
+        assert any(line.startswith(f"  {name} ") for line in text.splitlines()), name
+    for word in (
+        "fit",
+        "validate",
+        "test",
+        "predict",
+        "wandb",
+        "ddp",
+        f"without --config: {PACKAGES[package]}",
+    ):
+        assert word in text
+
+
+@pytest.mark.parametrize(("package", "config"), EVERY_CONFIG)
+def test_help_of_a_config_lists_the_flags_of_its_task_and_data(package: str, config: str):
+    text = answer(package, PACKAGES[package], ["fit", "--config", config, "--help"])
+    assert text is not None
+    for flag in ("--model.optimizer", "--data.", "--trainer.max_epochs", "--ckpt_path"):
+        assert f"  {flag}" in text
+    assert "cannot be read" not in text
+
+
+def test_help_of_a_config_says_what_a_flag_means_and_what_it_is_set_to():
+    text = answer("recollect_vision", "digits", ["fit", "--help", "--model.per_class", "3"])
+    assert text is not None
+    (line,) = [line for line in text.splitlines() if line.startswith("  --data.batch_size")]
+    described = text[text.index(line) :].split("  --data.")[1]
+    assert "default: 64" in described
+    assert len(described.split()) > 4
+
+
+def test_the_version_is_that_of_the_package():
+    assert answer("recollect_vision", "digits", ["--version"]).split()[0] == "recollect-vision"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["fitt"], "no such command: 'fitt'; did you mean fit?"),
+        (["digits"], "fit --config digits"),
+        (["fit", "digits"], "flags follow fit"),
+        (["fit", "--config", "didgits"], "did you mean 'digits'?"),
+        (["fit", "--config", "missing.yaml"], "missing.yaml: there is no such file"),
+        (["fit", "--config"], "--config needs a value"),
+        (["fit", "--trainer.max_epoch", "3"], "did you mean --trainer.max_epochs?"),
+        (["fit", "--max_epochs", "3"], "--max_epochs: no such flag"),
+        (["fit", "--modle.memory", "x"], "--modle.memory: no such flag"),
+        (["fit", "--model.per_clas", "3"], "did you mean --model.per_class?"),
+        (["fit", "--model.batch_size", "3"], "did you mean --data.batch_size?"),
+        (["fit", "--model.lr", "3"], "did you mean --model.optimizer.lr?"),
+        (["fit", "--model.memory.init_args.prototyps=3"], "did you mean --model.memory.prototypes?"),
+        (
+            ["fit", "--model.optimizer", "torch.optim.SGD", "--model.optimizer.betas", "1"],
+            "SGD has no argument",
+        ),
+        (["fit", "--data.path", "my"], "configs whose data has it: --config folder"),
+        (["fit", "--output", "x"], "--output: no such flag"),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_nearest_right_name(
+    args: list[str], said: str, capsys: pytest.CaptureFixture[str]
+):
+    assert said in refused("recollect_vision", *args, capsys=capsys)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["--model.optimizer", "torch.optim.SGD", "--model.optimizer.momentum", "0.9"],
+        ["--model.optimizer={class_path: torch.optim.SGD}", "--model.optimizer.nesterov", "true"],
+        ["--model.memory", "null"],
+        ["--model.memory", "some.module.not.Installed", "--model.memory.anything", "1"],
+        ["--model", "some.module.not.Installed", "--model.anything", "1"],
+        ["--trainer.callbacks+", "ModelCheckpoint", "--trainer.callbacks.monitor", "val/loss"],
+        ["--model.memory.storage.init_args.slots", "5", "--trainer.limit_val_batches", "-3"],
+        ["--print_config"],
+    ],
+)
+def test_what_may_be_right_is_left_to_the_parser(args: list[str]):
+    assert answer("recollect_vision", "digits", ["fit", *args]) is None
+
+
+@pytest.mark.parametrize(("package", "config"), EVERY_CONFIG)
+def test_a_packaged_config_given_as_a_file_is_right(package: str, config: str, tmp_path: Path):
+    copy = tmp_path / "mine.yaml"
+    copy.write_bytes(find_config(config, package).read_bytes())
+    assert answer(package, PACKAGES[package], ["fit", "--config", str(copy)]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "trainer: {max_epoch: 3}",
+            "mine.yaml: trainer.max_epoch: no such flag; did you mean trainer.max_epochs?",
+        ),
+        (
+            "model: {init_args: {memory: {init_args: {prototyps: 3}}}}",
+            "did you mean model.memory.prototypes?",
+        ),
+        ("modell: {}", "mine.yaml: modell: no such flag; did you mean model?"),
+        ("trainer: [", "not a YAML file"),
+        ("- 1", "expected settings by name, found a list"),
+    ],
+)
+def test_a_mistake_in_a_config_file_names_the_file(
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "mine.yaml").write_text(text)
+    told = refused(
+        "recollect_vision",
+        "fit",
+        "--config",
+        "digits",
+        "--config",
+        str(tmp_path / "mine.yaml"),
+        capsys=capsys,
+    )
+    assert said in told
+
+
+def test_a_signature_follows_re_exports_and_base_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    package = tmp_path / "made_up"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from .inner import Child as Renamed, Point\nfrom missing import Gone\n"
+    )
+    (package / "inner.py").write_text(
+        "import abc\n"
+        "class Base(abc.ABC):\n"
+        "    '''Base.\n\n    Args:\n        size: Its size.\n    '''\n"
+        "    def __init__(self, size: int, *, depth: int = 2): ...\n"
+        "class Child(Base):\n    def __init__(self, name: str, **kwargs): ...\n"
+        "class Opaque(Unknown):\n    pass\n"
+        "class Point(NamedTuple):\n    x: float\n    y: float = 0.0\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    child = signature("made_up.Renamed")
+    assert child is not None
+    assert {name: item.default for name, item in child.parameters.items()} == {
+        "name": None,
+        "size": None,
+        "depth": "2",
+    }
+    assert any("Its size." in docstring for docstring in child.docstrings)
+    assert list(signature("made_up.Point").parameters) == ["x", "y"]
+    assert signature("made_up.inner.Opaque") is None
+    assert signature("made_up.Gone") is None
+    assert signature("made_up.Nothing") is None
+
+
+def test_a_command_of_a_package_that_is_elsewhere(tmp_path: Path):
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "training" / "packages")}
+    code = "from recollect_tiny.cli import main; main(['--help'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "recall" in done.stdout
