@@ -1,5 +1,7 @@
 """Give any PyTorch model a memory."""
 
+from importlib.metadata import version
+
 from recollect.augment import augment
 from recollect.integrations import Concatenation, Fusion, Integration, Parallel
 from recollect.memories import (
@@ -27,6 +29,8 @@ from recollect.storages import (
     VectorStorage,
 )
 
+__version__ = version("recollect")
+
 __all__ = [
     "Concatenation",
     "Entries",
@@ -52,6 +56,7 @@ __all__ = [
     "Storage",
     "VectorState",
     "VectorStorage",
+    "__version__",
     "augment",
     "carry",
     "memories_of",
