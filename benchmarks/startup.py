@@ -39,7 +39,8 @@ def main() -> None:
     core = seconds["import recollect"] - seconds["import torch"]
     training = seconds["import recollect.training"] / seconds["import lightning.pytorch"]
     print(
-        f"import recollect: torch plus {core:.2f} s; import recollect.training: {training:.2f} × lightning.pytorch"
+        f"import recollect: torch plus {core:.2f} s; "
+        f"import recollect.training: {training:.2f} × lightning.pytorch"
     )
 
 
