@@ -21,6 +21,7 @@ class Invocation(NamedTuple):
         root: Where ``runs/`` stands.
         run: The run that is resumed, or whose checkpoint is used; ``None`` for a new one.
         checkpoint: Where to go on from.
+        line: The command line as it was given.
     """
 
     command: str
@@ -29,6 +30,7 @@ class Invocation(NamedTuple):
     root: Path
     run: Path | None
     checkpoint: Path | None
+    line: list[str]
 
 
 def interpret(package: str, default: str, args: Sequence[str]) -> Invocation:
@@ -54,7 +56,7 @@ def interpret(package: str, default: str, args: Sequence[str]) -> Invocation:
         paths[0] = run / "config.yaml"  # as that run was made; a path is taken as it stands
     configs = [part for path in paths for part in ("--config", str(path))]
     chosen = ["--ckpt_path", str(checkpoint)] if checkpoint else []
-    return Invocation(command, [command, *configs, *rest, *chosen], name, root, run, checkpoint)
+    return Invocation(command, [command, *configs, *rest, *chosen], name, root, run, checkpoint, list(args))
 
 
 def _run_name(path: Path) -> str:

@@ -28,6 +28,7 @@ from recollect.training.loggers import finish, quietly
 from recollect.training.parser_errors import summarize_error
 from recollect.training.precision import is_slower_in_half
 from recollect.training.results import (
+    code_commit,
     count_parameters,
     describe_device,
     show_results,
@@ -100,6 +101,8 @@ class RecollectCLI(LightningCLI):
 
     def __init__(self, program: str, invocation: Invocation) -> None:
         self.invocation = invocation
+        self.command_line = [program, *invocation.line]
+        self.commit = code_commit()  # before a training during which the code may change
         self.folder = Path()
         self.made = False
         self.dry = False
@@ -286,6 +289,8 @@ class RecollectCLI(LightningCLI):
         notes = [*self.notes, *self.model.training_notes, *self.datamodule.notes, *self.model.notes]
         results = {
             "command": self.subcommand,
+            "command_line": self.command_line,
+            "commit": self.commit,
             "metrics": metrics,
             "notes": notes,
             "seed": self._get(self.config, "seed_everything"),

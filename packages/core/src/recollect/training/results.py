@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,32 @@ def describe_device(trainer: Trainer) -> str:
     else:
         name = f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
     return f"{trainer.world_size} × {name}" if trainer.world_size > 1 else name
+
+
+def code_commit(file: str = __file__) -> str | None:
+    """The git commit of the checkout that the code runs from.
+
+    Args:
+        file: A file of the code.
+
+    Returns:
+        The commit, with ``-dirty`` if the packages differ from it; ``None`` if git does not track the code.
+    """
+
+    def git(*command: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(Path(file).parent), *command], capture_output=True, text=True, check=False
+            )
+        except OSError:  # no git on this machine
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    if git("ls-files", "--error-unmatch", file) is None:
+        return None
+    commit = git("rev-parse", "HEAD")
+    changed = git("diff", "--quiet", "HEAD", "--", ":/packages") is None
+    return f"{commit}-dirty" if commit and changed else commit
 
 
 def count_parameters(model: nn.Module) -> int:
