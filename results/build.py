@@ -5,9 +5,9 @@
     uv run python results/build.py add RUN [RUN …]    # enter the runs of one experiment, then write the page
 
 A file is called DOMAIN/EXPERIMENT[+OVERLAY …].json: the short name of the config, then that of each further
-config and of whatever else was changed. ``add`` takes the name from the command of the run, and task, headline
-and published figures from the file of that name, of its twin or of its experiment. ``--name`` and ``--like``
-override that.
+config and of whatever else was changed. ``add`` takes the name from the command of the run, and task,
+headline and published figures from the file of that name, of its twin or of its experiment. ``--name`` and
+``--like`` override that.
 """
 
 import argparse

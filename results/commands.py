@@ -41,7 +41,7 @@ def experiment_name(command: Sequence[str], folder: Path) -> str:
         'vision/cifar10+without-memory'
 
     Raises:
-        RunError: If the command is no ``fit``, or has flags that have to be in the name.
+        RunError: If the command is no ``fit`` of packaged configs, or has flags that have to be in the name.
     """
     program, verb, *arguments = command
     if verb != "fit":
@@ -52,10 +52,11 @@ def experiment_name(command: Sequence[str], folder: Path) -> str:
         raise RunError(
             f"{', '.join(telling)} make it another experiment: give its name by --name DOMAIN/NAME"
         )
+    if any(Path(config).name == "config.yaml" for config in configs):
+        raise RunError(f"the config of {folder} is that of a run: give its name by --name DOMAIN/NAME")
     named = [Path(config).stem for config in configs if config not in MACHINERY]
-    if not named or named[0] in ("config", "without-memory"):
-        default = folder.resolve().parent.name  # runs/<config>/<time>
-        named = [default, *(name for name in named if name != "config")]
+    if not named or named[0] == "without-memory":
+        named.insert(0, folder.resolve().parent.name)  # runs/<config>/<time>
     return f"{program.removeprefix('recollect-')}/{'+'.join(named)}"
 
 

@@ -18,15 +18,16 @@ INTRODUCTION = """\
 # Results
 
 `uv run python results/build.py` makes this page from the JSON files beside it; a test holds them together.
-Every figure links to its file, which has the exact command, commit, device, seeds and all other metrics. What
-the figures mean stands in [docs/results](../docs/results/README.md), a page for each domain.
+Every figure links to its file, which has the exact command, commit, device, seeds and all other metrics.
+What the figures mean stands in [docs/results](../docs/results/README.md), a page for each domain.
 
-Δ is the figure with memory minus the figure without; ± is its standard error over seeds, which one seed cannot
-give. ↑ and ↓ say which way is better. All choices, the tested checkpoint among them, are made on validation. A
-model without a counterpart, such as a baseline, has one figure. *CPU* after a time is processor time, all
-threads together. Published figures are quoted from the papers named, with their own splits and budgets.
+Δ is the figure with memory minus the figure without; ± is its standard error over seeds, which one seed
+cannot give. ↑ and ↓ say which way is better. Choices, that of the tested checkpoint included, are made on
+validation, unless the remarks say otherwise. A model without a counterpart, such as a baseline, has one
+figure. *CPU* after a time is processor time, all threads together. Published figures are quoted from the
+papers named, with their own splits and budgets.
 
-To add a measurement: `uv run python results/build.py add RUN [RUN …]`, with the run folders of one experiment.
+To add a measurement: `uv run python results/build.py add RUN [RUN …]`, with the run folders of an experiment.
 """
 
 HEADER = (

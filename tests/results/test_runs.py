@@ -139,6 +139,18 @@ def test_a_test_of_a_run_needs_a_name(runs: Runs, capsys):
     assert runs.add(str(folder), *ASKED, "--name", "vision/shapes+share-0") == 0
 
 
+def test_a_run_that_was_resumed_needs_a_name(runs: Runs, capsys):
+    folder = runs.make(line="--config runs/shapes/now/config.yaml --ckpt_path last")
+    assert runs.add(folder, *ASKED) == 1
+    assert "is that of a run: give its name by --name" in capsys.readouterr().err
+    assert not (runs.results / "vision").exists()
+
+
+def test_a_twin_of_the_default_is_named_after_it(runs: Runs):
+    assert runs.add(runs.make(line="--config without-memory"), *ASKED) == 0
+    assert runs.load("vision/shapes+without-memory").memory is None
+
+
 def test_cases_differ_in_named_options_and_each_has_its_runs(runs: Runs):
     folders = [
         runs.make(seed, line=f"--config shapes --data.size {size}", config=config(size=size))

@@ -15,6 +15,8 @@ import pytest
 import torch
 import yaml
 
+from recollect.training.results import code_commit
+
 from .conftest import Command, only_run, results
 
 PACKAGES = Path(__file__).parent / "packages"
@@ -66,6 +68,9 @@ def test_bare_fit_trains_the_default_and_leaves_all_in_one_folder(trained: Path)
     assert {"seed", "device", "seconds", "parameters", "config", "checkpoint"} <= found.keys()
     saved = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
     assert found["seconds"] == pytest.approx(saved["Timer"]["time_elapsed"]["train"], rel=0.5)
+    assert found["command_line"][:2] == ["recollect-tiny", "fit"]
+    assert found["command_line"][2:4] == ["--trainer.default_root_dir", str(trained.parents[2])]
+    assert found["commit"] == code_commit()
     assert found["parameters"] == 197
     assert found["steps"] == 24
     logged = metrics(trained)
