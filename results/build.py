@@ -17,8 +17,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from commands import RunError
 from page import render
-from runs import Description, RunError, add
+from runs import Description, add
 from schema import FOLDER, Headline
 
 

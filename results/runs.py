@@ -123,6 +123,12 @@ def _reason(error: ValidationError) -> str:
 
 def _check_alike(found: Sequence[Recorded], over: Sequence[str]) -> None:
     first = found[0]
+    seen: dict[tuple[int | None, str | None], Path] = {}
+    for recorded in found:
+        told = (recorded.run.seed, recorded.run.case)
+        if told in seen:
+            raise RunError(f"{seen[told]} and {recorded.folder} have the same seed, {recorded.run.seed}")
+        seen[told] = recorded.folder
     for other in found[1:]:
         for what, one, two in (
             ("commit", first.record.commit, other.record.commit),
@@ -167,25 +173,35 @@ def _result(
     if not task or not headline:
         raise RunError("nothing says what is measured: give --like DOMAIN/NAME, or --task and --metric")
     first = found[0].record
-    if earlier and (earlier.commit, earlier.device) != (first.commit, first.device):
-        raise RunError(
-            f"the file has figures of commit {earlier.commit} on {earlier.device}, the runs are of "
-            f"{first.commit} on {first.device}: --replace drops the earlier ones"
-        )
+    command = general_command(first.command_line, description.over)
+    if earlier:
+        _check_continues(earlier, first, command)
     runs = {(run.seed, run.case): run for run in earlier.runs} if earlier else {}
     runs |= {(recorded.run.seed, recorded.run.case): recorded.run for recorded in found}
     return Result(
         task=task,
-        memory=None if without else description.memory or (model and model.memory),
+        memory=None if without else description.memory or (model.memory if model else None),
         twin=model.twin if model and not without else None,
         headline=headline,
-        command=general_command(first.command_line, description.over),
+        command=command,
         commit=first.commit,
         device=first.device,
         runs=sorted(runs.values(), key=lambda run: (run.case or "", -1 if run.seed is None else run.seed)),
         published=model.published if model else [],
         notes=earlier.notes if earlier else [],
     )
+
+
+def _check_continues(earlier: Result, first: Record, command: str) -> None:
+    for what, one, two in (
+        ("commit", earlier.commit, first.commit),
+        ("device", earlier.device, first.device),
+        ("command", earlier.command, command),
+    ):
+        if one != two:
+            raise RunError(
+                f"file and runs differ in {what}: {one} and {two}; --replace drops the earlier figures"
+            )
 
 
 def _flat(config: Any, prefix: str = "") -> dict[str, Any]:

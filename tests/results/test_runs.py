@@ -195,11 +195,25 @@ def test_figures_of_another_commit_are_kept_until_one_says_so(runs: Runs, capsys
     assert runs.add(runs.make(0), runs.make(1), *ASKED) == 0
     newer = runs.make(0, 0.95, commit="f" * 40)
     assert runs.add(newer) == 1
-    assert "--replace drops the earlier ones" in capsys.readouterr().err
+    assert "--replace drops the earlier figures" in capsys.readouterr().err
     assert len(runs.load("vision/shapes").runs) == 2
     assert runs.add(newer, "--replace") == 0
     assert [run.metrics["test/accuracy"] for run in runs.load("vision/shapes").runs] == [0.95]
     assert runs.load("vision/shapes").task == "shapes"
+
+
+def test_another_command_does_not_get_into_a_file(runs: Runs, capsys):
+    assert runs.add(runs.make(0), *ASKED) == 0
+    other = runs.make(1, line="--config shapes --data.size 32")
+    assert runs.add(other, "--name", "vision/shapes") == 1
+    assert "differ in command" in capsys.readouterr().err
+    assert len(runs.load("vision/shapes").runs) == 1
+
+
+def test_two_runs_of_a_seed_are_refused(runs: Runs, capsys):
+    first, second = runs.make(0, 0.5), runs.make(0, 0.6)
+    assert runs.add(first, second, *ASKED) == 1
+    assert f"{first} and {second} have the same seed, 0" in capsys.readouterr().err
 
 
 def test_nothing_is_guessed_about_a_new_experiment(runs: Runs, capsys):
