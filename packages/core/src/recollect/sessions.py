@@ -13,6 +13,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo  # torch.compiler.disable imports all of torch._dynamo at once
 
 from recollect.integrations.base import Integration
 from recollect.memories.base import Memory
@@ -220,7 +221,7 @@ def open_call(model: nn.Module, args: Any) -> None:
     # A call that was interrupted may have left its session behind: never go on from that.
     close_call(model, None, None)
     session = _around(places(model).values()) or Session(model, None, None)
-    _open.set((*_open.get(), (session, model)))
+    _set_open((*_open.get(), (session, model)))
 
 
 def close_call(model: nn.Module, args: Any, output: Any) -> None:
@@ -228,7 +229,12 @@ def close_call(model: nn.Module, args: Any, output: Any) -> None:
     entries = _open.get()
     last = next((i for i in reversed(range(len(entries))) if entries[i][1] is model), None)
     if last is not None:
-        _open.set(entries[:last])
+        _set_open(entries[:last])
+
+
+@_disable_dynamo  # no torch.compile can trace this; here it breaks the graph without a warning
+def _set_open(entries: tuple[tuple[Session, nn.Module | None], ...]) -> None:
+    _open.set(entries)
 
 
 def _around(these: Iterable[Placed]) -> Session | None:

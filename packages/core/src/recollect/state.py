@@ -19,7 +19,7 @@ C = TypeVar("C", bound=type)
 
 
 def register_state(cls: C) -> C:
-    """Class decorator: let ``torch.load(weights_only=True)`` read this state class.
+    """Class decorator: ``torch.load(weights_only=True)`` reads this state class, ``torch.compile`` traces it.
 
     Example:
         >>> from typing import NamedTuple
@@ -28,7 +28,17 @@ def register_state(cls: C) -> C:
         ...     count: torch.Tensor
     """
     torch.serialization.add_safe_globals([cls])
+    cls._replace = _replace  # type: ignore[attr-defined]
     return cls
+
+
+def _replace(state: S, **changes: Any) -> S:
+    """What a named tuple's own ``_replace`` returns, made by calling the class.
+
+    The inherited one goes through ``tuple.__new__``. For a state that is made while ``torch.compile`` traces,
+    torch 2.11 cannot tell the class of such a tuple, and fails.
+    """
+    return type(state)(**{**state._asdict(), **changes})  # type: ignore[attr-defined]
 
 
 def map_state(function: Callable[..., Tensor], state: S, *others: S) -> S:
