@@ -39,6 +39,30 @@ def test_map_keeps_the_structure_and_its_types():
     assert total.stores[1].count.tolist() == [10, 12, 14]
 
 
+def test_a_field_is_replaced_by_name():
+    replaced = example()._replace(vectors=torch.zeros(3))
+    assert type(replaced) is Outer
+    assert replaced.vectors.tolist() == [0, 0, 0]
+    assert replaced.inner.count.tolist() == [0, 1, 2]
+    with pytest.raises(TypeError, match="vector"):
+        example()._replace(vector=torch.zeros(3))
+
+
+def test_a_state_made_while_compiling_is_a_value_like_any_other():
+    def step(state: Outer) -> Outer:
+        made = Outer(state.vectors + 1, state.inner, state.stores)
+        return map_state(lambda tensor: tensor + 0, made)._replace(
+            inner=made.inner._replace(flags=made.vectors)
+        )
+
+    torch.compiler.reset()
+    found, expected = torch.compile(step, fullgraph=True, backend="eager")(example()), step(example())
+    assert type(found) is Outer
+    assert type(found.inner) is Inner
+    assert torch.equal(found.vectors, expected.vectors)
+    assert torch.equal(found.inner.flags, expected.inner.flags)
+
+
 def test_map_refuses_states_of_different_structure():
     with pytest.raises(ValueError, match="zip"):
         map_state(lambda a, b: a + b, (torch.ones(1), torch.ones(1)), (torch.ones(1),))
