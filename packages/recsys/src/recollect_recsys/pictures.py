@@ -6,45 +6,59 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from recollect.training.pictures import COLOURS, plain, title
+
 GROUPS = 10
 """Groups of items of equal size, from the most to the least popular."""
-
-LYING = 12
-"""Labels that are legible side by side; more are turned upright."""
 
 
 class BarPicture(NamedTuple):
     """Bars in groups, side by side where there are several series.
 
     Attributes:
+        name: What kind of picture it is.
         title: What it shows.
         labels: One for each group.
         series: Heights of the bars, ``(groups,)``, by name.
         across: What the groups are.
         upward: What the heights are.
+        lying: Whether the bars lie, so that long labels are legible.
     """
 
+    name: str
     title: str
     labels: Sequence[str]
     series: dict[str, Tensor]
     across: str
     upward: str
+    lying: bool = False
 
     def draw(self) -> Figure:
         """See ``recollect.training.Picture``."""
-        figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+        height = 1.4 + 0.22 * len(self.labels) if self.lying else 3.8
+        figure = Figure(figsize=(7.6, height), layout="constrained")
+        title(figure, self.title)
         axes = figure.add_subplot()
         width = 0.8 / len(self.series)
         for turn, (name, heights) in enumerate(self.series.items()):
-            left = [group + (turn - (len(self.series) - 1) / 2) * width for group in range(len(self.labels))]
-            axes.bar(left, heights.tolist(), width, label=name)
-        upright = 90 if len(self.labels) > LYING else 0
-        axes.set_xticks(range(len(self.labels)), list(self.labels), fontsize=8, rotation=upright)
-        axes.set_title(self.title, fontsize=10, loc="left")
-        axes.set_xlabel(self.across)
-        axes.set_ylabel(self.upward)
+            places = [
+                group + (turn - (len(self.series) - 1) / 2) * width for group in range(len(self.labels))
+            ]
+            draw = axes.barh if self.lying else axes.bar
+            draw(places, heights.tolist(), width, label=name, color=COLOURS[turn])
+        labels = [plain(label) for label in self.labels]
+        if self.lying:
+            axes.set_yticks(range(len(labels)), labels, fontsize=8)
+            axes.invert_yaxis()
+        else:
+            axes.set_xticks(range(len(labels)), labels, fontsize=8)
+        across, upward = (
+            (axes.set_ylabel, axes.set_xlabel) if self.lying else (axes.set_xlabel, axes.set_ylabel)
+        )
+        across(self.across)
+        upward(self.upward)
         if len(self.series) > 1:
-            axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(self.series))
+            axes.legend(frameon=False)
         return figure
 
 
@@ -60,7 +74,8 @@ def by_history_length(counted: Tensor, name: str = "NDCG@10") -> BarPicture:
     labels = ["0" if c == 0 else "1" if c == 1 else f"{2 ** (c - 1)}–{2**c - 1}" for c in there]
     labels = [f"{label}\n({int(users[c])} users)" for label, c in zip(labels, there, strict=True)]
     return BarPicture(
-        f"{name} by length of history",
+        "history-length",
+        f"{name} by number of items that a user had before",
         labels,
         {name: (sums / users.clamp_min(1))[there]},
         "items before",
@@ -82,7 +97,12 @@ def by_popularity(recommended: Tensor, consumed: Tensor) -> BarPicture:
         series[name] = _shares([float(part.sum()) for part in parts], counts)
     labels = [f"{100 * (g + 1) // GROUPS} %" for g in range(GROUPS)]
     return BarPicture(
-        "popularity of what is recommended", labels, series, "items, most popular first", "share"
+        "popularity",
+        "popularity of what was consumed in training and of what is recommended",
+        labels,
+        series,
+        "items, tenth by tenth, the most popular first",
+        "share",
     )
 
 
@@ -94,13 +114,26 @@ def memory_use(filled: Tensor, room: int) -> BarPicture:
         counts.append(float(((filled > low) & (filled <= high)).sum()))
         labels.append(str(high) if high - low == 1 else f"{low + 1}–{high}")
     users = filled.new_tensor(counts)
-    return BarPicture(f"items remembered of each user, of {room}", labels, {"users": users}, "items", "users")
-
-
-def items_read(weights: Tensor, names: Sequence[str]) -> BarPicture:
-    """With what weight each past item was read, ``weights`` ``(n,)``, from the oldest to the latest."""
     return BarPicture(
-        "which past items were read", names, {"weight": weights}, "items, the latest last", "weight"
+        "memory-use",
+        f"items remembered of each of {len(filled)} users, with room for {room}",
+        labels,
+        {"users": users},
+        "items remembered",
+        "users",
+    )
+
+
+def items_read(user: int, weights: Tensor, names: Sequence[str]) -> BarPicture:
+    """With what weight each past item of a user was read, ``weights`` ``(n,)``, from the oldest on."""
+    return BarPicture(
+        "read",
+        f"items of user {user} that were read for the next recommendation",
+        names,
+        {"weight": weights},
+        "items, the latest at the bottom",
+        "weight",
+        lying=True,
     )
 
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from recollect.training.pictures import COLOURS, plain, title
 from recollect_speech.models.alignment import TimedWord
 
 WORDS = 10
@@ -30,16 +31,18 @@ class HeardPicture(NamedTuple):
     words: Sequence[TimedWord]
     weights: Tensor | None = None
     segment: float = 0.0
+    name = "recognition"
 
     def draw(self) -> Figure:
-        """The figure."""
+        """See ``recollect.training.Picture``."""
         rows = 2 if self.weights is not None else 1
-        figure = Figure(figsize=(9, 2.6 + 2.4 * (rows - 1)), layout="constrained")
+        figure = Figure(figsize=(9, 3.2 + 2.6 * (rows - 1)), layout="constrained")
+        title(figure, self.title)
         axes = figure.add_subplot(rows, 1, 1)
-        seconds = _spectrogram(axes, self.frames, self.title)
+        seconds = _spectrogram(axes, self.frames)
         for word in self.words:
-            axes.axvspan(word.start, word.end, ymin=0.88, color="tab:orange", alpha=0.35, linewidth=0)
-            label = f"{word.text} {word.confidence:.2f}".replace("$", r"\$")
+            axes.axvspan(word.start, word.end, ymin=0.88, color=COLOURS[4], alpha=0.6, linewidth=0)
+            label = plain(f"{word.text} {word.confidence:.2f}")
             axes.text((word.start + word.end) / 2, 0.94, label, ha="center", va="center", fontsize=7)
         axes.set_xlim(0, seconds)
         if self.weights is not None:
@@ -76,15 +79,17 @@ class WordPicture(NamedTuple):
     names: Sequence[str]
     alone: Tensor
     adapted: Tensor | None = None
+    name = "word"
 
     def draw(self) -> Figure:
-        """The figure."""
-        figure = Figure(figsize=(9, 2.8), layout="constrained")
+        """See ``recollect.training.Picture``."""
+        figure = Figure(figsize=(9, 3.2), layout="constrained")
+        title(figure, self.title)
         spectrogram, bars = figure.subplots(1, 2)
-        spectrogram.set_xlim(0, _spectrogram(spectrogram, self.frames, self.title))
+        spectrogram.set_xlim(0, _spectrogram(spectrogram, self.frames))
         shown = [("network alone", "tab:grey", self.alone)]
         if self.adapted is not None:
-            shown.append(("speaker remembered", "tab:orange", self.adapted))
+            shown.append(("speaker remembered", COLOURS[1], self.adapted))
         highest = torch.stack([values for _, _, values in shown]).amax(0)
         likeliest = highest.argsort(descending=True)[:WORDS]
         height = 0.8 / len(shown)
@@ -92,23 +97,22 @@ class WordPicture(NamedTuple):
             places = [place + number * height for place in range(len(likeliest))]
             bars.barh(places, values[likeliest].tolist(), height, label=label, color=colour)
         middle = 0.4 - height / 2
-        names = [self.names[word].replace("$", r"\$") for word in likeliest.tolist()]
+        names = [plain(self.names[word]) for word in likeliest.tolist()]
         bars.set_yticks([place + middle for place in range(len(names))], names)
         bars.invert_yaxis()
         bars.set_xlim(0, 1)
         bars.set_xlabel("probability")
+        bars.set_ylabel("likeliest words")
         if len(shown) > 1:
             bars.legend(fontsize=8)
         return figure
 
 
-def _spectrogram(axes: Axes, frames: Tensor, title: str) -> float:
+def _spectrogram(axes: Axes, frames: Tensor) -> float:
     """Draw features ``(T, F)``; how many seconds these are."""
     seconds = 0.01 * len(frames)
     image = frames.T.numpy(force=True)
-    axes.imshow(image, origin="lower", aspect="auto", cmap="Greys", extent=(0, seconds, 0, 1))
-    axes.set_title(title.replace("$", r"\$"), fontsize=9, loc="left")
-    axes.set_yticks([])
-    axes.set_ylabel("mel bins")
+    axes.imshow(image, origin="lower", aspect="auto", cmap="Greys", extent=(0, seconds, 0, len(image)))
+    axes.set_ylabel("mel bin")
     axes.set_xlabel("seconds")
     return seconds

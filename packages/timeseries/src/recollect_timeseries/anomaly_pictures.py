@@ -1,15 +1,17 @@
 """Pictures of scores over time."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from torch import Tensor
 
+from recollect.training.pictures import COLOURS, plain, title
+from recollect_timeseries.pictures import dates
 from recollect_timeseries.volume_under_surface import ranges_of
-
-COLUMNS = 6
-"""Columns of a series that are drawn."""
 
 
 class AnomalyPicture(NamedTuple):
@@ -17,36 +19,80 @@ class AnomalyPicture(NamedTuple):
 
     Attributes:
         title: Whose.
-        values: ``(T, C)``.
+        columns: Names of the C columns.
+        times: For each of the T points its stamp in ISO 8601, or its number.
+        values: ``(T, C)``, scaled.
         scores: ``(T,)``.
         threshold: Above it a point is called anomalous.
         label: ``(T,)`` bool.
     """
 
     title: str
+    columns: Sequence[str]
+    times: Sequence[str]
     values: Tensor
     scores: Tensor
     threshold: float
     label: Tensor
+    name = "anomalies"
 
     def draw(self) -> Figure:
-        """The figure.
+        """The figure; of many columns the first are drawn.
 
         Example:
-            >>> picture = AnomalyPicture("x", torch.zeros(9, 1), torch.rand(9), 0.5, torch.arange(9) == 4)
-            >>> len(picture.draw().axes)
-            2
+            >>> times = [f"2020-01-0{day}" for day in range(1, 10)]
+            >>> label = torch.arange(9) == 4
+            >>> picture = AnomalyPicture("x", ["a"], times, torch.zeros(9, 1), torch.rand(9), 0.5, label)
+            >>> [axes.get_ylabel() for axes in picture.draw().axes]
+            ['a (standard deviations)', 'score']
         """
-        figure = Figure(figsize=(9, 4), layout="constrained")
-        above = figure.add_subplot(2, 1, 1)
-        above.plot(self.values[:, :COLUMNS].cpu(), linewidth=0.7)
-        above.set_title(self.title.replace("$", r"\$"), fontsize=10, loc="left")
-        below = figure.add_subplot(2, 1, 2, sharex=above)
-        below.plot(self.scores.cpu(), color="black", linewidth=0.7)
+        figure = Figure(figsize=(9, 4.6), layout="constrained")
+        above, below = figure.subplots(2, 1, sharex=True)
+        shown = [plain(column) for column in self.columns[: len(COLOURS)]]
+        some = f", {len(shown)} of {len(self.columns)} columns" if len(shown) < len(self.columns) else ""
+        title(figure, self.title + some)
+        x = positions(self.times)
+        for number, column in enumerate(shown):
+            colour = COLOURS[number]
+            above.plot(x, self.values[:, number].cpu(), color=colour, linewidth=0.7, label=column)
+        below.plot(x, self.scores.cpu(), color="black", linewidth=0.7, label="score")
         if torch.isfinite(torch.tensor(self.threshold)):
-            below.axhline(self.threshold, color="tab:red", linewidth=0.7, linestyle="--")
-        below.set_ylabel("score")
-        for begin, end in ranges_of(self.label.cpu().numpy()):
+            below.axhline(self.threshold, color=COLOURS[0], linewidth=1, linestyle="--", label="threshold")
+        for number, (begin, end) in enumerate(spans(x, self.label)):
             for axes in (above, below):
-                axes.axvspan(begin - 0.5, end + 0.5, color="tab:orange", alpha=0.3, linewidth=0)
+                # A label that begins with an underscore has no place in the legend.
+                name = "_" if number else "labelled anomaly"
+                axes.axvspan(begin, end, color=COLOURS[4], alpha=0.4, linewidth=0, label=name)
+        above.set_ylabel(f"{shown[0] if len(shown) == 1 else 'values'} (standard deviations)")
+        below.set_ylabel("score")
+        if np.issubdtype(x.dtype, np.datetime64):
+            dates(below)
+        else:
+            below.set_xlabel("row")
+        for axes in (above, below):
+            axes.legend(fontsize=7, loc="upper left", ncols=4)
         return figure
+
+
+def positions(times: Sequence[str]) -> NDArray[np.generic]:
+    """Stamps as times, and numbers of rows as numbers.
+
+    Example:
+        >>> positions(["2020-01-01 00:30:00"]).astype(str).tolist(), positions(["7"]).tolist()
+        (['2020-01-01T00:30:00.000'], [7])
+    """
+    if all(time.isdigit() for time in times):
+        return np.array(times, dtype=np.int64)
+    return np.array(times, dtype="datetime64[ms]")
+
+
+def spans(x: NDArray[np.generic], label: Tensor) -> list[tuple[np.generic, np.generic]]:
+    """Where each labelled range begins and ends: half way to the points beside it.
+
+    Example:
+        >>> [(float(a), float(b)) for a, b in spans(np.arange(5.0), torch.arange(5) == 2)]
+        [(1.5, 2.5)]
+    """
+    half = (x[1:] - x[:-1]) / 2 if x.dtype.kind == "f" else np.diff(x) // 2
+    middle = np.concatenate([x[:1], x[:-1] + half, x[-1:]])
+    return [(middle[begin], middle[end + 1]) for begin, end in ranges_of(label.cpu().numpy())]

@@ -3,8 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from torch import Tensor
+
+from recollect.training.pictures import COLOURS, plain, title
 
 
 class Found(NamedTuple):
@@ -26,6 +31,8 @@ class ForecastPicture(NamedTuple):
 
     Attributes:
         title: Variable and time.
+        variable: Its name.
+        stamps: ``L + H`` time stamps in ISO 8601.
         past: ``(L,)``.
         truth: ``(H,)``.
         forecast: ``(H,)``.
@@ -36,6 +43,8 @@ class ForecastPicture(NamedTuple):
     """
 
     title: str
+    variable: str
+    stamps: Sequence[str]
     past: Tensor
     truth: Tensor
     forecast: Tensor
@@ -43,28 +52,33 @@ class ForecastPicture(NamedTuple):
     upper: Tensor | None = None
     interval: str = ""
     found: Sequence[Found] = ()
+    name = "forecast"
 
     def draw(self) -> Figure:
-        """The figure; step 0 is the first that is forecast.
+        """The figure; below, step 0 is the first that is forecast.
 
         Example:
             >>> import torch
-            >>> picture = ForecastPicture("x", torch.zeros(9), torch.zeros(3), torch.ones(3))
+            >>> days = [f"2020-01-{day:02d}" for day in range(1, 13)]
+            >>> picture = ForecastPicture("x", "x", days, torch.zeros(9), torch.zeros(3), torch.ones(3))
             >>> len(picture.draw().axes)
             1
         """
         rows = 2 if self.found else 1
-        figure = Figure(figsize=(9, 3.2 * rows), layout="constrained")
+        figure = Figure(figsize=(9, 0.4 + 3 * rows), layout="constrained")
+        title(figure, self.title)
         axes = figure.add_subplot(rows, 1, 1)
-        steps = range(len(self.forecast))
-        axes.plot(range(-len(self.past), 0), self.past.cpu(), color="tab:gray", linewidth=1)
-        axes.plot(steps, self.truth.cpu(), color="black", linewidth=1, label="truth")
-        axes.plot(steps, self.forecast.cpu(), color="tab:blue", linewidth=1.5, label="forecast")
+        times = np.array(self.stamps, dtype="datetime64[s]")
+        before, after = times[: len(self.past)], times[len(self.past) :]
+        axes.plot(before, self.past.cpu(), color="0.5", linewidth=1, label="past")
+        axes.plot(after, self.truth.cpu(), color="black", linewidth=1, label="truth")
+        axes.plot(after, self.forecast.cpu(), color=COLOURS[0], linewidth=1.5, label="forecast")
         if self.lower is not None and self.upper is not None:
             bounds = (self.lower.cpu().numpy(), self.upper.cpu().numpy())
-            axes.fill_between(steps, *bounds, color="tab:blue", alpha=0.25, linewidth=0, label=self.interval)
-        axes.axvline(0, color="tab:gray", linewidth=0.5)
-        axes.set_title(self.title.replace("$", r"\$"), fontsize=10, loc="left")
+            axes.fill_between(after, *bounds, color=COLOURS[0], alpha=0.25, linewidth=0, label=self.interval)
+        axes.axvline(after[0], color="0.5", linewidth=0.5)
+        dates(axes)
+        axes.set_ylabel(plain(self.variable))
         axes.legend(fontsize=8, loc="upper left")
         if self.found:
             self._draw_found(figure)
@@ -73,9 +87,20 @@ class ForecastPicture(NamedTuple):
     def _draw_found(self, figure: Figure) -> None:
         axes = figure.add_subplot(2, 1, 2)
         steps = range(-len(self.past), len(self.truth))
-        for found in self.found:
+        for number, found in enumerate(self.found):
             label = f"{found.label} ({found.weight:.0%})"
-            axes.plot(steps, found.values.cpu(), linewidth=1, alpha=0.8, label=label)
-        axes.axvline(0, color="tab:gray", linewidth=0.5)
+            colour = COLOURS[number % len(COLOURS)]
+            axes.plot(steps, found.values.cpu(), color=colour, linewidth=1, alpha=0.8, label=label)
+        axes.axvline(0, color="0.5", linewidth=0.5)
         axes.set_title("recalled from training, at the level of the window above", fontsize=10, loc="left")
-        axes.legend(fontsize=7, loc="upper left")
+        axes.set_xlabel("steps from the first that is forecast")
+        axes.set_ylabel(plain(self.variable))
+        axes.legend(fontsize=7, loc="upper left", title="first step forecast (weight)", title_fontsize=7)
+
+
+def dates(axes: Axes) -> None:
+    """Show times of the x axis as short dates."""
+    locator = AutoDateLocator()  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    axes.set_xlabel("time")

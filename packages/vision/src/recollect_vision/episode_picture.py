@@ -7,7 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-RIGHT, WRONG = "tab:green", "tab:red"
+from recollect.training.pictures import COLOURS, title
+
+RIGHT, WRONG = COLOURS[:2]
 
 
 class EpisodePicture(NamedTuple):
@@ -30,12 +32,13 @@ class EpisodePicture(NamedTuple):
     answers: Sequence[int]
     truths: Sequence[int]
     labels: Sequence[int]
+    name = "episode"
 
     def draw(self) -> Figure:
         """One row a query: itself, framed by whether it was answered rightly, then all examples."""
         rows, columns = len(self.queries), len(self.examples)
-        figure = Figure(figsize=(0.85 * (columns + 1) + 0.3, 0.98 * rows + 0.5), layout="constrained")
-        figure.suptitle(self.title, fontsize=10)
+        figure = Figure(figsize=(0.85 * (columns + 1) + 0.3, 0.98 * rows + 0.9), layout="constrained")
+        title(figure, f"{self.title}. Framed: the answer, blue where right, orange where wrong")
         grid = figure.subplots(rows, columns + 1, squeeze=False)
         for row, axes in enumerate(grid):
             right = self.answers[row] == self.truths[row]

@@ -6,6 +6,8 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from recollect.training.pictures import COLOURS, plain, title
+
 NUMBERS = 20
 """Classes up to which the cells of a matrix have numbers in them."""
 
@@ -14,26 +16,29 @@ class ConfusionPicture(NamedTuple):
     """Which class was taken for which.
 
     Attributes:
-        counts: ``(C, C)``; rows are true classes, columns what was said.
+        counts: ``(C, C)``; rows are true classes, columns predicted ones.
         classes: Their names.
     """
 
     counts: Tensor
     classes: Sequence[str]
+    name = "confusion"
 
     def draw(self) -> Figure:
         """See ``recollect.training.Picture``."""
         count = len(self.classes)
         side = 2.5 + 0.45 * min(count, 40)
-        figure = Figure(figsize=(side, side), layout="constrained")
+        figure = Figure(figsize=(side + 1, side), layout="constrained")
         axes = figure.add_subplot()
         shares = self.counts / self.counts.sum(1, keepdim=True).clamp_min(1)
-        axes.imshow(shares.numpy(), vmin=0, vmax=1, cmap="Blues")
-        axes.set_xticks(range(count), list(self.classes), rotation=90, fontsize=8)
-        axes.set_yticks(range(count), list(self.classes), fontsize=8)
-        axes.set_xlabel("said")
-        axes.set_ylabel("true")
-        axes.set_title("confusion matrix, images", fontsize=10, loc="left")
+        title(figure, f"confusion matrix of {int(self.counts.sum()):,} images")
+        image = axes.imshow(shares.numpy(), vmin=0, vmax=1, cmap="Blues")
+        figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+        names = [plain(name) for name in self.classes]
+        axes.set_xticks(range(count), names, rotation=90, fontsize=8)
+        axes.set_yticks(range(count), names, fontsize=8)
+        axes.set_xlabel("predicted class")
+        axes.set_ylabel("true class")
         if count <= NUMBERS:
             for row, column in self.counts.nonzero().tolist():
                 colour = "white" if shares[row, column] > 0.5 else "black"
@@ -62,11 +67,16 @@ class NeighbourPicture(NamedTuple):
     """
 
     rows: Sequence[Sequence[Shown]]
+    name = "neighbours"
 
     def draw(self) -> Figure:
         """See ``recollect.training.Picture``."""
         columns = max(len(row) for row in self.rows)
-        figure = Figure(figsize=(1.5 * columns, 1.75 * len(self.rows)), layout="constrained")
+        figure = Figure(figsize=(1.5 * columns, 0.6 + 1.75 * len(self.rows)), layout="constrained")
+        title(
+            figure,
+            "the least certain images (orange) and the training images each was compared with, by weight",
+        )
         for r, row in enumerate(self.rows):
             for c, shown in enumerate(row):
                 axes = figure.add_subplot(len(self.rows), columns, r * columns + c + 1)
@@ -74,11 +84,11 @@ class NeighbourPicture(NamedTuple):
                 axes.imshow(
                     pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=1
                 )
-                axes.set_title(shown.title, fontsize=7)
+                axes.set_title(plain(shown.title), fontsize=8)
                 axes.set_xticks([])
                 axes.set_yticks([])
                 for spine in axes.spines.values():
-                    spine.set(edgecolor="tab:orange" if c == 0 else "0.8", linewidth=2 if c == 0 else 1)
+                    spine.set(edgecolor=COLOURS[1] if c == 0 else "0.8", linewidth=2 if c == 0 else 1)
         return figure
 
 
@@ -105,7 +115,7 @@ class CurvePicture(NamedTuple):
                 means,
                 deviations,
                 label=name,
-                color=f"C{number // 2}",
+                color=COLOURS[number // 2],
                 linestyle="-" if number % 2 == 0 else "--",
                 marker="o",
                 markersize=3,
@@ -115,6 +125,6 @@ class CurvePicture(NamedTuple):
         axes.set_xlabel("examples of each new class")
         axes.set_ylabel("accuracy")
         axes.set_ylim(0, 1)
-        axes.set_title(self.title, fontsize=10, loc="left")
+        title(figure, self.title)
         axes.legend(frameon=False, fontsize=8)
         return figure

@@ -14,13 +14,18 @@ import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins import CheckpointIO
 from rich.console import Console
 
 from recollect.training.arguments import Invocation, interpret
-from recollect.training.callbacks import Interrupted, PredictionWriter, RunRecord, complete_callbacks
+from recollect.training.callbacks import (
+    Interrupted,
+    PredictionWriter,
+    RunRecord,
+    complete_callbacks,
+    screen_callbacks,
+)
 from recollect.training.checkpoints import AtomicCheckpointIO, check_task, load
 from recollect.training.data import DataModule
 from recollect.training.errors import ArgumentError, UserError
@@ -225,8 +230,7 @@ class RecollectCLI(LightningCLI):
             if output == "-":
                 kwargs["enable_progress_bar"] = False
         enabled = kwargs.get("enable_progress_bar", settings["enable_progress_bar"])
-        if enabled is not False and not any(isinstance(callback, ProgressBar) for callback in callbacks):
-            callbacks.append(RichProgressBar())
+        callbacks = screen_callbacks(callbacks, enabled, settings["enable_model_summary"])
         self.callbacks = callbacks
         kwargs |= {"callbacks": callbacks, "plugins": plugins, "default_root_dir": self.folder}
         try:

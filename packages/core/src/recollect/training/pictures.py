@@ -1,5 +1,6 @@
 """Pictures that a run leaves, drawn with matplotlib's object interface (no global state, no display)."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -13,9 +14,17 @@ from torch import Tensor
 LABEL_LENGTH = 48
 """Characters of a label that are shown."""
 
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Colours that everybody can tell apart (Okabe and Ito 2008), to be taken in this order."""
+
 
 class Picture(Protocol):
     """Anything that can be drawn: what ``Task.pictures`` gives."""
+
+    @property
+    def name(self) -> str:
+        """What kind of picture it is, as part of a file name: ``"confusion"``, ``"read"``."""
+        ...
 
     def draw(self) -> Figure:
         """The figure."""
@@ -31,6 +40,9 @@ class ReadPicture(NamedTuple):
         rows: A label for each row.
         columns: A label for each column: the entries that were read.
         highlighted: The columns that ought to have been read, where that is known.
+        across: What the rows are; they stand side by side in the picture.
+        down: What the columns are; they stand below one another.
+        name: What kind of picture it is.
     """
 
     title: str
@@ -38,6 +50,9 @@ class ReadPicture(NamedTuple):
     rows: Sequence[str]
     columns: Sequence[str]
     highlighted: Sequence[int] = ()
+    across: str = "read (hop, step)"
+    down: str = "entries read"
+    name: str = "read"
 
     def draw(self) -> Figure:
         """See ``draw``."""
@@ -63,16 +78,20 @@ def draw(picture: ReadPicture) -> Figure:
             f"and {len(picture.columns)} column labels"
         )
     reads, entries = weights.shape
-    figure = Figure(figsize=(4.5 + 0.6 * min(reads, 20), 1.3 + 0.27 * min(entries, 60)), layout="constrained")
+    figure = Figure(figsize=(6 + 0.5 * min(reads, 24), 1.9 + 0.27 * min(entries, 60)), layout="constrained")
     axes = figure.add_subplot()
-    axes.imshow(weights.T, vmin=0, vmax=1, cmap="Blues", aspect="auto")
-    axes.set_title(_short(picture.title, 2 * LABEL_LENGTH), fontsize=10, loc="left")
+    image = axes.imshow(weights.T, vmin=0, vmax=1, cmap="Blues", aspect="auto")
+    figure.colorbar(image, ax=axes, label="weight", pad=0.02, aspect=12)
+    title(figure, _cut(picture.title, 4 * LABEL_LENGTH))
+    axes.set_xlabel(picture.across, fontsize=9)
+    marked = " (orange: ought to be read)" if picture.highlighted else ""
+    axes.set_ylabel(f"{picture.down}{marked}", fontsize=9)
     axes.set_xticks(range(reads), [_short(label) for label in picture.rows], rotation=90 if reads > 8 else 0)
     axes.set_yticks(range(entries), [_short(label) for label in picture.columns])
     axes.tick_params(labelsize=8, length=0)
     for place in picture.highlighted:
         label = axes.get_yticklabels()[place]
-        label.set_color("tab:orange")
+        label.set_color(COLOURS[1])
         label.set_fontweight("bold")
     if weights.size <= 200:
         for read, entry in np.argwhere(weights >= 0.05):
@@ -80,6 +99,39 @@ def draw(picture: ReadPicture) -> Figure:
             colour = "white" if value > 0.5 else "black"
             axes.text(read, entry, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
     return figure
+
+
+def numbered(pictures: Sequence[Picture]) -> list[str]:
+    """A label for each picture: its name, and a number where several have that name.
+
+    Example:
+        >>> import torch
+        >>> read = ReadPicture("where is the milk?", torch.eye(1), ["hop 1"], ["a"])
+        >>> numbered([read, read, read._replace(name="confusion")])
+        ['read-1', 'read-2', 'confusion']
+    """
+    names = [picture.name for picture in pictures]
+    return [
+        f"{name}-{names[: place + 1].count(name)}" if names.count(name) > 1 else name
+        for place, name in enumerate(names)
+    ]
+
+
+def plain(text: str) -> str:
+    r"""Text that matplotlib shows as it is: a dollar sign would open a formula.
+
+    Example:
+        >>> plain("5 $")
+        '5 \\$'
+    """
+    return text.replace("$", r"\$")
+
+
+def title(figure: Figure, text: str, size: float = 10) -> None:
+    """Write a title over a figure, broken into lines that fit its width; line breaks in the text stay."""
+    width = int(figure.get_figwidth() * 72 / (0.55 * size))  # a letter is about 0.55 of its size wide
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, width)]
+    figure.suptitle(plain("\n".join(lines)), fontsize=size, x=0.01, ha="left")
 
 
 def pixels(figure: Figure) -> NDArray[np.uint8]:
@@ -96,7 +148,9 @@ def save(figure: Figure, path: Path) -> None:
     canvas.print_png(str(path))
 
 
-def _short(text: str, length: int = LABEL_LENGTH) -> str:
-    # A dollar sign would open a formula.
-    text = text if len(text) <= length else text[: length - 1] + "…"
-    return text.replace("$", r"\$")
+def _short(text: str) -> str:
+    return plain(_cut(text, LABEL_LENGTH))
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -135,6 +135,8 @@ class QuestionAnswering(Task):
                     rows=[f"hop {k + 1}" for k in range(len(weights))],
                     columns=question.story,
                     highlighted=question.supporting,
+                    across="read",
+                    down="sentences of the story",
                 )
             )
         return pictures

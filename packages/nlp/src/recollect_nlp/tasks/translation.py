@@ -182,7 +182,10 @@ class Translation(Task):
             told = until_end(found.pieces[i])
             title = f"{batch.source_text[i]} → {subwords.decode(told)}"
             weights = reads[i, : len(told), : len(columns)]
-            pictures.append(ReadPicture(title, weights, [subwords.name(piece) for piece in told], columns))
+            rows = [subwords.name(piece) for piece in told]
+            pictures.append(
+                ReadPicture(title, weights, rows, columns, across="translation", down="source that is read")
+            )
         return pictures
 
     # --- shared parts ---------------------------------------------------------------------------------------

@@ -155,8 +155,15 @@ class CollaborativeFiltering(Task):
         order = order[part.seen[0, order] > 0]
         shares = shares_of(added[0])[:, order].cpu()
         rows, columns = items[0].tolist(), part.seen[0, order].tolist()
-        title = "which items of a user a list was made of"
-        picture = ReadPicture(title, shares, [names[i - 1] for i in rows], [names[i - 1] for i in columns])
+        title = f"share of each item of user {int(batch.user[one])} in what is recommended"
+        picture = ReadPicture(
+            title,
+            shares,
+            [names[i - 1] for i in rows],
+            [names[i - 1] for i in columns],
+            across="items recommended, the best first",
+            down="items of the user",
+        )
         return [*self._measured, picture]
 
     def summarize(self, stage: Stage, values: dict[str, Tensor]) -> dict[str, Tensor]:

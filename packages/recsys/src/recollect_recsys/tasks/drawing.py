@@ -41,4 +41,4 @@ def memory_pictures(
     weights.index_add_(0, reasons.numbers[0][there].cpu(), reasons.weights[0][there].float().cpu())
     shown = slice(-ITEMS_DRAWN, None)
     labels = [names[item - 1] for item in items[shown]]
-    return [*pictures, items_read(weights[shown], labels)]
+    return [*pictures, items_read(int(one.user), weights[shown], labels)]

@@ -28,7 +28,7 @@ def heard_pictures(
     for i, found in enumerate(words):
         samples, frames = _alone(model, batch, i)
         weights, segment = read_weights(model, samples)
-        pictures.append(HeardPicture(_title(batch.texts[i], found), frames, found, weights, segment))
+        pictures.append(HeardPicture(_title(batch, i, found), frames, found, weights, segment))
     return pictures
 
 
@@ -47,7 +47,7 @@ def word_pictures(
     for i, found in enumerate(words):
         _, frames = _alone(model, batch, i)
         adapted = None if model.memory is None else heard.log_probs[i, 0, 1:].exp()
-        pictures.append(WordPicture(_title(batch.texts[i], found), frames, names, alone[i], adapted))
+        pictures.append(WordPicture(_title(batch, i, found), frames, names, alone[i], adapted))
     return pictures
 
 
@@ -58,9 +58,10 @@ def _alone(model: Listener, batch: SpeechBatch, item: int) -> tuple[Tensor, Tens
     return samples, frames[0]
 
 
-def _title(said: str, found: Sequence[TimedWord]) -> str:
-    told = " ".join(word.text for word in found)
-    return f"said: {said}\nheard: {told}" if said else f"heard: {told}"
+def _title(batch: SpeechBatch, item: int, found: Sequence[TimedWord]) -> str:
+    recognized = " ".join(word.text for word in found)
+    lines = [batch.names[item], f"said: {batch.texts[item]}" if batch.texts[item] else ""]
+    return "\n".join(line for line in [*lines, f"recognized: {recognized}"] if line)
 
 
 def read_weights(model: Recognizer, samples: Tensor) -> tuple[Tensor | None, float]:
@@ -75,7 +76,7 @@ def read_weights(model: Recognizer, samples: Tensor) -> tuple[Tensor | None, flo
     with memory.tracing() as reads:
         model(samples, torch.tensor([samples.shape[1]], device=samples.device))
     read = [_of_segment(read, len(reads)) for read in reads]
-    if any(weights is None for weights in read):
+    if any(weights is None for weights in read) or len(read) < 2:  # the first has nothing to read
         return None, 0.0
     return torch.stack([weights for weights in read if weights is not None]), memory.segment * STEP
 

@@ -213,7 +213,16 @@ class AnomalyDetection(Task):
     def _picture(self, batch: TrackBatch) -> AnomalyPicture:
         judged = self.judge(TrackBatch(*(part.to(self.device) for part in batch)))
         name = self.data.channels[int(batch.channel[0])]
-        return AnomalyPicture(name, batch.values[0], judged.scores, judged.threshold, batch.label[0])
+        track = next(track for track in self.data.tracks if track.name == name)
+        return AnomalyPicture(
+            f"{name}: values, anomaly score and threshold",
+            self.data.columns,
+            track.times,
+            batch.values[0],
+            judged.scores,
+            judged.threshold,
+            batch.label[0],
+        )
 
 
 def earlier(scores: Tensor, steps: int) -> Tensor:

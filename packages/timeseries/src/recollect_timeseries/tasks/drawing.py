@@ -35,9 +35,12 @@ def forecast_pictures(
     pictures = []
     for b, clock in enumerate(batch.clock.tolist()):
         found = [] if memory is None or recalled is None else _found(data, memory, recalled, past[b], b)
+        variable = data.columns[-1]
         pictures.append(
             ForecastPicture(
-                f"{data.columns[-1]} from {data.stamps(clock, 1)[0]} on, {data.horizon} steps",
+                f"{variable}: forecast of {data.horizon} steps from {data.stamps(clock, 1)[0]} on",
+                variable,
+                data.stamps(clock - data.lookback, data.lookback + data.horizon),
                 past[b],
                 truth[b],
                 point[b],

@@ -28,12 +28,12 @@ def neighbour_pictures(
     rows = []
     for pixels, i in zip(queries, unsure.tolist(), strict=True):
         truth = classes[int(batch.label[i])]
-        row = [Shown(pixels.float(), f"{truth}?\nsaid {classes[int(said[i])]}")]
+        row = [Shown(pixels.float(), f"true: {truth}\npredicted: {classes[int(said[i])]}")]
         best = found.weight[i].topk(min(NEIGHBOURS, found.weight.shape[1]))
         for weight, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
             number = int(found.number[i, place])
             if number != NOBODY and weight > 0 and number < len(train):
                 image = train.image(number).to(torch.float32) / 255
-                row.append(Shown(image, f"{classes[int(train.labels[number])]}\n{weight:.2f}"))
+                row.append(Shown(image, f"{classes[int(train.labels[number])]}\nweight {weight:.2f}"))
         rows.append(row)
-    return [NeighbourPicture(rows)]
+    return [NeighbourPicture(rows)] if any(len(row) > 1 for row in rows) else []

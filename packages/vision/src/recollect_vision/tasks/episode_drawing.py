@@ -44,7 +44,7 @@ def _picture(
     known = (x[:, :-1].flatten(0, 1), labels, x[:, -1])
     answers = model.answer(*known, classes=setting.ways).log_probability.argmax(-1)
     weights = model.compare(*known)
-    how = "queries 1, 2, … are of classes 1, 2, …" + ("" if weights is not None else "; without memory")
+    how = "query 1 is of class 1, and so on" + ("; weights below" if weights is not None else "; no memory")
     return EpisodePicture(
         f"{setting.ways}-way {setting.shots}-shot: {how}",
         images[:, -1],

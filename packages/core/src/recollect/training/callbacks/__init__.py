@@ -1,17 +1,22 @@
-"""Callbacks: memory figures and pictures, predictions, interruption, the record of a run."""
+"""Callbacks: progress, memory figures and pictures, predictions, interruption, the record of a run."""
 
 from recollect.training.callbacks.interruption import Interrupted, Interruption
 from recollect.training.callbacks.memory_monitor import MemoryMonitor
 from recollect.training.callbacks.moving_average import MovingAverage
+from recollect.training.callbacks.parts_summary import PartsSummary
 from recollect.training.callbacks.prediction_writer import PredictionWriter
+from recollect.training.callbacks.progress import EpochProgress, screen_callbacks
 from recollect.training.callbacks.run_record import RunRecord, complete_callbacks
 
 __all__ = [
+    "EpochProgress",
     "Interrupted",
     "Interruption",
     "MemoryMonitor",
     "MovingAverage",
+    "PartsSummary",
     "PredictionWriter",
     "RunRecord",
     "complete_callbacks",
+    "screen_callbacks",
 ]

@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from matplotlib.figure import Figure
 from torch import nn
 
-from recollect.training.pictures import pixels, save
+from recollect.training.pictures import numbered, pixels, save
 from recollect.training.task import Task
 from recollect.training.watching import Watched, watch
 
@@ -21,7 +21,8 @@ class MemoryMonitor(Callback):
     """Logs occupancy, age and read entropy of every memory in the model, and draws ``Task.pictures``.
 
     Figures are those of the middle batch of each validation and test, logged as ``memory/<module>/<figure>``
-    to whichever loggers are on. Pictures go to ``pictures/`` in the run folder, TensorBoard and W&B.
+    to whichever loggers are on. Pictures go to ``pictures/`` in the run folder, TensorBoard and W&B. Names
+    say what they show: ``test-confusion.png``, ``val-epoch009-read-1.png``; as tags ``test/confusion``.
 
     Args:
         pictures: How many to draw each time; 0 draws none.
@@ -136,14 +137,14 @@ class MemoryMonitor(Callback):
             pictures = task.pictures(batch)[: self.pictures]
         if not trainer.is_global_zero:
             return
-        for number, picture in enumerate(pictures, 1):
+        for label, picture in zip(numbered(pictures), pictures, strict=True):
             figure = picture.draw()
             if dry:
                 continue
-            path = Path(trainer.default_root_dir) / "pictures" / f"{name}-{number}.png"
+            path = Path(trainer.default_root_dir) / "pictures" / f"{name}-{label}.png"
             save(figure, path)
             self.saved.append(path)
-            _log(trainer, f"{name.split('-')[0]}/read-{number}", figure)
+            _log(trainer, f"{name.split('-')[0]}/{label}", figure)
 
 
 def middle(batches: Sequence[int | float]) -> int:
