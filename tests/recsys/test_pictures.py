@@ -31,7 +31,25 @@ def test_every_user_is_in_one_class_of_what_is_remembered() -> None:
     assert sum(heights(memory_use(torch.tensor([0, 1, 7, 30, 30]), 30))) == 5
 
 
-def test_many_names_are_turned_upright() -> None:
-    for count, turned in ((3, 0), (30, 90)):
-        (axes,) = items_read(torch.full((count,), 1 / count), [f"item {n}" for n in range(count)]).draw().axes
-        assert {label.get_rotation() for label in axes.get_xticklabels()} == {turned}
+def test_names_of_items_stand_below_one_another() -> None:
+    weights, names = torch.tensor([0.75, 0.25]), ["A long name (1999)", "another for 5 $"]
+    figure = items_read("u3", weights, names).draw()
+    (axes,) = figure.axes
+    assert figure.get_suptitle() == "items of user u3 that were read for the next recommendation"
+    assert [label.get_text() for label in axes.get_yticklabels()] == [names[0], r"another for 5 \$"]
+    assert [bar.get_width() for bar in axes.patches] == [0.75, 0.25]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("weight", "items, the latest at the bottom")
+
+
+def test_every_picture_has_a_name_a_title_and_labelled_axes() -> None:
+    pictures = [
+        by_history_length(torch.ones(2, 12)),
+        by_popularity(torch.arange(20), torch.arange(20)),
+        memory_use(torch.tensor([0, 1, 7]), 30),
+    ]
+    assert [picture.name for picture in pictures] == ["history-length", "popularity", "memory-use"]
+    for picture in pictures:
+        figure = picture.draw()
+        (axes,) = figure.axes
+        assert figure.get_suptitle() == picture.title
+        assert (axes.get_xlabel(), axes.get_ylabel()) == (picture.across, picture.upward)

@@ -69,7 +69,7 @@ def test_what_was_trained_classifies_by_a_few_examples(name: str, small: Path, t
     run = next((tmp_path / "runs" / name).iterdir())
     results = json.loads((run / "results.json").read_text())
     assert any("characters to learn from, 6 to choose by, 6 tested on" in note for note in results["notes"])
-    assert list((run / "pictures").glob("test-*.png")) or "mann" in name
+    assert list((run / "pictures").glob("test-episode*.png")) or "mann" in name
     examples, questions = small / "alphabet0", small / "alphabet1" / "character00"
     for character in ("character04", "character05"):
         (examples / character).rename(tmp_path / character)

@@ -58,7 +58,7 @@ def test_bare_fit_trains_the_default_and_leaves_all_in_one_folder(trained: Path)
         "metrics.csv",
         "results.json",
         "checkpoints/last.ckpt",
-        "pictures/test-1.png",
+        "pictures/test-read-1.png",
     ):
         assert (trained / name).stat().st_size > 0, name
     assert list((trained / "tensorboard").glob("events*"))

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from recollect import VectorStorage
-from recollect.training.pictures import ReadPicture, draw, pixels, save
+from recollect.training.pictures import COLOURS, ReadPicture, draw, numbered, pixels, save
 from recollect.training.watching import watch
 
 SENTENCES = ["mary went to the garden", "it costs $5 or $6", "john took the milk there"]
@@ -21,8 +21,7 @@ PICTURE = ReadPicture(
 def test_what_ought_to_be_read_is_marked(tmp_path: Path):
     axes = draw(PICTURE).axes[0]
     colours = [label.get_color() for label in axes.get_yticklabels()]
-    assert colours == ["black", "black", "tab:orange"]
-    assert axes.get_title("left") == PICTURE.title
+    assert colours == ["black", "black", COLOURS[1]]
     assert axes.images[0].get_array().shape == (3, 2)
     assert {text.get_text() for text in axes.texts} == {"0.10", "0.90", "0.80"}
 
@@ -84,3 +83,31 @@ def test_an_empty_store_has_no_age_and_no_entropy():
     with watch(storage) as watched:
         storage.read(storage.initial_state(1), torch.ones(1, 1, 2))
     assert set(watched.figures()) == {"storage/occupancy"}
+
+
+def test_a_read_has_a_title_and_labelled_axes_and_a_colour_bar():
+    figure = draw(PICTURE)
+    axes, bar = figure.axes
+    assert figure.get_suptitle() == "where is the milk?\norange: what ought to be read"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("read (hop, step)", "entries read")
+    assert bar.get_ylabel() == "weight"
+    assert draw(PICTURE._replace(highlighted=())).get_suptitle() == "where is the milk?"
+
+
+def test_long_labels_are_turned_so_that_they_do_not_overlap():
+    for rows, turned in ((["hop 1", "hop 2"], 0), (["a label that is long", "hop 2"], 90)):
+        labels = draw(PICTURE._replace(rows=rows)).axes[0].get_xticklabels()
+        assert {label.get_rotation() for label in labels} == {turned}
+
+
+def test_a_long_title_is_broken_into_lines():
+    figure = draw(PICTURE._replace(title="what costs 5 $ " * 10, highlighted=()))
+    assert figure.get_suptitle().count("\n") >= 1
+    assert r"5 \$" in figure.get_suptitle()
+    assert pixels(figure).shape[1] == round(100 * figure.get_figwidth())
+
+
+def test_pictures_are_numbered_where_several_have_a_name():
+    pictures = [PICTURE, PICTURE._replace(name="confusion"), PICTURE]
+    assert numbered(pictures) == ["read-1", "confusion", "read-2"]
+    assert numbered(pictures[:2]) == ["read", "confusion"]

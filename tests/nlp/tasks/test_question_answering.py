@@ -40,7 +40,8 @@ def test_a_run_leaves_results_and_pictures_of_what_was_read(trained: Path) -> No
     metrics = json.loads((trained / "results.json").read_text())["metrics"]
     assert 0 <= metrics["test/accuracy"] <= 1
     assert {"test/mean_error", "test/failed_tasks", "test/error/where_object"} <= metrics.keys()
-    assert list((trained / "pictures").glob("test-*.png"))
+    names = sorted(path.name for path in (trained / "pictures").iterdir())
+    assert names == [f"test-read-{number}.png" for number in range(1, 5)]
 
 
 @pytest.mark.filterwarnings("ignore:Words that did not occur in training")  # the stories know other people

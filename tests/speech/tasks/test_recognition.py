@@ -101,7 +101,8 @@ def test_it_learns_what_the_tones_are_called(folder: Path) -> None:
     results = json.loads((run_of(folder) / "results.json").read_text())["metrics"]
     assert results["test/wer"] < 0.1
     assert results["test/wer_low"] <= results["test/wer"] <= results["test/wer_high"]
-    assert any((run_of(folder) / "pictures").glob("test-*.png"))
+    names = sorted(path.name for path in (run_of(folder) / "pictures").glob("test-*"))
+    assert names == [f"test-recognition-{number}.png" for number in range(1, 4)]
 
 
 def test_words_have_times_and_confidences(folder: Path, tmp_path: Path, tone: Tone) -> None:

@@ -68,7 +68,8 @@ def test_it_learns_the_words_and_draws_them(folder: Path) -> None:
     results = json.loads((run_of(folder) / "results.json").read_text())["metrics"]
     assert results["test/accuracy"] > 0.9
     assert results["test/deletions"] == results["test/insertions"] == 0
-    assert any((run_of(folder) / "pictures").glob("test-*.png"))
+    names = sorted(path.name for path in (run_of(folder) / "pictures").glob("test-*"))
+    assert names == [f"test-word-{number}.png" for number in range(1, 4)]
 
 
 @pytest.mark.parametrize("size", [1, 16])

@@ -35,7 +35,8 @@ def test_a_run_leaves_scores_pictures_and_forecasts(fitted, write_series, capsys
     assert 0 < metrics["test/mse"] < 0.1  # a noisy sine of variance 1
     assert 0.5 < metrics["test/coverage_80"] <= 1
     assert "of 2 variables have maps of their own" in results["notes"][0]
-    assert len(list((run / "pictures").glob("test-*.png"))) == 4
+    names = sorted(path.name for path in (run / "pictures").iterdir())
+    assert names == [f"test-forecast-{number}.png" for number in range(1, 5)]
 
     use = ["--config", str(run / "config.yaml"), "--ckpt_path", "best", *QUIET]
     main(["predict", *use])

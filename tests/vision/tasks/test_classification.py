@@ -47,7 +47,8 @@ def test_a_run_learns_and_leaves_figures_and_pictures(trained):
     results = json.loads((trained / "results.json").read_text())
     assert results["metrics"]["test/accuracy"] == 1.0
     assert {"test/f1", "test/ece", "test/loss"} <= results["metrics"].keys()
-    assert len(list((trained / "pictures").glob("test-*.png"))) == 2
+    names = sorted(path.name for path in (trained / "pictures").iterdir())
+    assert names == ["test-confusion.png", "test-neighbours.png"]
 
 
 def test_predict_names_class_probability_and_what_was_compared(trained, colours):

@@ -49,6 +49,7 @@ class BarPicture(NamedTuple):
         labels = [plain(label) for label in self.labels]
         if self.lying:
             axes.set_yticks(range(len(labels)), labels, fontsize=8)
+            axes.margins(y=0.02)
             axes.invert_yaxis()
         else:
             axes.set_xticks(range(len(labels)), labels, fontsize=8)
@@ -124,7 +125,7 @@ def memory_use(filled: Tensor, room: int) -> BarPicture:
     )
 
 
-def items_read(user: int, weights: Tensor, names: Sequence[str]) -> BarPicture:
+def items_read(user: str, weights: Tensor, names: Sequence[str]) -> BarPicture:
     """With what weight each past item of a user was read, ``weights`` ``(n,)``, from the oldest on."""
     return BarPicture(
         "read",

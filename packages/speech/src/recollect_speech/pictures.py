@@ -43,7 +43,8 @@ class HeardPicture(NamedTuple):
         for word in self.words:
             axes.axvspan(word.start, word.end, ymin=0.88, color=COLOURS[4], alpha=0.6, linewidth=0)
             label = plain(f"{word.text} {word.confidence:.2f}")
-            axes.text((word.start + word.end) / 2, 0.94, label, ha="center", va="center", fontsize=7)
+            middle, across = (word.start + word.end) / 2, axes.get_xaxis_transform()
+            axes.text(middle, 0.94, label, transform=across, ha="center", va="center", fontsize=7)
         axes.set_xlim(0, seconds)
         if self.weights is not None:
             self._draw_read(figure, rows)

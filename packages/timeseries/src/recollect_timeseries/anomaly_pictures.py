@@ -1,7 +1,7 @@
 """Pictures of scores over time."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ class AnomalyPicture(NamedTuple):
             >>> [axes.get_ylabel() for axes in picture.draw().axes]
             ['a (standard deviations)', 'score']
         """
-        figure = Figure(figsize=(9, 4.6), layout="constrained")
+        figure = Figure(figsize=(9, 5), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True)
         shown = [plain(column) for column in self.columns[: len(COLOURS)]]
         some = f", {len(shown)} of {len(self.columns)} columns" if len(shown) < len(self.columns) else ""
@@ -70,29 +70,28 @@ class AnomalyPicture(NamedTuple):
         else:
             below.set_xlabel("row")
         for axes in (above, below):
-            axes.legend(fontsize=7, loc="upper left", ncols=4)
+            axes.legend(fontsize=7, loc="lower right", bbox_to_anchor=(1, 1), ncols=7, frameon=False)
         return figure
 
 
-def positions(times: Sequence[str]) -> NDArray[np.generic]:
+def positions(times: Sequence[str]) -> NDArray[Any]:
     """Stamps as times, and numbers of rows as numbers.
 
     Example:
         >>> positions(["2020-01-01 00:30:00"]).astype(str).tolist(), positions(["7"]).tolist()
-        (['2020-01-01T00:30:00.000'], [7])
+        (['2020-01-01T00:30:00.000'], [7.0])
     """
     if all(time.isdigit() for time in times):
-        return np.array(times, dtype=np.int64)
+        return np.array(times, dtype=np.float64)
     return np.array(times, dtype="datetime64[ms]")
 
 
-def spans(x: NDArray[np.generic], label: Tensor) -> list[tuple[np.generic, np.generic]]:
+def spans(x: NDArray[Any], label: Tensor) -> list[tuple[Any, Any]]:
     """Where each labelled range begins and ends: half way to the points beside it.
 
     Example:
         >>> [(float(a), float(b)) for a, b in spans(np.arange(5.0), torch.arange(5) == 2)]
         [(1.5, 2.5)]
     """
-    half = (x[1:] - x[:-1]) / 2 if x.dtype.kind == "f" else np.diff(x) // 2
-    middle = np.concatenate([x[:1], x[:-1] + half, x[-1:]])
+    middle = np.concatenate([x[:1], x[:-1] + np.diff(x) / 2, x[-1:]])
     return [(middle[begin], middle[end + 1]) for begin, end in ranges_of(label.cpu().numpy())]

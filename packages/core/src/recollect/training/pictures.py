@@ -78,15 +78,16 @@ def draw(picture: ReadPicture) -> Figure:
             f"and {len(picture.columns)} column labels"
         )
     reads, entries = weights.shape
-    figure = Figure(figsize=(6 + 0.5 * min(reads, 24), 1.9 + 0.27 * min(entries, 60)), layout="constrained")
+    figure = Figure(figsize=(6 + 0.5 * min(reads, 24), 2.2 + 0.27 * min(entries, 60)), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(weights.T, vmin=0, vmax=1, cmap="Blues", aspect="auto")
     figure.colorbar(image, ax=axes, label="weight", pad=0.02, aspect=12)
-    title(figure, _cut(picture.title, 4 * LABEL_LENGTH))
+    marked = "\norange: what ought to be read" if picture.highlighted else ""
+    title(figure, _cut(picture.title, 4 * LABEL_LENGTH) + marked)
     axes.set_xlabel(picture.across, fontsize=9)
-    marked = " (orange: ought to be read)" if picture.highlighted else ""
-    axes.set_ylabel(f"{picture.down}{marked}", fontsize=9)
-    axes.set_xticks(range(reads), [_short(label) for label in picture.rows], rotation=90 if reads > 8 else 0)
+    axes.set_ylabel(picture.down, fontsize=9)
+    upright = reads > 8 or max(map(len, picture.rows), default=0) > 12
+    axes.set_xticks(range(reads), [_short(label) for label in picture.rows], rotation=90 if upright else 0)
     axes.set_yticks(range(entries), [_short(label) for label in picture.columns])
     axes.tick_params(labelsize=8, length=0)
     for place in picture.highlighted:

@@ -155,7 +155,7 @@ class CollaborativeFiltering(Task):
         order = order[part.seen[0, order] > 0]
         shares = shares_of(added[0])[:, order].cpu()
         rows, columns = items[0].tolist(), part.seen[0, order].tolist()
-        title = f"share of each item of user {int(batch.user[one])} in what is recommended"
+        title = f"share of each item of user {self.data.names[int(batch.place[one])]} in what is recommended"
         picture = ReadPicture(
             title,
             shares,

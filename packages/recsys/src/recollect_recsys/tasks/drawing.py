@@ -1,5 +1,7 @@
 """What a recommender's run leaves as pictures."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -23,7 +25,7 @@ def measured_pictures(metrics: NextItemMetrics, consumed: Tensor) -> list[Pictur
 
 
 def memory_pictures(
-    model: SessionRecommender, batch: SessionBatch, names: list[str], room: int
+    model: SessionRecommender, batch: SessionBatch, names: list[str], users: Sequence[str], room: int
 ) -> list[Picture]:
     """How much is remembered of each user of a batch, and what was read for the first of them."""
     if not isinstance(model.memory, InterestMemory):
@@ -41,4 +43,4 @@ def memory_pictures(
     weights.index_add_(0, reasons.numbers[0][there].cpu(), reasons.weights[0][there].float().cpu())
     shown = slice(-ITEMS_DRAWN, None)
     labels = [names[item - 1] for item in items[shown]]
-    return [*pictures, items_read(int(one.user), weights[shown], labels)]
+    return [*pictures, items_read(users[int(one.user)], weights[shown], labels)]

@@ -148,7 +148,10 @@ class NextItem(Task):
         """What was measured by length of history, what is recommended, what is remembered and read."""
         if self.memory is None:
             return self._measured
-        return [*self._measured, *memory_pictures(self.model, batch, self.data.items, capacity(self.memory))]
+        drawn = memory_pictures(
+            self.model, batch, self.data.items, self.data.histories.users, capacity(self.memory)
+        )
+        return [*self._measured, *drawn]
 
     def summarize(self, stage: Stage, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """The figures as they are; what is drawn of them is kept."""

@@ -38,7 +38,7 @@ def forecast_pictures(
         variable = data.columns[-1]
         pictures.append(
             ForecastPicture(
-                f"{variable}: forecast of {data.horizon} steps from {data.stamps(clock, 1)[0]} on",
+                f"{variable}: forecast of {data.horizon} steps from {_date(data, clock)} on",
                 variable,
                 data.stamps(clock - data.lookback, data.lookback + data.horizon),
                 past[b],
@@ -65,5 +65,10 @@ def _found(
     for weight, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
         window = values[int(origins[place]) + steps]
         moved = window - window[: data.lookback].mean() + past.mean()
-        found.append(Found(data.stamps(int(origins[place]), 1)[0], weight, moved))
+        found.append(Found(_date(data, int(origins[place])), weight, moved))
     return found
+
+
+def _date(data: ForecastingData, clock: int) -> str:
+    """The stamp of a step, without a time of day at midnight."""
+    return data.stamps(clock, 1)[0].removesuffix(" 00:00:00")

@@ -40,7 +40,7 @@ class PartsSummary(RichModelSummary):
         frozen = sum(p.numel() for p in pl_module.parameters() if not p.requires_grad)
         total = f"{sum(part.parameters for part in found):,}"
         table.add_section()
-        table.add_row("total", f"{frozen:,} of them fixed" if frozen else "", total, style="bold")
+        table.add_row("total", f"{frozen:,} not trained" if frozen else "", total, style="bold")
         get_console().print(table)
 
 
@@ -51,8 +51,9 @@ def parts(model: nn.Module) -> list[Part]:
     no row unless they are memories.
 
     Example:
-        >>> from recollect import PrototypeMemory
-        >>> encoder = nn.Sequential(nn.Linear(4, 4), PrototypeMemory(4, slots=8))
+        >>> from recollect import PrototypeMemory, VectorStorage
+        >>> memory = PrototypeMemory(4, VectorStorage(4, 4, slots=8), prototypes=8)
+        >>> encoder = nn.Sequential(nn.Linear(4, 4), memory)
         >>> model = nn.ModuleDict({"encoder": encoder, "output": nn.Linear(4, 2)})
         >>> [(part.name, part.kind) for part in parts(model)]
         [('encoder', 'Sequential'), ('encoder.1', 'PrototypeMemory'), ('output', 'Linear')]
