@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import only_run, results
 from lightning.pytorch.callbacks import RichModelSummary, TQDMProgressBar
 from torch import nn
 
@@ -14,6 +13,8 @@ from recollect import PrototypeMemory, VectorStorage
 from recollect.training.callbacks import EpochProgress, PartsSummary, screen_callbacks
 from recollect.training.callbacks.parts_summary import parts
 from recollect.training.callbacks.progress import main_metrics
+
+from .conftest import only_run, results
 
 CHATTER = (
     "FLOPs",
@@ -138,6 +139,14 @@ def test_a_memory_inside_a_part_has_a_row_and_shared_parameters_count_once():
 
 
 def test_what_chooses_the_checkpoint_comes_first():
-    metrics = dict.fromkeys(["val/accuracy", "val/error/b", "val/f1", "val/loss", "memory/m/age"], 0.0)
-    assert main_metrics(metrics, ["val/f1"], 9) == ["val/f1", "val/loss", "val/accuracy", "val/error/b"]
+    metrics = dict.fromkeys(
+        ["val/accuracy_se", "val/accuracy", "val/error/b", "val/f1", "val/loss", "memory/age"], 0.0
+    )
+    assert main_metrics(metrics, ["val/f1"], 9) == [
+        "val/f1",
+        "val/loss",
+        "val/accuracy",
+        "val/error/b",
+        "val/accuracy_se",
+    ]
     assert main_metrics({}, ["val/f1"], 3) == []

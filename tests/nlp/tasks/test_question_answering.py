@@ -10,6 +10,7 @@ import torch
 
 from recollect import HashStorage, LinkedStorage, MemoryNetwork, Read, Storage, VectorStorage
 from recollect.training import load_run
+from recollect.training.callbacks.parts_summary import parts
 from recollect_nlp.data.questions import QuestionBatch
 from recollect_nlp.data.stories import StoryData
 from recollect_nlp.models.question_answering import RecurrentReader
@@ -42,6 +43,13 @@ def test_a_run_leaves_results_and_pictures_of_what_was_read(trained: Path) -> No
     assert {"test/mean_error", "test/failed_tasks", "test/error/where_object"} <= metrics.keys()
     names = sorted(path.name for path in (trained / "pictures").iterdir())
     assert names == [f"test-read-{number}.png" for number in range(1, 5)]
+
+
+def test_the_parts_that_are_shown_add_up_to_all_parameters(trained: Path) -> None:
+    found = parts(load_run(trained).task.model)
+    assert len(found) > 1
+    total = sum(part.parameters for part in found)
+    assert total == json.loads((trained / "results.json").read_text())["parameters"]
 
 
 @pytest.mark.filterwarnings("ignore:Words that did not occur in training")  # the stories know other people

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from recollect.training import load_run
+from recollect.training.callbacks.parts_summary import parts
 from recollect_recsys.serving import Recommender
 
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
@@ -40,6 +41,13 @@ def test_a_run_leaves_figures_with_errors_the_best_possible_and_pictures(trained
     assert results["notes"][0].startswith("best possible, knowing every taste: HR@10 0.")
     names = {path.name for path in (trained / "pictures").iterdir()}
     assert names == {f"test-{kind}.png" for kind in ("history-length", "popularity", "memory-use", "read")}
+
+
+def test_the_parts_that_are_shown_add_up_to_all_parameters(trained: Path) -> None:
+    found = parts(load_run(trained).task.model)
+    assert len(found) > 1
+    total = sum(part.parameters for part in found)
+    assert total == json.loads((trained / "results.json").read_text())["parameters"]
 
 
 def test_each_user_gets_a_list_with_reasons(trained: Path, tmp_path: Path) -> None:

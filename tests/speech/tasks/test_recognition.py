@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from recollect.training import load_run
+from recollect.training.callbacks.parts_summary import parts
 from recollect_speech import splicing
 from recollect_speech.cli import main
 from recollect_speech.data.manifest import read_manifest
@@ -103,6 +104,13 @@ def test_it_learns_what_the_tones_are_called(folder: Path) -> None:
     assert results["test/wer_low"] <= results["test/wer"] <= results["test/wer_high"]
     names = sorted(path.name for path in (run_of(folder) / "pictures").glob("test-*"))
     assert names == [f"test-recognition-{number}.png" for number in range(1, 4)]
+
+
+def test_the_parts_that_are_shown_add_up_to_all_parameters(folder: Path) -> None:
+    found = parts(load_run(run_of(folder)).task.model)
+    assert len(found) > 1
+    total = sum(part.parameters for part in found)
+    assert total == json.loads((run_of(folder) / "results.json").read_text())["parameters"]
 
 
 def test_words_have_times_and_confidences(folder: Path, tmp_path: Path, tone: Tone) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from recollect.training import load_run
+from recollect.training.callbacks.parts_summary import parts
 from recollect_timeseries.cli import main
 
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
@@ -35,6 +37,8 @@ def test_a_run_leaves_scores_pictures_and_forecasts(fitted, write_series, capsys
     assert 0 < metrics["test/mse"] < 0.1  # a noisy sine of variance 1
     assert 0.5 < metrics["test/coverage_80"] <= 1
     assert "of 2 variables have maps of their own" in results["notes"][0]
+    shown = parts(load_run(run).task.model)
+    assert sum(part.parameters for part in shown) == results["parameters"]
     names = sorted(path.name for path in (run / "pictures").iterdir())
     assert names == [f"test-forecast-{number}.png" for number in range(1, 5)]
 

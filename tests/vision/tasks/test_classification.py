@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from recollect.training import DataError, load_run
+from recollect.training.callbacks.parts_summary import parts
 from recollect_vision import open_classes
 from recollect_vision.cli import main
 from recollect_vision.models.whitened_network import whitening_filters
@@ -49,6 +50,13 @@ def test_a_run_learns_and_leaves_figures_and_pictures(trained):
     assert {"test/f1", "test/ece", "test/loss"} <= results["metrics"].keys()
     names = sorted(path.name for path in (trained / "pictures").iterdir())
     assert names == ["test-confusion.png", "test-neighbours.png"]
+
+
+def test_the_parts_that_are_shown_add_up_to_all_parameters(trained):
+    found = parts(load_run(trained).task.model)
+    assert len(found) > 1
+    total = sum(part.parameters for part in found)
+    assert total == json.loads((trained / "results.json").read_text())["parameters"]
 
 
 def test_predict_names_class_probability_and_what_was_compared(trained, colours):

@@ -22,6 +22,9 @@ from recollect.training.callbacks.parts_summary import PartsSummary
 ON_BAR = 3
 """Validation metrics on the bar."""
 
+UNCERTAINTIES = ("_se", "_ci95", "_low", "_high")
+"""How the names of standard errors and bounds of intervals end."""
+
 ON_LINE = 6
 """Validation metrics on the line of an epoch; ``metrics.csv`` has all of them."""
 
@@ -54,7 +57,7 @@ class EpochProgress(RichProgressBar):
             # What is left of the terminal's width goes to the metrics.
             BarColumn(bar_width=16, complete_style="cyan", finished_style="cyan"),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TimeRemainingColumn(compact=True),
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True, min_width=5)),
         ]
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
@@ -159,7 +162,7 @@ def epoch_of(trainer: Trainer, epoch: int) -> str:
 def main_metrics(metrics: Mapping[str, Any], monitored: list[str], count: int) -> list[str]:
     """The names of the validation metrics that matter most: those monitored, the loss, then the others.
 
-    Parts of a metric, such as the error on one task of several, come last.
+    Parts of a metric, such as the error on one task of several, come after these, and its uncertainty last.
 
     Example:
         >>> metrics = dict.fromkeys(["val/error/a", "val/accuracy", "val/f1", "val/loss", "train/loss"], 0.5)
@@ -167,7 +170,14 @@ def main_metrics(metrics: Mapping[str, Any], monitored: list[str], count: int) -
         ['val/f1', 'val/loss', 'val/accuracy']
     """
     names = [name for name in metrics if name.startswith("val/")]
-    names.sort(key=lambda name: (name not in monitored, name != "val/loss", name.count("/")))
+    names.sort(
+        key=lambda name: (
+            name not in monitored,
+            name != "val/loss",
+            name.endswith(UNCERTAINTIES),
+            name.count("/"),
+        )
+    )
     return names[:count]
 
 
