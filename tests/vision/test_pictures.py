@@ -30,5 +30,5 @@ def test_neighbours_stand_beside_the_image_that_was_compared_with_them() -> None
     picture = NeighbourPicture(rows)
     figure = picture.draw()
     assert picture.name == "neighbours"
-    assert "compared with" in figure.get_suptitle()
+    assert "least certain images" in figure.get_suptitle()
     assert [axes.get_title() for axes in figure.axes] == [shown.title for row in rows for shown in row]

@@ -75,7 +75,7 @@ def test_a_log_file_gets_parts_and_a_line_for_each_epoch(tmp_path: Path, capsys,
 
 def test_other_commands_say_when_they_have_ended(copied: Path, tmp_path: Path, capsys, logged: list[str]):
     for name, noun in (("test", "test"), ("validate", "validation"), ("predict", "prediction")):
-        command(tmp_path, name, "--ckpt_path", "last")
+        command(tmp_path, name, "--ckpt_path", "last", "--trainer.enable_progress_bar", "true")
         shown = capsys.readouterr()
         assert re.search(rf"^{noun}  \d+ batch(es)?  [\d.]+ s$", shown.out, re.MULTILINE), shown.out
         for phrase in CHATTER:
@@ -83,7 +83,9 @@ def test_other_commands_say_when_they_have_ended(copied: Path, tmp_path: Path, c
 
 
 def test_rows_on_standard_output_stand_alone(copied: Path, tmp_path: Path, capsys):
-    command(tmp_path, "predict", "--ckpt_path", "last", "--output", "-")
+    command(
+        tmp_path, "predict", "--ckpt_path", "last", "--output", "-", "--trainer.enable_progress_bar", "true"
+    )
     lines = capsys.readouterr().out.splitlines()
     assert lines
     assert all(line.startswith("{") for line in lines)
