@@ -31,7 +31,11 @@ class HeardPicture(NamedTuple):
     words: Sequence[TimedWord]
     weights: Tensor | None = None
     segment: float = 0.0
-    name = "recognition"
+
+    @property
+    def name(self) -> str:
+        """See ``recollect.training.Picture``."""
+        return "recognition"
 
     def draw(self) -> Figure:
         """See ``recollect.training.Picture``."""
@@ -80,7 +84,11 @@ class WordPicture(NamedTuple):
     names: Sequence[str]
     alone: Tensor
     adapted: Tensor | None = None
-    name = "word"
+
+    @property
+    def name(self) -> str:
+        """See ``recollect.training.Picture``."""
+        return "word"
 
     def draw(self) -> Figure:
         """See ``recollect.training.Picture``."""

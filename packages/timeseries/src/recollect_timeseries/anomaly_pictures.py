@@ -34,7 +34,11 @@ class AnomalyPicture(NamedTuple):
     scores: Tensor
     threshold: float
     label: Tensor
-    name = "anomalies"
+
+    @property
+    def name(self) -> str:
+        """See ``recollect.training.Picture``."""
+        return "anomalies"
 
     def draw(self) -> Figure:
         """The figure; of many columns the first are drawn.

@@ -52,7 +52,11 @@ class ForecastPicture(NamedTuple):
     upper: Tensor | None = None
     interval: str = ""
     found: Sequence[Found] = ()
-    name = "forecast"
+
+    @property
+    def name(self) -> str:
+        """See ``recollect.training.Picture``."""
+        return "forecast"
 
     def draw(self) -> Figure:
         """The figure; below, step 0 is the first that is forecast.

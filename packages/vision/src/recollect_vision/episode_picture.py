@@ -32,7 +32,11 @@ class EpisodePicture(NamedTuple):
     answers: Sequence[int]
     truths: Sequence[int]
     labels: Sequence[int]
-    name = "episode"
+
+    @property
+    def name(self) -> str:
+        """See ``recollect.training.Picture``."""
+        return "episode"
 
     def draw(self) -> Figure:
         """One row a query: itself, framed by whether it was answered rightly, then all examples."""

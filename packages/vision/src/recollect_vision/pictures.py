@@ -22,7 +22,11 @@ class ConfusionPicture(NamedTuple):
 
     counts: Tensor
     classes: Sequence[str]
-    name = "confusion"
+
+    @property
+    def name(self) -> str:
+        """See ``recollect.training.Picture``."""
+        return "confusion"
 
     def draw(self) -> Figure:
         """See ``recollect.training.Picture``."""
@@ -67,7 +71,11 @@ class NeighbourPicture(NamedTuple):
     """
 
     rows: Sequence[Sequence[Shown]]
-    name = "neighbours"
+
+    @property
+    def name(self) -> str:
+        """See ``recollect.training.Picture``."""
+        return "neighbours"
 
     def draw(self) -> Figure:
         """See ``recollect.training.Picture``."""

@@ -14,7 +14,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch import loggers
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
-CHATTY = ("pytorch.utilities.rank_zero", "fabric.utilities.seed")
+CHATTY = ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "fabric.utilities.distributed")
 """Loggers of Lightning that repeat with every run what nobody needs to know."""
 
 
