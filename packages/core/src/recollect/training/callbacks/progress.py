@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import (
@@ -66,7 +66,7 @@ class EpochProgress(RichProgressBar):
             return {}
         found = trainer.callback_metrics
         names = [name for name in ("train/loss",) if name in found]
-        names += main_metrics(found, monitored(trainer.callbacks), ON_BAR)
+        names += main_metrics(found, monitored(trainer), ON_BAR)
         return {name: float(found[name]) for name in names}
 
     def _init_progress(self, trainer: Trainer) -> None:
@@ -111,7 +111,7 @@ class EpochProgress(RichProgressBar):
             parts.append(f"train/loss {float(self._loss) / self._steps:.4g}")
         if self._validated:
             found = trainer.callback_metrics
-            names = main_metrics(found, monitored(trainer.callbacks), ON_LINE)
+            names = main_metrics(found, monitored(trainer), ON_LINE)
             parts += [f"{name} {float(found[name]):.4g}" for name in names]
         self._print(trainer, parts)
 
@@ -181,8 +181,9 @@ def main_metrics(metrics: Mapping[str, Any], monitored: list[str], count: int) -
     return names[:count]
 
 
-def monitored(callbacks: list[Callback]) -> list[str]:
+def monitored(trainer: Trainer) -> list[str]:
     """The metrics that choose the best checkpoint or stop the training."""
+    callbacks = cast(Any, trainer).callbacks  # set by a connector, where mypy does not see it
     watching = [part for part in callbacks if isinstance(part, ModelCheckpoint | EarlyStopping)]
     return [part.monitor for part in watching if part.monitor]
 
