@@ -103,7 +103,7 @@ def test_it_learns_what_the_tones_are_called(folder: Path) -> None:
     assert results["test/wer"] < 0.1
     assert results["test/wer_low"] <= results["test/wer"] <= results["test/wer_high"]
     names = sorted(path.name for path in (run_of(folder) / "pictures").glob("test-*"))
-    assert names == [f"test-recognition-{number}.png" for number in range(1, 4)]
+    assert names == ["test-recognition-1.png", "test-recognition-2.png"]  # the middle batch has two
 
 
 def test_the_parts_that_are_shown_add_up_to_all_parameters(folder: Path) -> None:

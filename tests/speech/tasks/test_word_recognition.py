@@ -69,7 +69,7 @@ def test_it_learns_the_words_and_draws_them(folder: Path) -> None:
     assert results["test/accuracy"] > 0.9
     assert results["test/deletions"] == results["test/insertions"] == 0
     names = sorted(path.name for path in (run_of(folder) / "pictures").glob("test-*"))
-    assert names == [f"test-word-{number}.png" for number in range(1, 4)]
+    assert names == ["test-word.png"]  # the middle batch has one recording
 
 
 @pytest.mark.parametrize("size", [1, 16])
