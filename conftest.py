@@ -1,6 +1,25 @@
 """What holds for all tests."""
 
+import os
+
+import pytest
 import torch
 
 # Tests run in several processes, and each of them would take all the cores.
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--cores N`` shows that nothing depends on how many cores the machine has."""
+    parser.addoption("--cores", type=int, help="run the tests as on a machine with this many cores")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Fake the number of cores, for as long as the process lives."""
+    cores = config.getoption("--cores")
+    if cores is None:
+        return
+    os.cpu_count = lambda: cores
+    os.sched_getaffinity = lambda pid: set(range(cores))
+    if hasattr(os, "process_cpu_count"):  # since Python 3.13
+        os.process_cpu_count = lambda: cores

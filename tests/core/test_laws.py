@@ -16,6 +16,7 @@ from recollect.testing import (
     check_all,
     check_compiles,
     check_declared,
+    check_default_device,
     check_device,
     check_gradients,
 )
@@ -116,6 +117,11 @@ def test_one_step_compiles(case: Case):
 @each_case
 def test_one_step_compiles_to_machine_code(case: Case):
     check_compiles(Trial(case.make(), **case.settings), backend="inductor")
+
+
+@each_case
+def test_nothing_is_made_on_the_default_device(case: Case):
+    check_default_device(Trial(case.make(), **case.settings))
 
 
 @pytest.mark.gpu

@@ -101,7 +101,7 @@ def small(
             *("--data.spoken", "4", "--data.sentences", str(many)),
         ],
         "VctkData": ["--data.val", "2", "--data.test", "4"],
-        "LibriSpeechData": ["--data.subwords", "30", "--data.num_workers", "0", "--data.batch_size", "4"],
+        "LibriSpeechData": ["--data.subwords", "30", "--data.batch_size", "4"],
         "SpeechCommandsData": [],
         "YesNoData": [],
         "SpokenTextsData": [

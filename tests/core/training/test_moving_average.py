@@ -4,7 +4,6 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from torch.utils.data import DataLoader
 
 from recollect.training.callbacks import MovingAverage
 
@@ -36,8 +35,7 @@ class Module(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=1.0)
 
 
-def data() -> DataLoader:
-    return DataLoader(torch.zeros(2, 1), batch_size=1)
+BATCHES = [torch.zeros(1, 1)] * 2
 
 
 def trainer(path, epochs: int) -> Trainer:
@@ -63,7 +61,7 @@ def averages(steps: int) -> list[float]:
 
 def fit(module: Module, path, epochs: int, **kwargs) -> Trainer:
     found = trainer(path, epochs)
-    found.fit(module, data(), DataLoader(torch.zeros(1, 1)), **kwargs)
+    found.fit(module, BATCHES, BATCHES[:1], **kwargs)
     return found
 
 
@@ -78,7 +76,7 @@ def test_the_checkpoint_holds_the_average_and_is_what_is_tested(tmp_path):
     found = fit(module, tmp_path, epochs=2)
     path = tmp_path / "last.ckpt"
     assert torch.load(path, weights_only=False)["state_dict"]["weight"] == averages(4)[-1]
-    found.test(module, DataLoader(torch.zeros(1, 1)), ckpt_path=path, verbose=False)
+    found.test(module, BATCHES[:1], ckpt_path=path, verbose=False)
     assert module.tested == [averages(4)[-1]]
 
 

@@ -78,7 +78,9 @@ class ErrorRates(Metric):
         """By name: ``wer`` and its bounds, counts of words, ``cer``, ``accuracy``; NaN of nothing."""
         kept = self.counts
         rows = torch.cat(kept) if isinstance(kept, list) and kept else kept
-        rows = rows if isinstance(rows, Tensor) else torch.zeros(0, 6, dtype=torch.float64)
+        rows = (
+            rows if isinstance(rows, Tensor) else torch.zeros(0, 6, dtype=torch.float64, device=self.device)
+        )
         substitutions, deletions, insertions, words, character_edits, characters = rows.T
         wrong = substitutions + deletions + insertions
         low, high = _interval(wrong, words)
@@ -96,7 +98,8 @@ class ErrorRates(Metric):
 
 def _interval(wrong: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.randint(max(len(words), 1), (RESAMPLES, len(words)), generator=generator).to(words.device)
+    shape = (RESAMPLES, len(words))
+    drawn = torch.randint(max(len(words), 1), shape, generator=generator, device="cpu").to(words.device)
     rates = wrong[drawn].sum(1) / words[drawn].sum(1)
     low, high = rates.quantile(torch.tensor([0.025, 0.975], dtype=rates.dtype, device=rates.device))
     return low, high

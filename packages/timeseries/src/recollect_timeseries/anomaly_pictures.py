@@ -60,7 +60,7 @@ class AnomalyPicture(NamedTuple):
             colour = COLOURS[number]
             above.plot(x, self.values[:, number].cpu(), color=colour, linewidth=0.7, label=column)
         below.plot(x, self.scores.cpu(), color="black", linewidth=0.7, label="score")
-        if torch.isfinite(torch.tensor(self.threshold)):
+        if np.isfinite(self.threshold):
             below.axhline(self.threshold, color=COLOURS[0], linewidth=1, linestyle="--", label="threshold")
         for number, (begin, end) in enumerate(spans(x, self.label)):
             for axes in (above, below):

@@ -4,7 +4,12 @@ from recollect.testing.laws import LAWS, check_all, check_declared
 from recollect.testing.laws_content import check_capacity, check_erase, check_read_after_write
 from recollect.testing.laws_gradients import check_compiles, check_gradients
 from recollect.testing.laws_time import check_masks, check_scan_equals_steps, check_splits
-from recollect.testing.laws_values import check_batch_items, check_device, check_states_are_values
+from recollect.testing.laws_values import (
+    check_batch_items,
+    check_default_device,
+    check_device,
+    check_states_are_values,
+)
 from recollect.testing.trial import KeyMaker, Steps, Trial, distinct_keys
 
 __all__ = [
@@ -17,6 +22,7 @@ __all__ = [
     "check_capacity",
     "check_compiles",
     "check_declared",
+    "check_default_device",
     "check_device",
     "check_erase",
     "check_gradients",

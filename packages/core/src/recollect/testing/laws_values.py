@@ -98,15 +98,27 @@ def check_device(trial: Trial, device: torch.device | str) -> None:
     assert_close(output_there.cpu(), output, f"reads on {device}", 1e-3)
 
 
+def check_default_device(trial: Trial) -> None:
+    """Law 7, on any machine: what a verb makes is where its arguments are, whatever the default device."""
+    state, verbs = trial.used(), _verbs(trial)
+    for name, verb in verbs.items():
+        expected = leaves(verb(state))
+        with torch.device("meta"):
+            found = leaves(verb(state))
+        for one, other in zip(found, expected, strict=True):
+            assert_equal(one, other, f"{name} with another default device")
+
+
 def _verbs(trial: Trial) -> dict[str, Callable[[Any], Any]]:
     """Each verb as a function of the state alone."""
     storage, steps = trial.storage, trial.sequence()
+    everywhere = torch.ones(trial.batch, dtype=torch.bool)
     verbs: dict[str, Callable[[Any], Any]] = {
         "read": lambda state: (storage.read(state, steps.query).value,),
         "write": lambda state: storage.write(state, steps.key, steps.value, steps.write_strength),
         "scan": lambda state: storage.scan(state, *steps),
         "inspect": lambda state: tuple(storage.inspect(state).values()),
-        "reset": lambda state: storage.reset(state, torch.ones(trial.batch, dtype=torch.bool)),
+        "reset": lambda state: storage.reset(state, everywhere),
     }
     if trial.offers("erase"):
         verbs["erase"] = lambda state: storage.erase(state, steps.key, steps.erase_strength)
@@ -116,7 +128,8 @@ def _verbs(trial: Trial) -> dict[str, Callable[[Any], Any]]:
         slots = torch.zeros((*trial.batch, 1), dtype=torch.int64)
         verbs["update"] = lambda state: storage.update(state, slots, steps.value[..., :1, :])
     if trial.batch:
-        verbs["select"] = lambda state: storage.select(state, torch.arange(trial.batch[0]))
+        items = torch.arange(trial.batch[0])
+        verbs["select"] = lambda state: storage.select(state, items)
     return verbs
 
 

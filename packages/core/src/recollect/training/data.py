@@ -10,6 +10,7 @@ from torch.utils.data import Dataset, default_collate
 
 from recollect.training.fetching import data_folder, fetch
 from recollect.training.loading import Batches, Loader
+from recollect.training.workers import suggested_workers
 
 __all__ = ["DataModule", "Split", "data_folder", "fetch"]
 
@@ -26,18 +27,20 @@ class DataModule(LightningDataModule, ABC):
 
     Args:
         batch_size: Items in a batch.
-        num_workers: Processes that load; 0 loads in the training process.
+        num_workers: Processes that load; 0 loads in the training process. By default 0 where items are cheap
+            (see ``is_costly``), else by the number of cores (see ``suggested_workers``). Batches are the same
+            for every number.
         seed: Of the shuffling.
 
     Raises:
         ValueError: If ``batch_size`` or ``num_workers`` is out of range.
     """
 
-    def __init__(self, batch_size: int, num_workers: int = 0, seed: int = 0) -> None:
+    def __init__(self, batch_size: int, num_workers: int | None = None, seed: int = 0) -> None:
         super().__init__()
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        if num_workers < 0:
+        if num_workers is not None and num_workers < 0:
             raise ValueError(f"num_workers must not be negative, got {num_workers}")
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -75,6 +78,13 @@ class DataModule(LightningDataModule, ABC):
         order = self.shuffled(size, epoch) if split == "train" else list(range(size))
         return [order[start : start + self.batch_size] for start in range(0, size, self.batch_size)]
 
+    def is_costly(self, split: Split) -> bool:
+        """Whether items take long to make: read from files or augmented each time, not just cut from memory.
+
+        Other processes then make the batches of the split, unless ``num_workers`` says otherwise.
+        """
+        return False
+
     @property
     def notes(self) -> list[str]:
         """What a reader of the results has to know about the data; shown with them, none by default."""
@@ -110,10 +120,18 @@ class DataModule(LightningDataModule, ABC):
             dataset,
             self.collate,
             lambda epoch: self.batches(split, items, epoch),
-            self.num_workers,
+            self._workers(split, items),
             self.trainer.world_size if self.trainer else 1,
             self.trainer.global_rank if self.trainer else 0,
         )
+
+    def _workers(self, split: Split, dataset: Sized) -> int:
+        if self.num_workers is not None:
+            return self.num_workers
+        if not self.is_costly(split):
+            return 0
+        processes = self.trainer.num_devices if self.trainer else 1
+        return suggested_workers(-(-len(dataset) // self.batch_size), processes)
 
     # --- what the trainer calls -----------------------------------------------------------------------------
 

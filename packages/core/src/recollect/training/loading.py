@@ -6,6 +6,8 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from recollect.training.workers import leave_signals_to_trainer
+
 Batches = list[list[int]]
 
 
@@ -71,6 +73,7 @@ class Loader:
             collate_fn=collate,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
+            worker_init_fn=leave_signals_to_trainer,
         )
 
     def __len__(self) -> int:

@@ -124,15 +124,10 @@ class Task(LightningModule, ABC):
         """Build the model and its metrics, once, and shard the model where the strategy has a mesh."""
         if "model" in self._modules:
             return
-        data = cast(Any, self.trainer).datamodule
-        try:
-            self.model = self.build_model(data)
-        except ValueError as error:
-            if isinstance(error, UserError):
-                raise
-            raise ArgumentError(f"the model cannot be built as configured: {error}") from error
-        metrics = self.build_metrics(data)
-        self.metrics.update({stage: metrics.clone() for stage in ("val", "test")})
+        # Lightning calls this while the accelerator is the default device, where the data are not. It moves
+        # the module there afterwards.
+        with torch.device("cpu"):
+            self._build(cast(Any, self.trainer).datamodule)
         if self.device_mesh is not None:
             self.shard(self.device_mesh["data_parallel"])
 
@@ -227,6 +222,16 @@ class Task(LightningModule, ABC):
         )
 
     # --- shared parts ---------------------------------------------------------------------------------------
+
+    def _build(self, data: DataModule) -> None:
+        try:
+            self.model = self.build_model(data)
+        except ValueError as error:
+            if isinstance(error, UserError):
+                raise
+            raise ArgumentError(f"the model cannot be built as configured: {error}") from error
+        metrics = self.build_metrics(data)
+        self.metrics.update({stage: metrics.clone() for stage in ("val", "test")})
 
     def _evaluate(self, stage: Stage, batch: Any, batch_idx: int) -> None:
         loss = self.evaluate(batch, cast(MetricCollection, self.metrics[stage]))

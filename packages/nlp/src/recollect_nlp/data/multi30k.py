@@ -40,7 +40,7 @@ class Multi30kData(ParallelData):
         path: Sentences to translate, one a line; ``-`` reads the standard input.
         vocabulary_size: Number of pieces at most.
         batch_pieces: Pieces in a batch: the longest sentence of either side times the number of pairs.
-        num_workers: Processes that load; 0 loads in the training process.
+        num_workers: As in ``DataModule``.
         seed: Of the shuffling.
 
     Raises:
@@ -54,7 +54,7 @@ class Multi30kData(ParallelData):
         path: Path | None = None,
         vocabulary_size: int = 4000,
         batch_pieces: int = 2048,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
     ) -> None:
         if source == target:

@@ -98,7 +98,7 @@ class ParallelData(DataModule):
         path: Sentences to translate, one a line; ``-`` reads the standard input.
         vocabulary_size: Number of pieces at most.
         batch_pieces: Pieces in a batch: the longest sentence of either side times the number of pairs.
-        num_workers: Processes that load; 0 loads in the training process.
+        num_workers: As in ``DataModule``.
         seed: Of the shuffling.
 
     Raises:
@@ -116,7 +116,7 @@ class ParallelData(DataModule):
         path: Path | None = None,
         vocabulary_size: int = 4000,
         batch_pieces: int = 2048,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
     ) -> None:
         for name, value in (("vocabulary_size", vocabulary_size), ("batch_pieces", batch_pieces)):

@@ -38,7 +38,7 @@ class QuestionData(DataModule):
 
     Args:
         batch_size: Questions in a batch, at most.
-        num_workers: Processes that load; a batch is cut so quickly that 0 is best.
+        num_workers: As in ``DataModule``; a batch is cut so quickly that 0 is best.
         seed: Of the shuffling, and of the choice of stories that are set aside for validation.
         path: A file in bAbI's text format: in ``predict`` the questions to answer, ``-`` for standard input;
             else the training questions, in place of the dataset. By default ``predict`` takes the test split.
@@ -60,7 +60,7 @@ class QuestionData(DataModule):
     def __init__(
         self,
         batch_size: int = 64,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         *,
         path: str | None = None,

@@ -81,7 +81,7 @@ class QuestionAnswering(Task):
         if self._data.focus:
             values = self._practised.compute()
             rates = [float(values.get(f"error/{task}", 0.0)) / 100 for task in self._data.tasks]
-            self._data.errors = torch.tensor(rates)
+            self._data.errors = torch.tensor(rates, device="cpu")
             self._practised.reset()
 
     def evaluate(self, batch: QuestionBatch, metrics: MetricCollection) -> Tensor:
@@ -232,4 +232,4 @@ def read_weights(reads: Sequence[Read], item: int, sentences: int) -> Tensor:
             spread = weights.new_zeros(*weights.shape[:-1], size)
             weights = spread.scatter_add(-1, read.slots[item, ..., 0, :], weights)
         rows.append(weights.reshape(-1, weights.shape[-1]).mean(0)[:sentences])
-    return torch.stack(rows).cpu() if rows else torch.zeros(0, sentences)
+    return torch.stack(rows).cpu() if rows else torch.zeros(0, sentences, device="cpu")

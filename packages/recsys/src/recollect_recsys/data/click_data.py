@@ -50,7 +50,7 @@ class ClickData(DataModule):
 
     Args:
         batch_size: Users in a batch.
-        num_workers: Processes that load; a batch is cut so quickly that 0 is best.
+        num_workers: As in ``DataModule``; a batch is cut so quickly that 0 is best.
         seed: Of the shuffling, and of what is set aside.
         holdout: Share of each user's training clicks set aside for validation; 0 for none.
         new_users: Share of users who are set aside altogether, as if they arrived after training.
@@ -66,7 +66,7 @@ class ClickData(DataModule):
     def __init__(
         self,
         batch_size: int = 1024,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         *,
         holdout: float = 0.1,

@@ -29,7 +29,7 @@ class InteractionsData(RecommendationData):
         path: str,
         columns: Sequence[Column] | None = None,
         batch_size: int = 256,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         *,
         window: int = 50,

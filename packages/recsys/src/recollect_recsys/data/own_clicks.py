@@ -27,7 +27,7 @@ class OwnClickData(ClickData):
         path: str,
         columns: Sequence[Column] | None = None,
         batch_size: int = 1024,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         *,
         holdout: float = 0.1,

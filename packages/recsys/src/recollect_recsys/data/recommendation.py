@@ -27,7 +27,7 @@ class RecommendationData(DataModule):
 
     Args:
         batch_size: Sessions in a batch.
-        num_workers: Processes that load; a batch is cut so quickly that 0 is best.
+        num_workers: As in ``DataModule``; a batch is cut so quickly that 0 is best.
         seed: Of the shuffling, and of who is new.
         window: Number T of recent items that make a session, at most.
         past: Number P of items before it that are given to the memory; as many as it holds by default.
@@ -43,7 +43,7 @@ class RecommendationData(DataModule):
     def __init__(
         self,
         batch_size: int = 256,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         *,
         window: int = 50,

@@ -45,7 +45,7 @@ class TasteData(RecommendationData):
         shortest: int = 15,
         longest: int = 30,
         batch_size: int = 256,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         *,
         window: int = 5,

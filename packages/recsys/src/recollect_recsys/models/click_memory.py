@@ -71,7 +71,8 @@ class ClickMemory(nn.Module):
 
     def codes(self, first: int, count: int) -> Tensor:
         """What nodes ``first`` and on are written as: ``(count, V)``, the same each time."""
-        new = torch.randn(count, self.graph.model_size, generator=torch.Generator().manual_seed(first))
+        generator = torch.Generator().manual_seed(first)
+        new = torch.randn(count, self.graph.model_size, generator=generator, device="cpu")
         return new.to(self.graph.query.weight)
 
     @torch.no_grad()

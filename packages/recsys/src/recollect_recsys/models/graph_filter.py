@@ -189,7 +189,8 @@ class GraphFilter(ClickRecommender):
         if self.rank + MORE >= items:
             values, vectors = torch.linalg.eigh(to_items @ to_users.to_dense())
         else:
-            start = torch.randn(items, self.rank + MORE, generator=torch.Generator().manual_seed(self.seed))
+            generator = torch.Generator().manual_seed(self.seed)
+            start = torch.randn(items, self.rank + MORE, generator=generator, device="cpu")
             basis = torch.linalg.qr(start.to(to_items.device, to_items.dtype))[0]
             for _ in range(self.steps):
                 basis = torch.linalg.qr(to_items @ (to_users @ basis))[0]

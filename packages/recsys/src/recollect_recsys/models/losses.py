@@ -77,8 +77,9 @@ class _Softmax(torch.autograd.Function):
             states = states.to(weight.dtype)
             total = weight.new_zeros(())
             grads = [torch.zeros_like(part) for part in (states, weight, bias)] if learn else []
-            for now in torch.arange(len(states)).split(max(SCORES_AT_ONCE // len(weight), 1)):  # type: ignore[no-untyped-call]
-                rows = slice(int(now[0]), int(now[-1]) + 1) if len(now) else slice(0)
+            size = max(SCORES_AT_ONCE // len(weight), 1)
+            for start in range(0, len(states), size):
+                rows = slice(start, start + size)
                 scores = torch.addmm(bias, states[rows], weight.T)
                 if seen is not None and user is not None and count is not None:
                     _bar(scores, target[rows], seen[user[rows]], count[rows])

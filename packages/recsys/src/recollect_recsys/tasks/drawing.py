@@ -38,7 +38,7 @@ def memory_pictures(
     items = [item for item in torch.cat([one.past, one.session], 1)[0].tolist() if item]
     if reasons is None or not items:
         return pictures
-    weights = torch.zeros(len(items))
+    weights = torch.zeros(len(items), device="cpu")
     there = reasons.numbers[0] >= 0
     weights.index_add_(0, reasons.numbers[0][there].cpu(), reasons.weights[0][there].float().cpu())
     shown = slice(-ITEMS_DRAWN, None)

@@ -80,7 +80,7 @@ class ConnectedDigitsData(RecognitionData):
         noise: tuple[float, float] | None = None,
         path: Path | None = None,
         batch_size: int = 16,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)

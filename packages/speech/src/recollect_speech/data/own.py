@@ -48,7 +48,7 @@ class ManifestData(RecognitionData):
         speeds: tuple[float, ...] = (1.0,),
         noise: tuple[float, float] | None = None,
         batch_size: int = 16,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(

@@ -35,7 +35,7 @@ class RecognitionData(DataModule):
         noise: Bounds of the signal-to-noise ratio of white noise in training, in dB.
         path: What ``predict`` transcribes: a recording, a folder or a manifest.
         batch_size: Recordings in a batch.
-        num_workers: Processes that load; 0 loads in the training process.
+        num_workers: As in ``DataModule``.
         seed: Of the shuffling, and of what is made at random.
         besides: A manifest of more recordings to learn from, such as ``recollect_speech.splicing`` makes. The
             n-gram model does not learn from what is said there, which need not be sentences.
@@ -54,7 +54,7 @@ class RecognitionData(DataModule):
         noise: tuple[float, float] | None = None,
         path: Path | None = None,
         batch_size: int = 16,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         besides: Path | None = None,
     ) -> None:
@@ -103,6 +103,10 @@ class RecognitionData(DataModule):
     def collate(self, items: list[SpeechItem]) -> SpeechBatch:
         """A batch."""
         return collate(items)
+
+    def is_costly(self, split: Split) -> bool:
+        """Recordings are read when it is their turn, and distorted in training."""
+        return True
 
     def batches(self, split: Split, dataset: Sized, epoch: int) -> Batches:
         """In training, recordings of about one length together; else in their order, as speech arrives."""

@@ -70,7 +70,7 @@ class VctkData(RecognitionData):
         noise: tuple[float, float] | None = None,
         path: Path | None = None,
         batch_size: int = 8,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(

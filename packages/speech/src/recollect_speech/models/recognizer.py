@@ -138,7 +138,7 @@ class Recognizer(Listener):
     def hear(self, samples: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
         """More samples ``(B, S)``, any number → ``(B, T, V)`` of the chunks that are complete now."""
         samples = torch.cat([state.samples, samples], 1)
-        count = int(self.features.frames(torch.tensor(samples.shape[1])))
+        count = int(self.features.frames(torch.tensor(samples.shape[1], device="cpu")))
         frames, features = state.frames, state.features
         if count:
             lengths = torch.full((len(samples),), samples.shape[1], device=samples.device)
@@ -147,13 +147,13 @@ class Recognizer(Listener):
             features = self.features.heard(self.features.logs(samples, lengths)[0], features)
             samples = samples[:, count * self.features.hop :]
         chunk = self.encoder.chunk or 1
-        ready = int(steps_of(torch.tensor(frames.shape[1]))) // chunk * chunk
+        ready = int(steps_of(torch.tensor(frames.shape[1], device="cpu"))) // chunk * chunk
         return self._encode(ready, StreamState(samples, frames, features, state.encoder))
 
     def finish(self, state: StreamState) -> tuple[Tensor, StreamState]:
         """No more will come: ``(B, T, V)`` of what is left."""
         frames = F.pad(state.frames, (0, 0, 0, MARGIN))
-        ready = int(steps_of(torch.tensor(frames.shape[1])))
+        ready = int(steps_of(torch.tensor(frames.shape[1], device="cpu")))
         return self._encode(ready, state._replace(frames=frames))
 
     def _encode(self, steps: int, state: StreamState) -> tuple[Tensor, StreamState]:

@@ -53,7 +53,7 @@ class CsvAnomalyData(AnomalyData):
         window: int = 64,
         stride: int = 1,
         batch_size: int = 64,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         *,
         held_out: float = 0.2,

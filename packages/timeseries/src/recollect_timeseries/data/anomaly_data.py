@@ -29,7 +29,7 @@ class AnomalyData(DataModule):
         window: Number W of steps in a training window.
         stride: Steps between two training windows of the longest channel.
         batch_size: Windows of each channel in a batch.
-        num_workers: Processes that load; 0 loads in the training process.
+        num_workers: As in ``DataModule``.
         seed: Of the shuffling.
         channel: Name of the one channel to take; all by default.
         held_out: Share of the normal stretch that is validation.
@@ -45,7 +45,7 @@ class AnomalyData(DataModule):
         window: int,
         stride: int,
         batch_size: int,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         *,
         channel: str | None = None,

@@ -31,7 +31,7 @@ class Co2Data(ForecastingData):
         lookback: int = 156,
         horizon: int = 52,
         batch_size: int = 64,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         *,
         forecast: Literal["end", "test"] = "end",

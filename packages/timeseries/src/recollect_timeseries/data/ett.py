@@ -45,7 +45,7 @@ class EttData(ForecastingData):
         lookback: int = 336,
         horizon: int = 96,
         batch_size: int = 256,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         *,
         forecast: Literal["end", "test"] = "end",

@@ -35,7 +35,7 @@ class ForecastingData(DataModule):
         lookback: Number L of steps looked back on.
         horizon: Number H of steps forecast.
         batch_size: Windows in a batch.
-        num_workers: Processes that load; 0 loads in the training process.
+        num_workers: As in ``DataModule``.
         seed: Of the shuffling.
         forecast: What ``predict`` forecasts: the steps after the ``"end"`` of the series, or all of its
             ``"test"`` split, one horizon after the other.
@@ -49,7 +49,7 @@ class ForecastingData(DataModule):
         lookback: int,
         horizon: int,
         batch_size: int = 64,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         *,
         forecast: Literal["end", "test"] = "end",

@@ -50,7 +50,7 @@ class CsvData(ForecastingData):
         lookback: int = 96,
         horizon: int = 24,
         batch_size: int = 64,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         *,
         forecast: Literal["end", "test"] = "end",

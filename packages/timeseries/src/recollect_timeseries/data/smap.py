@@ -45,7 +45,7 @@ class SmapData(AnomalyData):
         window: int = 64,
         stride: int = 4,
         batch_size: int = 16,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         *,
         channel: str | None = None,

@@ -68,7 +68,8 @@ class LinearMaps(Backbone):
     def spans(self) -> Tensor:
         """How many steps each value is the mean of that stands for the past, the oldest first."""
         older = (self.sizes.lookback - self.fine) // self.coarse
-        return torch.cat([torch.full((older,), float(self.coarse)), torch.ones(self.fine)])
+        parts = ((older, self.coarse), (self.fine, 1))
+        return torch.cat([torch.full((count,), float(steps), device="cpu") for count, steps in parts])
 
     def features(self, past: Tensor, clock: Tensor) -> Tensor:
         """``(B, C, L)`` and ``(B,)`` → what is mapped, ``(C, B, F)``: past, φ, 1 with ``constant``."""

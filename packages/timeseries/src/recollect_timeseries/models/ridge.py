@@ -40,7 +40,7 @@ class Penalty(NamedTuple):
 
 def moments(parts: Iterable[Example]) -> Moments:
     """Second moments of examples, which are all that a ridge regression needs to know of them."""
-    inputs = cross = outputs = torch.zeros(())
+    inputs = cross = outputs = torch.zeros((), device="cpu")  # a single number joins those of any device
     count = 0
     for x, y in parts:
         inputs = inputs + (x.mT @ x).double()

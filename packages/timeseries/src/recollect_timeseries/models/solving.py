@@ -97,18 +97,18 @@ def penalty(model: Forecaster) -> Penalty:
     which every variable keeps to itself, by 0.1; a constant hardly at all.
     """
     backbone = _maps(model)
-    spans = backbone.spans
+    new = {"device": backbone.maps.weight.device}
+    spans = backbone.spans.to(**new)
     age = spans.flip(0).cumsum(0).flip(0) / spans.sum()
-    course = torch.full((2 * backbone.harmonics,), 0.1)
+    course = torch.full((2 * backbone.harmonics,), 0.1, **new)
     # Not quite zero: where nothing varies a constant could not be told from the rest.
-    constant = torch.full((int(backbone.constant),), 1e-9)
+    constant = torch.full((int(backbone.constant),), 1e-9, **new)
     fuse = [] if model.windows is None else [cast(ChannelLinear, part) for part in model.windows.fuse]
-    recalled = torch.ones(sum(part.weight.shape[1] for part in fuse))
-    own = [torch.zeros(len(spans)), torch.ones(len(course) + len(constant)), torch.zeros(len(recalled))]
-    device = backbone.maps.weight.device
+    recalled = torch.ones(sum(part.weight.shape[1] for part in fuse), **new)
+    own = [torch.zeros_like(spans), torch.ones_like(course), torch.ones_like(constant)]
     return Penalty(
-        torch.cat([(2 * age + 0.05) / spans, course, constant, recalled]).to(device),
-        torch.cat(own).bool().to(device),
+        torch.cat([(2 * age + 0.05) / spans, course, constant, recalled]),
+        torch.cat([*own, torch.zeros_like(recalled)]).bool(),
     )
 
 
@@ -130,9 +130,9 @@ def solve(model: Forecaster, folds: Sequence[Fold], tried: Ridge) -> list[Choice
     Raises:
         TypeError: If the backbone is another.
     """
-    nothing = Choice(False, 0.0, False, torch.full((len(folds),), torch.inf))
-    chosen = [nothing] * model.sizes.columns
     best = torch.zeros_like(folds[-1].train.cross)
+    nothing = Choice(False, 0.0, False, best.new_full((len(folds),), torch.inf))
+    chosen = [nothing] * model.sizes.columns
     for choice, maps in _candidates(model, folds, tried):
         for c in range(model.sizes.columns):
             of_this = choice._replace(scores=choice.scores[:, c])

@@ -172,7 +172,7 @@ class WindowMemory(nn.Module):
         """What is added to the forecast, ``(B, C, H · Q)``."""
         added: Tensor = sum(
             (fuse(came.transpose(0, 1)) for fuse, came in zip(self.fuse, futures, strict=True)),
-            torch.zeros(()),
+            torch.zeros((), device="cpu"),  # a single number joins those of any device
         )
         return added.transpose(0, 1)
 

@@ -60,7 +60,7 @@ def _found(
     weights, origins = recalled.weights[item, 0].cpu(), recalled.origins[item, 0].cpu()
     best = weights.topk(min(SHOWN, len(weights)))
     values = data.unscale(memory.values)[..., -1]
-    steps = torch.arange(-data.lookback, data.horizon)
+    steps = torch.arange(-data.lookback, data.horizon, device="cpu")
     found = []
     for weight, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
         window = values[int(origins[place]) + steps]

@@ -189,7 +189,8 @@ class Forecasting(Task):
 
     def pictures(self, batch: WindowBatch) -> list[ForecastPicture]:
         """Forecast against truth for some windows, with the past windows that were recalled."""
-        spread = torch.linspace(0, len(batch.past) - 1, min(4, len(batch.past))).long().to(batch.past.device)
+        count = len(batch.past)
+        spread = torch.linspace(0, count - 1, min(4, count), device="cpu").long().to(self.device)
         some = WindowBatch(*(part[spread] for part in batch))
         recalled = self._recalled(some, "test" if self.trainer.testing else "val")
         forecast = self.model(some.past, some.clock, recalled)
@@ -227,7 +228,9 @@ class Forecasting(Task):
         if self.make_windows is not None and memory is not None:
             if len(before) < memory.neighbours * memory.stride:
                 return []
-            memory = self.make_windows(sizes._replace(steps=border)).to(self.device)
+            with torch.device("cpu"):  # as the model was built
+                memory = self.make_windows(sizes._replace(steps=border))
+            memory = memory.to(self.device)
             memory.remember(windows.values[:border].to(self.device))
         return [Fold(*(moments(self._examples("train", items, memory)) for items in (before, after)))]
 
@@ -236,7 +239,7 @@ class Forecasting(Task):
     ) -> Iterator[Example]:
         """Some of the windows of a split, and what another memory than the model's finds for them."""
         windows = self.data.dataset(split)
-        items = torch.arange(len(windows)) if items is None else items
+        items = torch.arange(len(windows), device="cpu") if items is None else items
         for some in items.split(CHUNK):  # type: ignore[no-untyped-call]
             batch = WindowBatch(*(part.to(self.device) for part in windows.cut(some)))
             if memory is None:
@@ -258,7 +261,8 @@ class Forecasting(Task):
             return None
         if split not in self._found:
             windows = self.data.dataset(split)
-            chunks = (windows.cut(items) for items in torch.arange(len(windows)).split(CHUNK))  # type: ignore[no-untyped-call]
+            items = torch.arange(len(windows), device="cpu")
+            chunks = (windows.cut(some) for some in items.split(CHUNK))  # type: ignore[no-untyped-call]
             found = [memory.recall(part.past.to(self.device), part.clock.to(self.device)) for part in chunks]
             self._found[split] = Recalled(*(torch.cat(parts) for parts in zip(*found, strict=True)))
         return Recalled(*(part[batch.item] for part in self._found[split]))

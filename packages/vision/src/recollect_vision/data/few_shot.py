@@ -79,7 +79,7 @@ class FewShotData(DataModule):
         augmentation: float = 1.0,
         examples: Path | None = None,
         images: Path | None = None,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size, num_workers, seed)
@@ -159,6 +159,10 @@ class FewShotData(DataModule):
         if len(classes) < self.ways:
             raise ArgumentError(f"--data.ways {self.ways}: there are {len(classes)} classes to learn from")
         return Episodes(classes, self.ways, each, self.augmentation, self.episodes, self.seed)
+
+    def is_costly(self, split: Split) -> bool:
+        """Episodes whose images are augmented, and images that are decoded when it is their turn."""
+        return (split == "train" and self.augmentation > 0) or split == "predict"
 
     def batches(self, split: Split, dataset: Any, epoch: int) -> list[list[int]]:
         """Training episodes are numbered on from epoch to epoch; everything else is in order."""

@@ -48,7 +48,7 @@ class FolderData(ImageData):
     def __init__(
         self,
         batch_size: int = 128,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         *,
         path: Path | None = None,

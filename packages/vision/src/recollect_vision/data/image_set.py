@@ -35,6 +35,11 @@ class ImageSet(ABC):
         """How many there are."""
         return len(self.labels)
 
+    @property
+    @abstractmethod
+    def in_memory(self) -> bool:
+        """Whether images are kept, and need not be decoded each time."""
+
     @abstractmethod
     def image(self, number: int) -> Tensor:
         """One image, ``(C, height, width)`` uint8."""
@@ -58,6 +63,11 @@ class StoredImages(ImageSet):
         super().__init__(ImageSizes(*images.shape[1:]), labels)
         self.images = images
         self.split = split
+
+    @property
+    def in_memory(self) -> bool:
+        """See ``ImageSet``."""
+        return True
 
     def image(self, number: int) -> Tensor:
         """See ``ImageSet``."""
@@ -96,9 +106,14 @@ class ImageFiles(ImageSet):
             if len(self._kept):
                 self._kept[number] = image
 
+    @property
+    def in_memory(self) -> bool:
+        """See ``ImageSet``."""
+        return len(self._kept) > 0
+
     def image(self, number: int) -> Tensor:
         """See ``ImageSet``."""
-        return self._kept[number] if len(self._kept) else decode(self.paths[number], self.sizes)
+        return self._kept[number] if self.in_memory else decode(self.paths[number], self.sizes)
 
     def name(self, number: int) -> str:
         """See ``ImageSet``."""

@@ -86,7 +86,7 @@ class ImageData(DataModule):
     def __init__(
         self,
         batch_size: int = 128,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         *,
         augmentation: Sequence[Transform] = (),
@@ -225,6 +225,11 @@ class ImageData(DataModule):
         if part is None:
             return None
         return Chosen(part, self.numbers[split], self.augmentation if split == "train" else ())
+
+    def is_costly(self, split: Split) -> bool:
+        """Images that are augmented, or decoded each time because they are too many to be kept."""
+        images = self.predicted if split == "predict" else self.part(split)
+        return (split == "train" and bool(self.augmentation)) or not (images is None or images.in_memory)
 
     @cached_property
     def predicted(self) -> ImageSet | None:

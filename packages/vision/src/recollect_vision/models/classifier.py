@@ -138,7 +138,7 @@ class ImageClassifier(nn.Module):
         memory = self._memory()
         self.kept.set(memory.initial_state())
         self.number.fill_(NOBODY)
-        self.known.copy_(torch.arange(len(self.known)) < self.head.out_features)
+        self.known.copy_(torch.arange(len(self.known), device=self.known.device) < self.head.out_features)
 
     def _seen(self, features: Tensor) -> Tensor:
         """What the memory is given of features."""

@@ -205,7 +205,7 @@ class FewShot(Task):
         """Say so at once where what is to be measured cannot be drawn."""
         for setting in self.settings:
             for split in ("val", "test"):
-                counts = torch.tensor([len(images) for images in self.data.classes(split)])
+                counts = torch.tensor([len(images) for images in self.data.classes(split)], device="cpu")
                 check_draw(counts, setting.ways, setting.shots + self.test_queries)
 
     # --- shared parts ---------------------------------------------------------------------------------------

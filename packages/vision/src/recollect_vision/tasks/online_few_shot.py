@@ -136,7 +136,8 @@ class OnlineFewShot(Task):
             raise ArgumentError(
                 f"the examples are of {len(known.names)} classes, but the model knows {self.data.ways}"
             )
-        order = torch.randperm(len(known.labels), generator=generator_of(self.data.seed, 0))
+        generator = generator_of(self.data.seed, 0)
+        order = torch.randperm(len(known.labels), generator=generator, device="cpu")
         examples, labels = known.images[order].to(self.device), known.labels[order].to(self.device)
         _, state = self.model.learner(self.model(examples).unsqueeze(0), before(labels.unsqueeze(0)))
         logits = self.model.learner.ask(state, self.model(batch.images), labels[-1:])

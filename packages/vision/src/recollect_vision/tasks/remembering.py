@@ -77,7 +77,7 @@ class Remembering(Task):
             features, labels = self.features_of(images, numbers), images.labels[numbers].to(self.device)
             if self.model.whitening is not None:
                 self.model.whitening.fit(features, labels)
-            self._remember(features, labels, torch.tensor(numbers))
+            self._remember(features, labels, torch.tensor(numbers, device=self.device))
 
     def on_test_start(self) -> None:
         """Write and erase what was asked for."""
@@ -93,7 +93,9 @@ class Remembering(Task):
     ) -> None:
         """Remember images of a set, with its or other ``labels`` ``(N,)``, numbered from ``first`` on."""
         labels = (images.labels if labels is None else labels)[numbers].to(self.device)
-        self._remember(self.features_of(images, numbers), labels, torch.tensor(numbers) + first)
+        self._remember(
+            self.features_of(images, numbers), labels, torch.tensor(numbers, device=self.device) + first
+        )
 
     @torch.no_grad()
     def features_of(self, images: ImageSet, numbers: list[int]) -> Tensor:
@@ -110,7 +112,8 @@ class Remembering(Task):
         return torch.cat(features)
 
     def _remember(self, features: Tensor, labels: Tensor, numbers: Tensor) -> None:
-        for some in torch.arange(len(numbers)).split(AT_ONCE):  # type: ignore[no-untyped-call]
+        for start in range(0, len(numbers), AT_ONCE):
+            some = slice(start, start + AT_ONCE)
             self.model.remember(features[some], labels[some], numbers[some])
 
     def _adapt(self) -> None:
@@ -124,7 +127,8 @@ class Remembering(Task):
                     f"--data.examples has classes that there is no room for ({len(self.classes)} in all): "
                     "train with --model.storage, and --model.spare as large as the number of new classes"
                 )
-            labels = torch.tensor([self.classes.index(names[label]) for label in images.labels.tolist()])
+            own = [self.classes.index(names[label]) for label in images.labels.tolist()]
+            labels = torch.tensor(own, device=self.device)
             self._shown = images
             self.write(images, list(range(len(images))), labels, first=self.data.trained_on)
         for name in self.data.forget:

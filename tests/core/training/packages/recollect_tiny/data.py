@@ -32,7 +32,7 @@ class RecallData(DataModule):
         size: int = 96,
         poison: int | None = None,
         path: Path | None = None,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         with_test: bool = True,
     ) -> None:
