@@ -120,6 +120,13 @@ def test_one_step_compiles_to_machine_code(case: Case):
 
 
 @each_case
+def test_a_storage_is_built_on_the_default_device(case: Case):
+    with torch.device("meta"):
+        storage = case.make()
+    assert {part.device.type for part in (*storage.parameters(), *storage.buffers())} == {"meta"}
+
+
+@each_case
 def test_nothing_is_made_on_the_default_device(case: Case):
     check_default_device(Trial(case.make(), **case.settings))
 

@@ -82,6 +82,16 @@ def test_a_checkpoint_holds_the_average_and_what_training_goes_on_from(during_va
     assert tested.weight.tolist() == [7.5, 7.5]
 
 
+def test_snapshots_of_a_checkpoint_join_those_of_another_device():
+    callback = AverageLast(count=2, every_n_steps=1)
+    trained(callback, 1)  # as if loaded: on the CPU
+    module = Module().to("meta")
+    callback.on_train_batch_end(trainer(2), module, None, None, 1)
+    checkpoint = {"state_dict": module.state_dict()}
+    callback.on_save_checkpoint(trainer(2), module, checkpoint)
+    assert checkpoint["state_dict"]["weight"].device.type == "meta"
+
+
 def test_before_the_first_snapshot_everything_is_as_it_is():
     callback = AverageLast(count=2, every_n_steps=50)
     module = trained(callback, 3)

@@ -96,6 +96,13 @@ def test_an_error_in_validation_leaves_the_trained_weights(tmp_path):
     assert module.weight.item() == 2
 
 
+def test_the_average_follows_the_weights_to_their_device(tmp_path):
+    module, average = Module(), MovingAverage(DECAY)
+    average.setup(trainer(tmp_path, epochs=1), module, "fit")
+    average.on_fit_start(trainer(tmp_path, epochs=1), module.to("meta"))
+    assert {part.device.type for part in average._average_model.parameters()} == {"meta"}
+
+
 def test_a_decay_out_of_range_is_refused():
     with pytest.raises(ValueError, match="decay must be in"):
         MovingAverage(1.0)

@@ -1,6 +1,7 @@
 """How many processes load: by cores, by what items cost, and never more than there is room for."""
 
 import os
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -73,3 +74,13 @@ def test_batches_are_the_same_for_every_number_of_cores(machine):
         ]
     assert len(batches[1]) == 6
     assert all(torch.equal(one, other) for one, other in zip(batches[1], batches[4], strict=True))
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_leaves_the_batches_to_come(signum: signal.Signals):
+    loader = RecallData(batch_size=4, size=64, num_workers=1).loader("train")
+    batches = iter(loader)
+    next(batches)
+    for worker in loader._loader._iterator._workers:
+        os.kill(worker.pid, signum)
+    assert len(list(batches)) == 15

@@ -27,7 +27,7 @@ def adjacency(edges: Edges, nodes: int) -> Tensor:
     begin[1:] = torch.bincount(places // size, minlength=size).cumsum(0)
     with _sparse():
         weights = count.to(edges.features.dtype)
-        return torch.sparse_csr_tensor(begin, places % size, weights, (size, size))
+        return torch.sparse_csr_tensor(begin, places % size, weights, (size, size), device=weights.device)
 
 
 @contextmanager

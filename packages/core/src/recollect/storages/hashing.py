@@ -14,8 +14,9 @@ def hash_planes(key_size: int, tables: int, bits: int, seed: int) -> Tensor:
         torch.Size([2, 3, 8])
     """
     generator = torch.Generator().manual_seed(seed)
-    gaussian = torch.randn(tables, bits, key_size, generator=generator)
-    return (gaussian * 2048).round().to(torch.int16)  # int16 ends at 16 standard deviations
+    gaussian = torch.randn(tables, bits, key_size, generator=generator, device="cpu")
+    planes = (gaussian * 2048).round().to(torch.int16)  # int16 ends at 16 standard deviations
+    return planes.to(torch.get_default_device())
 
 
 def sign_hash(key: Tensor, planes: Tensor) -> Tensor:
@@ -58,7 +59,9 @@ def hash_multipliers(key_size: int, tables: int, seed: int) -> Tensor:
     """
     generator = torch.Generator().manual_seed(seed)
     bounds = torch.iinfo(torch.int64)
-    return torch.randint(bounds.min, bounds.max, (tables, 2 * key_size + 1), generator=generator)
+    shape = (tables, 2 * key_size + 1)
+    factors = torch.randint(bounds.min, bounds.max, shape, generator=generator, device="cpu")
+    return factors.to(torch.get_default_device())
 
 
 def multiply_shift_hash(key: Tensor, multipliers: Tensor, bits: int) -> Tensor:

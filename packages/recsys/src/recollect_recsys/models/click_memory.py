@@ -136,4 +136,6 @@ def sparse(begins: Tensor, others: Tensor, values: Tensor, size: tuple[int, ...]
         begins, others = begins.int(), others.int()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
-        return torch.sparse_csr_tensor(begins, others, values, size, check_invariants=False)
+        return torch.sparse_csr_tensor(
+            begins, others, values, size, device=values.device, check_invariants=False
+        )

@@ -53,7 +53,8 @@ def align(log_probs: Tensor, units: Sequence[int], name: Callable[[int], str]) -
     if needed > len(log_probs):
         raise ValueError(f"{len(units)} units need {needed} steps, and there are {len(log_probs)}")
     finite = log_probs.clamp_min(-1e4).unsqueeze(0).cpu()
-    path, scores = forced_align(finite, torch.tensor([list(units)], device="cpu"), blank=BLANK)
+    with torch.device("cpu"):  # torchaudio makes indices of its own
+        path, scores = forced_align(finite, torch.tensor([list(units)]), blank=BLANK)
     words: list[tuple[str, int, int, list[float]]] = []
     for span in merge_tokens(path[0], scores[0], BLANK):
         text = name(span.token)

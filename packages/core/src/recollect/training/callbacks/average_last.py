@@ -94,9 +94,9 @@ class AverageLast(Callback):
             if not now.is_floating_point() or len(past) < len(self._snapshots):
                 averaged[name] = now
             else:
-                averaged[name] = (
-                    torch.stack([tensor.to(torch.float64) for tensor in past]).mean(0).to(now.dtype)
-                )
+                # Snapshots from a checkpoint are on the CPU, wherever the model is.
+                wide = [tensor.to(now.device, torch.float64) for tensor in past]
+                averaged[name] = torch.stack(wide).mean(0).to(now.dtype)
         return averaged
 
 

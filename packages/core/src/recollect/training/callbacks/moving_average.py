@@ -11,10 +11,10 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 class MovingAverage(EMAWeightAveraging):
     """w̄ ← d w̄ + (1 − d) w after every step (Polyak and Juditsky 1992); buffers are averaged alike.
 
-    Lightning's own, with three things mended: a checkpoint that is tested or predicts gives the average,
+    Lightning's own, with four things mended: a checkpoint that is tested or predicts gives the average,
     which is what was validated, rather than the weights that training goes on from; an error in validation
-    leaves the weights that are trained; and models that are built by ``configure_model``, as ours are, need
-    no warning.
+    leaves the weights that are trained; models that are built by ``configure_model``, as ours are, need no
+    warning; and the average is on the device of the weights, so that nothing is copied at each step.
 
     Args:
         decay: d.
@@ -34,6 +34,11 @@ class MovingAverage(EMAWeightAveraging):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*overrides the configure_model")
             super().setup(trainer, pl_module, stage)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Follow the weights, which the trainer has moved to the accelerator by now."""
+        if self._average_model is not None:
+            self._average_model.to(pl_module.device)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the average in place, while training."""
