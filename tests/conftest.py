@@ -82,6 +82,6 @@ def _is_data(frame: FrameType | None) -> bool:
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
         if name.startswith("recollect"):
-            return name.split(".")[1] == "data" or name.startswith("recollect.training.data")
+            return name.split(".")[1:2] == ["data"] or name == "recollect.training.data"
         frame = frame.f_back
     return False
