@@ -97,14 +97,14 @@ def penalty(model: Forecaster) -> Penalty:
     which every variable keeps to itself, by 0.1; a constant hardly at all.
     """
     backbone = _maps(model)
-    new = {"device": backbone.maps.weight.device}
-    spans = backbone.spans.to(**new)
+    device = backbone.maps.weight.device
+    spans = backbone.spans.to(device)
     age = spans.flip(0).cumsum(0).flip(0) / spans.sum()
-    course = torch.full((2 * backbone.harmonics,), 0.1, **new)
+    course = torch.full((2 * backbone.harmonics,), 0.1, device=device)
     # Not quite zero: where nothing varies a constant could not be told from the rest.
-    constant = torch.full((int(backbone.constant),), 1e-9, **new)
+    constant = torch.full((int(backbone.constant),), 1e-9, device=device)
     fuse = [] if model.windows is None else [cast(ChannelLinear, part) for part in model.windows.fuse]
-    recalled = torch.ones(sum(part.weight.shape[1] for part in fuse), **new)
+    recalled = torch.ones(sum(part.weight.shape[1] for part in fuse), device=device)
     own = [torch.zeros_like(spans), torch.ones_like(course), torch.ones_like(constant)]
     return Penalty(
         torch.cat([(2 * age + 0.05) / spans, course, constant, recalled]),
