@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.fabric.utilities import move_data_to_device
 
 DEFAULTS = {
     "nlp": ["--data.stories", "200", "--data.held_out", "5"],
@@ -39,7 +40,8 @@ def device(request: pytest.FixtureRequest) -> str:
 def losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Losses:
     """Train a package's default for one step on a device: the loss of the batch before the step.
 
-    The loss is that of evaluation mode: dropout draws other numbers on each device.
+    The loss is that of evaluation mode: dropout draws other numbers on each device. All runs are given the
+    batch of the first one: eSpeak, in one process, does not say the same thing twice alike.
     """
     from recollect.training import Task
 
@@ -48,8 +50,12 @@ def losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Losses:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # convolutions keep all digits of float32
     step = Task.training_step
     found: list[float] = []
+    kept: list[Any] = []
 
     def training_step(task: Any, batch: Any, batch_idx: int) -> torch.Tensor:
+        if not kept:
+            kept.append(move_data_to_device(batch, torch.device("cpu")))
+        batch = move_data_to_device(kept[0], task.device)
         task.eval()
         with torch.no_grad():
             found.append(float(task.training_loss(batch)[0]))
