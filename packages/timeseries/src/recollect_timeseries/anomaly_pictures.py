@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
@@ -44,6 +43,7 @@ class AnomalyPicture(NamedTuple):
         """The figure; of many columns the first are drawn.
 
         Example:
+            >>> import torch
             >>> times = [f"2020-01-0{day}" for day in range(1, 10)]
             >>> label = torch.arange(9) == 4
             >>> picture = AnomalyPicture("x", ["a"], times, torch.zeros(9, 1), torch.rand(9), 0.5, label)
@@ -94,6 +94,7 @@ def spans(x: NDArray[Any], label: Tensor) -> list[tuple[Any, Any]]:
     """Where each labelled range begins and ends: half way to the points beside it.
 
     Example:
+        >>> import torch
         >>> [(float(a), float(b)) for a, b in spans(np.arange(5.0), torch.arange(5) == 2)]
         [(1.5, 2.5)]
     """
