@@ -50,12 +50,15 @@ def summarize_error(message: str) -> str:
         else:
             reasons.append(text)
     values += GIVEN.findall(message)
+    values = [value for value in values if not value.startswith(("Namespace(", "NestedArg("))]
+    given = f", got {values[0]}" if values else ""
     if reasons:
         what = "; ".join(dict.fromkeys(reasons))
+        what += "" if values and values[0] in what else given
     elif expected:
         depth = max(indent for indent, _ in expected)
         types = dict.fromkeys(name for indent, name in expected if indent == depth)
-        what = f"expected {' or '.join(types)}{f', got {values[0]}' if values else ''}"
+        what = f"expected {' or '.join(types)}{given}"
     else:
         what = " ".join(message.split())
     return f"--{flag}: {what}" if flag else what
