@@ -37,7 +37,7 @@ def experiment_name(command: Sequence[str], folder: Path) -> str:
 
     Example:
         >>> command = ["recollect-vision", "fit", "--config", "cifar10", "--config", "without-memory"]
-        >>> experiment_name(command, Path("runs/cifar10/2026-11-27_06-17-32"))
+        >>> experiment_name(command, Path("runs/vision/cifar10/2026-11-27_06-17-32"))
         'vision/cifar10+without-memory'
 
     Raises:
@@ -56,7 +56,7 @@ def experiment_name(command: Sequence[str], folder: Path) -> str:
         raise RunError(f"the config of {folder} is that of a run: give its name by --name DOMAIN/NAME")
     named = [Path(config).stem for config in configs if config not in MACHINERY]
     if not named or named[0] == "without-memory":
-        named.insert(0, folder.resolve().parent.name)  # runs/<config>/<time>
+        named.insert(0, folder.resolve().parent.name)  # runs/<domain>/<config>/<time>
     return f"{program.removeprefix('recollect-')}/{'+'.join(named)}"
 
 
@@ -92,7 +92,7 @@ def _portable(argument: str) -> str:
     """``RUN/config.yaml`` for the config of a run, the name alone of any other absolute path.
 
     Example:
-        >>> _portable("runs/digits/2026-11-27_06-17-32/config.yaml"), _portable("--data.path=/data/my.csv")
+        >>> _portable("runs/vision/digits/2026-11-27_06-17-32/config.yaml"), _portable("--data.path=/data/my.csv")
         ('RUN/config.yaml', '--data.path=my.csv')
     """
     flag, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)

@@ -85,7 +85,7 @@ def test_a_config_without_memory_is_its_twin_otherwise(name: str) -> None:
 def test_a_run_leaves_results_pictures_lists_with_reasons_and_serves(name: str, small: Path) -> None:
     own = ["--data.path", str(small)] if name == "interactions-graph" else []
     main(["fit", "--config", name, *own, *QUIET, "--trainer.max_epochs", "5"])
-    (run,) = (small.parent / "runs" / name).iterdir()
+    (run,) = (small.parent / "runs" / "recsys" / name).iterdir()
     results = json.loads((run / "results.json").read_text())
     assert 0 <= results["metrics"]["test/recall@20"] <= 1
     names = {path.name for path in (run / "pictures").glob("test-*")}

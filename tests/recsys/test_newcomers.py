@@ -53,7 +53,7 @@ def graph_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> TrainedRun:
     rows = [f"u{u} i{2 * n + u % 2}" for u in range(60) for n in chance.sample(range(25), 15)]
     Path("own.txt").write_text("\n".join(rows))
     main(["fit", "--config", "interactions-graph", "--data.path", "own.txt", "--data.new_users", "0.2"])
-    return load_run(next(Path("runs/interactions-graph").iterdir()))
+    return load_run(next(Path("runs/recsys/interactions-graph").iterdir()))
 
 
 def test_of_a_graph_the_first_click_tells_what_a_newcomer_likes(

@@ -24,7 +24,7 @@ def run_of(tmp_path_factory, colours):
         small = ["--data.size", "8", "--data.batch_size", "8", "--model.backbone.init_args.width", "8"]
         short = ["--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "1"]
         command(["fit", "--config", config, *where, *small, *short, *QUIET])
-        return next((root / "runs").glob("*/*"))
+        return next((root / "runs").glob("*/*/*"))
 
     return fit
 

@@ -66,7 +66,7 @@ def test_a_config_trains_and_tests(name: str, small, tmp_path, capsys):
 @pytest.mark.parametrize("name", ["omniglot", "omniglot-without-memory", "omniglot-mann"])
 def test_what_was_trained_classifies_by_a_few_examples(name: str, small: Path, tmp_path, monkeypatch):
     main(["fit", "--config", name, *flags(name), *epochs(name), *QUIET])
-    run = next((tmp_path / "runs" / name).iterdir())
+    run = next((tmp_path / "runs" / "vision" / name).iterdir())
     results = json.loads((run / "results.json").read_text())
     assert any("characters to learn from, 6 to choose by, 6 tested on" in note for note in results["notes"])
     assert list((run / "pictures").glob("test-episode*.png")) or "mann" in name
@@ -90,7 +90,7 @@ def test_what_was_trained_classifies_by_a_few_examples(name: str, small: Path, t
 def test_a_trained_memory_can_be_read_in_the_other_way(small, tmp_path):
     name = "omniglot"
     main(["fit", "--config", name, *flags(name), *epochs(name), *QUIET])
-    run = next((tmp_path / "runs" / name).iterdir())
+    run = next((tmp_path / "runs" / "vision" / name).iterdir())
     again = ["--config", str(run / "config.yaml"), "--ckpt_path", "best", *QUIET]
     main(["test", *again, "--model.reading", "matching"])
     measured = [json.loads(path.read_text())["metrics"] for path in run.rglob("results.json")]

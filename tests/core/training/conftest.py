@@ -39,7 +39,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copied(trained: Path, tmp_path: Path) -> Path:
     """A copy of that run under ``tmp_path``, to be used up."""
-    run = tmp_path / "runs" / "recall" / trained.name
+    run = tmp_path / "runs" / "tiny" / "recall" / trained.name
     shutil.copytree(trained, run)
     return run
 
@@ -52,7 +52,7 @@ def run_tiny(root: Path, *args: str) -> None:
 
 
 def only_run(root: Path, name: str = "recall") -> Path:
-    (run,) = (root / "runs" / name).iterdir()
+    (run,) = (root / "runs" / "tiny" / name).iterdir()
     return run
 
 

@@ -279,7 +279,7 @@ def test_predict_answers_a_file_with_the_runs_own_checkpoint(copied: Path, tiny:
         assert [answer["question"] for answer in answers] == ["bob", "ann"]
         assert all(0 < answer["probability"] <= 1 for answer in answers)
         (moved / "predictions.jsonl").unlink()
-    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs" / "recall").iterdir())
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs" / "tiny" / "recall").iterdir())
 
 
 def test_predict_writes_where_it_is_told(
@@ -398,7 +398,9 @@ def test_schedule_counts_steps_or_epochs(tiny: Command, tmp_path: Path):
     rates = []
     for interval in ("step", "epoch"):
         tiny("fit", *schedule, "--model.scheduler_interval", interval)
-        newest = max((tmp_path / "runs" / "recall").iterdir(), key=lambda run: run.stat().st_mtime_ns)
+        newest = max(
+            (tmp_path / "runs" / "tiny" / "recall").iterdir(), key=lambda run: run.stat().st_mtime_ns
+        )
         saved = torch.load(newest / "checkpoints" / "last.ckpt", weights_only=True)
         rates.append(saved["optimizer_states"][0]["param_groups"][0]["lr"])
     assert rates == pytest.approx([0.02 * 0.5**12, 0.02 * 0.5**2])
@@ -531,7 +533,7 @@ def test_a_value_out_of_range_is_one_line_and_leaves_no_folder(
         tiny("fit", "--data.batch_size", "0")
     assert stop.value.code == 2
     assert "recollect-tiny: error: batch_size must be at least 1, got 0\n" in capsys.readouterr().err
-    assert not list((tmp_path / "runs" / "recall").iterdir())
+    assert not list((tmp_path / "runs" / "tiny" / "recall").iterdir())
 
 
 def test_predictions_that_cannot_be_written_are_refused_before_the_work(

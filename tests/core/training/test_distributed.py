@@ -10,6 +10,7 @@ from recollect_tiny.workers import work
 
 from .conftest import only_run, results, run_tiny
 from .test_cli import metrics, rows
+from .test_resuming import differing, last
 
 TIMEOUT = 240
 ONE = ["--trainer.devices", "1", "--trainer.strategy", "auto"]
@@ -92,3 +93,37 @@ def test_the_sharded_strategy_trains_saves_and_resumes(alone: Path, tmp_path: Pa
     run_tiny(tmp_path, "test", "--ckpt_path", "best", *ONE)
     tested = results(run / "test")["metrics"]["test/loss"]
     assert tested == pytest.approx(results(run)["metrics"]["test/loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("step", [2, 5])  # in mid-epoch, and before a validation
+def test_two_processes_that_were_stopped_go_on_as_if_they_had_not_been(
+    step: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    fit = ["fit", "--config", "noisy", "--config", "ddp", *COMMON, *TWO]
+    resume = ["fit", "--config", "noisy", "--config", "ddp", "--ckpt_path", "last", *TWO]
+    run_two(
+        tmp_path,
+        fit,
+        [*fit, "--model.interrupt", f"[SIGTERM,{step}]"],
+        [*resume, "--model.interrupt", "null"],
+    )
+    straight, run = sorted((tmp_path / "runs" / "tiny" / "noisy").iterdir())
+    assert metrics(run) == metrics(straight)
+    kept, expected = (last(each) for each in (run, straight))
+    assert len(kept["random_states"]) == 2
+    for part in ("state_dict", "optimizer_states", "random_states"):
+        assert differing(kept[part], expected[part], part) == []
+    run_tiny(
+        tmp_path,
+        "fit",
+        "--config",
+        "noisy",
+        "--ckpt_path",
+        "last",
+        *COMMON[:2],
+        "--trainer.max_epochs",
+        "3",
+        *ONE,
+    )
+    assert "the checkpoint has those of 2 processes, not 1" in capsys.readouterr().out
+    assert results(run)["epochs"] == 3

@@ -1,11 +1,17 @@
 """Batches: shared exactly, and resumed where they were left."""
 
+import itertools
+import random
+
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from recollect_tiny.data import RecallData
 
 from recollect.training.loading import Loader, share
+from recollect.training.seeding import random_states, set_random_states
 
 
 @given(sizes=st.lists(st.integers(1, 7), min_size=1, max_size=12), world=st.integers(1, 5))
@@ -84,3 +90,48 @@ def test_wrong_sizes_are_refused():
         RecallData(batch_size=0)
     with pytest.raises(ValueError, match="num_workers must not be negative"):
         RecallData(num_workers=-1)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_batches_follow_from_seed_epoch_and_number_alone(split: str):
+    made = {}
+    for seed, epoch, workers in itertools.product((0, 1), (0, 1), (0, 2)):
+        loader = RecallData(batch_size=4, size=16, noise=0.5, seed=seed, num_workers=workers).loader(split)
+        loader.batch_sampler.sampler.set_epoch(epoch)
+        made[seed, epoch, workers] = [batch[2].tolist() for batch in loader]
+        assert [batch[2].tolist() for batch in loader] == made[seed, epoch, workers]
+    for seed, epoch in itertools.product((0, 1), (0, 1)):
+        assert made[seed, epoch, 0] == made[seed, epoch, 2]
+    assert len({str(batches) for batches in made.values()}) == 4
+
+
+def test_processes_draw_different_numbers():
+    loaders = [Loader(Drawing(), list, lambda epoch: [[0], [1]], world=2, rank=rank) for rank in range(2)]
+    assert len({str(list(loader)) for loader in loaders}) == 2
+
+
+class Drawing:
+    def __getitem__(self, index: int) -> float:
+        return float(torch.rand(()))
+
+
+def test_making_batches_leaves_the_generators_alone():
+    def drawn() -> list[float]:
+        return [random.random(), float(np.random.rand()), float(torch.rand(()))]
+
+    loader = RecallData(batch_size=4, size=16, noise=0.5).loader("train")
+    random.seed(5), np.random.seed(5), torch.manual_seed(5)
+    expected = [drawn(), drawn()]
+    random.seed(5), np.random.seed(5), torch.manual_seed(5)
+    found = [drawn()]
+    assert len(list(loader)) == 4
+    found.append(drawn())
+    assert found == expected
+
+
+def test_states_of_generators_are_set_as_they_were_read():
+    cpu = torch.device("cpu")
+    states = random_states(cpu)
+    first = [random.gauss(0, 1), float(np.random.randn()), float(torch.randn(()))]
+    set_random_states(states, cpu)
+    assert [random.gauss(0, 1), float(np.random.randn()), float(torch.randn(()))] == first

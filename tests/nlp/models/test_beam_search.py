@@ -137,3 +137,14 @@ def test_wrong_settings_are_named(model):
         beam_search(model, SOURCE, beam=0)
     with pytest.raises(ValueError, match="length_penalty"):
         beam_search(model, SOURCE, length_penalty=-1.0)
+
+
+def test_a_long_sentence_is_decoded_to_a_bound(model):
+    with torch.no_grad():
+        never = torch.zeros(VOCABULARY)
+        never[END] = -1e4
+    told = model.logits
+    model.logits = lambda decoded: told(decoded) + never
+    source = torch.full((1, 5), 4)
+    assert beam_search(model, source, beam=1).pieces.shape == (1, 18)  # 1.6 · 5 + 10
+    assert beam_search(model, source, beam=1, max_pieces=7).pieces.shape == (1, 7)

@@ -33,7 +33,7 @@ def run(root: Path, *args: str) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("stories")
     run(root, "fit", *SMALL)
-    (folder,) = (root / "runs" / "stories").iterdir()
+    (folder,) = (root / "runs" / "nlp" / "stories").iterdir()
     return folder
 
 

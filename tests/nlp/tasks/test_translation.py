@@ -96,7 +96,7 @@ def run(language):
     config = language / "reverse.yaml"
     config.write_text(yaml.safe_dump(settings(language, 220)))
     main(["fit", "--config", str(config), "--trainer.default_root_dir", str(language / "out")])
-    (folder,) = (language / "out" / "runs" / "reverse").iterdir()
+    (folder,) = (language / "out" / "runs" / "nlp" / "reverse").iterdir()
     return folder
 
 
@@ -194,6 +194,17 @@ def test_a_sentence_too_long_for_the_memory_is_cut_and_loses_no_other(run, tmp_p
     assert cut["translation"]
     places = {int(part.split(":")[0]) for row in cut["read"] for part in row["from"]}
     assert max(places) <= 15
+
+
+def test_what_no_memory_bounds_is_read_to_a_bound(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("recollect_nlp.tasks.translation.LONGEST", 12)  # of the 16 slots
+    (tmp_path / "mine.txt").write_text(" ".join(WORDS * 700) + "\nsix\n")
+    output = tmp_path / "out.jsonl"
+    with pytest.warns(UserWarning, match=r"mine\.txt: 1 of 2 sentences .* first 12 pieces: line 1"):
+        predict(run, "--data.path", str(tmp_path / "mine.txt"), "--output", str(output))
+    cut, last = (json.loads(line) for line in output.read_text().splitlines())
+    assert cut["cut"] > 4000
+    assert last["translation"] == "SIX"
 
 
 def test_the_signatures_of_the_scores_stand_in_the_report(run):

@@ -36,7 +36,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def fit(*flags: str) -> tuple[Path, dict[str, Any]]:
     """The run folder, and what its results say."""
     main([*FIT, *flags, "--trainer.enable_progress_bar", "false"])
-    run = max(Path("runs/interactions-graph").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    run = max(Path("runs/recsys/interactions-graph").iterdir(), key=lambda path: path.stat().st_mtime_ns)
     return run, json.loads((run / "results.json").read_text())
 
 

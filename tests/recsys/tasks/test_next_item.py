@@ -25,7 +25,7 @@ def run(root: Path, *args: str) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("tastes")
     run(root, "fit", *SMALL)
-    (folder,) = (root / "runs" / "tastes").iterdir()
+    (folder,) = (root / "runs" / "recsys" / "tastes").iterdir()
     return folder
 
 

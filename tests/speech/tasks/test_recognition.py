@@ -82,7 +82,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_of(folder: Path) -> Path:
-    return next((folder / "runs" / "tones").iterdir())
+    return next((folder / "runs" / "speech" / "tones").iterdir())
 
 
 def predict(folder: Path, tmp_path: Path, asked: Path, *more: str) -> list[dict]:
@@ -198,7 +198,7 @@ def test_training_can_begin_with_another_run(
     shared = ["--config", str(folder / "tones.yaml"), *QUIET, "--trainer.default_root_dir", str(tmp_path)]
     start = ["--model.start", str(run_of(folder))]
     main(["fit", *shared, *start, "--trainer.max_epochs", "1", "--model.optimizer.init_args.lr", "1e-9"])
-    run = next((tmp_path / "runs" / "tones").iterdir())
+    run = next((tmp_path / "runs" / "speech" / "tones").iterdir())
     assert json.loads((run / "results.json").read_text())["metrics"]["test/wer"] < 0.1
     config = yaml.safe_load((run / "config.yaml").read_text())
     config["model"]["init_args"]["start"] = str(tmp_path / "gone")

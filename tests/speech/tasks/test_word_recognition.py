@@ -61,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_of(folder: Path) -> Path:
-    return next((folder / "runs" / "tones").iterdir())
+    return next((folder / "runs" / "speech" / "tones").iterdir())
 
 
 def test_it_learns_the_words_and_draws_them(folder: Path) -> None:

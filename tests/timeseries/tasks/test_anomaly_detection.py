@@ -80,7 +80,7 @@ def test_the_first_comment_is_the_command(name):
 
 def fit(*flags: str) -> Path:
     main(["fit", "--config", "anomalies", "--data.path", "own.csv", *SMALL, *QUIET, *flags])
-    (run,) = Path("runs/anomalies").iterdir()
+    (run,) = Path("runs/timeseries/anomalies").iterdir()
     return run
 
 

@@ -20,7 +20,7 @@ def fitted(write_series, tmp_path, monkeypatch) -> tuple[Path, Path]:
     path = write_series(rows=260)
     flags = ["--data.path", str(path), "--trainer.max_epochs", "2", "--model.optimizer.lr", "0.01"]
     main(["fit", "--config", "csv", *flags, *SMALL, *QUIET])
-    (run,) = (tmp_path / "runs" / "csv").iterdir()
+    (run,) = (tmp_path / "runs" / "timeseries" / "csv").iterdir()
     return run, path
 
 

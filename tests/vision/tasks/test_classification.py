@@ -23,10 +23,10 @@ SHORT = ["--trainer.max_epochs", "5", "--model.scheduler.init_args.T_max", "5"]
 
 def fit(root: Path, images: Path, *flags: str) -> Path:
     """The folder of a run."""
-    before = set((root / "runs").glob("*/*"))
+    before = set((root / "runs").glob("*/*/*"))
     where = ["--data.path", str(images), "--trainer.default_root_dir", str(root)]
     main(["fit", "--config", "folder", *where, *SMALL, *SHORT, *EVERY_STEP, *QUIET, *flags])
-    (folder,) = set((root / "runs").glob("*/*")) - before
+    (folder,) = set((root / "runs").glob("*/*/*")) - before
     return folder
 
 
@@ -157,7 +157,7 @@ def test_a_network_is_prepared_with_training_images(tmp_path, colours):
     where = ["--data.path", str(colours), "--trainer.default_root_dir", str(tmp_path)]
     network = ["--model.backbone", backbone, "--model.backbone.widths", "[6]", "--data.size", "8"]
     main(["fit", "--config", "folder", *where, *network, *SHORT, *EVERY_STEP, *QUIET])
-    (folder,) = (tmp_path / "runs" / "folder").iterdir()
+    (folder,) = (tmp_path / "runs" / "vision" / "folder").iterdir()
     run = load_run(folder)
     data = run.data
     images = torch.stack([data.part("train").image(number) for number in data.numbers["train"]])

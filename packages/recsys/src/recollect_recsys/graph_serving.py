@@ -38,7 +38,7 @@ class GraphRecommender:
 
     A trained run serves in a few lines::
 
-        recommender = GraphRecommender.of(load_run("runs/lastfm/2026-01-31_12-00-00"))
+        recommender = GraphRecommender.of(load_run("runs/recsys/lastfm/2026-01-31_12-00-00"))
         recommender.click("somebody", ["51", "227"])
         recommender.recommend("somebody", count=10).items
     """

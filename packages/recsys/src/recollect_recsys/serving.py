@@ -58,7 +58,7 @@ class Recommender:
 
     A trained run serves in a few lines::
 
-        recommender = Recommender.of(load_run("runs/ml-100k/2026-01-31_12-00-00"))
+        recommender = Recommender.of(load_run("runs/recsys/ml-100k/2026-01-31_12-00-00"))
         recommender.click("somebody", ["50", "172"])
         recommender.recommend("somebody", count=10).items
     """

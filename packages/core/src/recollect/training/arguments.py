@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recollect.training.errors import ArgumentError, CheckpointError
-from recollect.training.runs import best_checkpoint, last_checkpoint, newest_run, run_of
+from recollect.training.runs import best_checkpoint, last_checkpoint, newest_run, run_name, run_of
 from recollect_cli.configs import package_configs, read_config
 from recollect_cli.flags import take
 from recollect_cli.front import look_through
@@ -15,6 +15,7 @@ class Invocation(NamedTuple):
     """A command line with everything looked up.
 
     Attributes:
+        package: Import name of the package whose command it is.
         command: One of ``COMMANDS``.
         args: The command line, configs and checkpoint as paths.
         name: Short name of the config: that of its runs.
@@ -24,6 +25,7 @@ class Invocation(NamedTuple):
         line: The command line as it was given.
     """
 
+    package: str
     command: str
     args: list[str]
     name: str
@@ -43,11 +45,11 @@ def interpret(package: str, default: str, args: Sequence[str]) -> Invocation:
     command, given, paths, rest, named = look_through(package, default, args)
     wanted, rest = take(rest, "--ckpt_path")
     own = package_configs(package)
-    name = _run_name(paths[0])
+    name = run_name(paths[0])
     root = Path(_root(paths, rest))
-    run, checkpoint = _checkpoint(command, wanted[-1] if wanted else None, given[0], paths[0], root, name)
+    run, checkpoint = _checkpoint(command, wanted[-1] if wanted else None, paths[0], root, package, name)
     if run is not None and given[0] in own:
-        other = _run_name(run / "config.yaml")
+        other = run_name(run / "config.yaml")
         if named and other not in (name, "config"):
             raise ArgumentError(
                 f"--config {given[0]}: {checkpoint} is of a run of {other!r}; leave --config out to take it "
@@ -56,14 +58,8 @@ def interpret(package: str, default: str, args: Sequence[str]) -> Invocation:
         paths[0] = run / "config.yaml"  # as that run was made; a path is taken as it stands
     configs = [part for path in paths for part in ("--config", str(path))]
     chosen = ["--ckpt_path", str(checkpoint)] if checkpoint else []
-    return Invocation(command, [command, *configs, *rest, *chosen], name, root, run, checkpoint, list(args))
-
-
-def _run_name(path: Path) -> str:
-    """``babi`` for ``…/configs/babi.yaml`` and for ``runs/babi/<time>/config.yaml`` alike."""
-    if path.name == "config.yaml" and path.parent.parent.parent.name == "runs":
-        return path.parent.parent.name
-    return path.stem
+    line = [command, *configs, *rest, *chosen]
+    return Invocation(package, command, line, name, root, run, checkpoint, list(args))
 
 
 def _root(paths: Sequence[Path], args: Sequence[str]) -> str:
@@ -79,7 +75,7 @@ def _root(paths: Sequence[Path], args: Sequence[str]) -> str:
 
 
 def _checkpoint(
-    command: str, wanted: str | None, given: str, config: Path, root: Path, name: str
+    command: str, wanted: str | None, config: Path, root: Path, package: str, name: str
 ) -> tuple[Path | None, Path | None]:
     """The run and its checkpoint that ``--ckpt_path`` asks for."""
     if wanted in (None, "null", "None"):
@@ -93,5 +89,5 @@ def _checkpoint(
         # Training from a given file begins a run of its own, so that nothing is overwritten.
         return (None if command == "fit" else run_of(path.absolute())), path.absolute()
     own = config.parent if config.name == "config.yaml" and (config.parent / "checkpoints").is_dir() else None
-    run = own or newest_run(root, name)
+    run = own or newest_run(root, package, name)
     return run, (last_checkpoint(run) if wanted == "last" else best_checkpoint(run))

@@ -80,8 +80,43 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def sign(checkpoint: dict[str, Any], task: object, data: object) -> None:
-    """Say in a checkpoint whose it is."""
-    checkpoint[SIGNATURE] = {"task": _name(task), "data": _name(data)}
+    """Say in a checkpoint of which task and data it is."""
+    checkpoint.setdefault(SIGNATURE, {}).update(task=_name(task), data=_name(data))
+
+
+def sign_package(checkpoint: dict[str, Any], package: str) -> None:
+    """Say in a checkpoint with which package's command it was made."""
+    checkpoint.setdefault(SIGNATURE, {})["package"] = package
+
+
+def check_package(checkpoint: dict[str, Any], package: str, path: Path) -> None:
+    """Refuse a checkpoint that another package's command has made.
+
+    Where a checkpoint does not say so, its task does, unless that is a user's own.
+
+    Raises:
+        CheckpointError: If it is of another package.
+    """
+    signature = checkpoint.get(SIGNATURE, {})
+    made = signature.get("package") or package_of(signature.get("task", ""))
+    if made not in (None, package):
+        raise CheckpointError(f"the checkpoint {path} is of {made}, not of {package}: use {command_of(made)}")
+
+
+def package_of(name: str) -> str | None:
+    """The application package that a class belongs to, by its dotted name; ``None`` for a user's own.
+
+    Example:
+        >>> package_of("recollect_vision.tasks.Classification"), package_of("mine.MyTask")
+        ('recollect_vision', None)
+    """
+    top = name.partition(".")[0]
+    return top if top.startswith("recollect_") else None
+
+
+def command_of(package: str) -> str:
+    """The name of a package's command."""
+    return package.replace("_", "-")
 
 
 def check_task(

@@ -3,6 +3,7 @@
 import argparse
 import os
 import shlex
+import signal
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -25,10 +26,18 @@ from recollect.training.callbacks import (
     RunRecord,
     complete_callbacks,
     screen_callbacks,
+    tested_checkpoint,
 )
-from recollect.training.checkpoints import AtomicCheckpointIO, check_task, load
+from recollect.training.checkpoints import (
+    AtomicCheckpointIO,
+    check_package,
+    check_task,
+    command_of,
+    load,
+    package_of,
+)
 from recollect.training.data import DataModule
-from recollect.training.errors import ArgumentError, UserError
+from recollect.training.errors import ArgumentError, CheckpointError, UserError
 from recollect.training.loggers import finish, quietly
 from recollect.training.parser_errors import summarize_error
 from recollect.training.precision import is_slower_in_half
@@ -36,11 +45,13 @@ from recollect.training.results import (
     code_commit,
     count_parameters,
     describe_device,
+    relative,
     show_results,
     training_seconds,
     write_results,
 )
-from recollect.training.runs import discard, fill, new_folder, stamp
+from recollect.training.runs import discard, domain, fill, new_folder, stamp
+from recollect.training.signals import Stopped, stopping
 from recollect.training.task import Task
 from recollect_cli.flags import COMMANDS, flags
 
@@ -53,6 +64,7 @@ EXPECTED_WARNINGS = (
     "The dirpath has changed from",  # a run that starts from another's checkpoint has a folder of its own
     ".*_get_pg_default_device. will be deprecated",  # torch calls it itself to load a sharded single number,
     "Multiple backends are registered with this ProcessGroup",  # then complains of its CPU and GPU
+    "Be aware that when using `ckpt_path`, callbacks .*LastCheckpoint",  # checkpoints are off
     r".isinstance\(treespec, LeafSpec\). is deprecated",  # Lightning 2.6 on torch 2.14; no matter to a user
 )
 
@@ -74,7 +86,7 @@ def main(package: str, default: str, args: Sequence[str] | None = None) -> None:
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     try:
         invocation = interpret(package, default, args)
-        with warnings.catch_warnings(), quietly():
+        with warnings.catch_warnings(), quietly(), stopping():
             for message in EXPECTED_WARNINGS:
                 warnings.filterwarnings("ignore", message)
             RecollectCLI(program, invocation)
@@ -83,6 +95,9 @@ def main(package: str, default: str, args: Sequence[str] | None = None) -> None:
             config = shlex.quote(str(stop.checkpoint.parent.parent / "config.yaml"))
             print(f"stopped; {stop.checkpoint} is saved. To go on:", flush=True)
             print(f"  {program} fit --config {config} --ckpt_path last", flush=True)
+        raise
+    except Stopped as stop:
+        print(f"{program}: stopped by {signal.Signals(stop.signum).name}", file=sys.stderr, flush=True)
         raise
     except UserError as error:
         print(f"{program}: error: {error}", file=sys.stderr, flush=True)
@@ -132,8 +147,9 @@ class RecollectCLI(LightningCLI):
                 load_from_checkpoint_support=False,
             )
         except BaseException as error:
-            if self.made:
-                discard(self.folder, isinstance(error, ArgumentError))
+            if self.made and self.folder.is_dir():
+                finish()
+                discard(self.folder, isinstance(error, ArgumentError | Stopped))
             raise
 
     # --- parsing --------------------------------------------------------------------------------------------
@@ -166,6 +182,7 @@ class RecollectCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Keep the config as it was resolved, choose the run folder and fill it in."""
         own = self.config[self.subcommand]
+        self._check_package(str(own.model.class_path))
         parser = self._parser(self.subcommand)
         resolved = yaml.safe_load(parser.dump(own, skip_unset=False))
         self.resolved = {part: resolved[part] for part in ("seed_everything", "trainer", "model", "data")}
@@ -173,6 +190,15 @@ class RecollectCLI(LightningCLI):
         self.folder = self._choose_folder()
         for part in ("logger", "callbacks"):
             own.trainer[part] = fill(own.trainer.get(part), self.folder)
+
+    def _check_package(self, task: str) -> None:
+        """Refuse the run, the checkpoint or the task of another package before anything is made."""
+        package, path = self.invocation.package, self.invocation.checkpoint
+        if path is not None:
+            check_package(load(path), package, path)
+        if package_of(task) not in (None, package):
+            other = command_of(task.partition(".")[0])
+            raise CheckpointError(f"{task} is not a task of {command_of(package)}: use {other}")
 
     def _choose_folder(self) -> Path:
         run, root = self.invocation.run, self.invocation.root
@@ -182,7 +208,9 @@ class RecollectCLI(LightningCLI):
             # The first process has chosen; where it could not tell us, only it writes files.
             return Path(os.environ.get(FOLDER_VARIABLE, root / "runs"))
         if run is None:
-            folder = new_folder(root / "runs" / self.invocation.name, stamp())
+            folder = new_folder(
+                root / "runs" / domain(self.invocation.package) / self.invocation.name, stamp()
+            )
         else:
             folder = run if self.subcommand in ("fit", "predict") else new_folder(run, str(self.subcommand))
         self.made = folder != run
@@ -222,7 +250,7 @@ class RecollectCLI(LightningCLI):
                 f"{settings['precision']}, which would take several times as long"
             )
         if self.subcommand == "fit":
-            callbacks.append(RunRecord(self.folder, self.resolved))
+            callbacks.append(RunRecord(self.folder, self.resolved, self.invocation.package))
         if self.subcommand == "predict":
             output = self._get(self.config, "output")
             callbacks.append(PredictionWriter(output))
@@ -250,13 +278,15 @@ class RecollectCLI(LightningCLI):
         """Train, test the best checkpoint, and say what came of it."""
         try:
             self.trainer.fit(**kwargs)
+        except MisconfigurationException as error:  # a checkpoint from beyond the last epoch, for instance
+            raise ArgumentError(f"training cannot begin as configured: {error}") from error
         except ValueError as error:
             if "val_check_interval" not in str(error):  # Lightning checks it once the batches are counted
                 raise
             raise ArgumentError(f"--trainer.{str(error).strip().replace('`', '')}") from error
         # Loading the best checkpoint for the test sets the timer to what it stood at there, on top.
         seconds = training_seconds(self.callbacks)
-        best = getattr(self.trainer.checkpoint_callback, "best_model_path", "") or None
+        best = tested_checkpoint(self.trainer)
         tested = self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False)
         self._report(tested, best, seconds)
 
@@ -288,10 +318,12 @@ class RecollectCLI(LightningCLI):
     ) -> None:
         if not self.trainer.is_global_zero:
             return
+        finish()  # what W&B says of its run comes before the results
         found = {name: value for part in measured for name, value in part.items()}
         metrics = dict(sorted(found.items(), key=lambda entry: entry[0].startswith("memory/")))
         notes = [*self.notes, *self.model.training_notes, *self.datamodule.notes, *self.model.notes]
         results = {
+            "package": self.invocation.package,
             "command": self.subcommand,
             "command_line": self.command_line,
             "commit": self.commit,
@@ -303,7 +335,7 @@ class RecollectCLI(LightningCLI):
             "parameters": count_parameters(self.model),
             "epochs": self.trainer.fit_loop.epoch_progress.current.completed,
             "steps": self.trainer.fit_loop.epoch_loop.global_step,
-            "checkpoint": checkpoint,
+            "checkpoint": relative(checkpoint, self.invocation.run or self.folder),
             "config": self.resolved,
         }
         lines = [("note", note) for note in notes]

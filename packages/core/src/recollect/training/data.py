@@ -23,14 +23,15 @@ class DataModule(LightningDataModule, ABC):
     A subclass implements ``dataset`` and, where items cannot simply be stacked, ``collate``; ``prepare_data``
     where there is something to fetch; ``learn`` where there are vocabularies or statistics; ``batches`` where
     they go by length. The loaders are made here: processes share the batches exactly, and training resumes in
-    mid-epoch.
+    mid-epoch. Items and ``collate`` may draw random numbers from the generators of python, numpy and torch:
+    they are seeded for each batch, by ``seed``, epoch and the batch's number, whatever ``num_workers`` is.
 
     Args:
         batch_size: Items in a batch.
         num_workers: Processes that load; 0 loads in the training process. By default 0 where items are cheap
             (see ``is_costly``), else by the number of cores (see ``suggested_workers``). Batches are the same
             for every number.
-        seed: Of the shuffling.
+        seed: Of the shuffling, and of the random numbers drawn while batches are made.
 
     Raises:
         ValueError: If ``batch_size`` or ``num_workers`` is out of range.
@@ -123,6 +124,9 @@ class DataModule(LightningDataModule, ABC):
             self._workers(split, items),
             self.trainer.world_size if self.trainer else 1,
             self.trainer.global_rank if self.trainer else 0,
+            self.seed,
+            # The trainer can keep a DataLoader from shuffling where it is to overfit, but not a Loader.
+            same=bool(self.trainer and cast(Any, self.trainer).overfit_batches),
         )
 
     def _workers(self, split: Split, dataset: Sized) -> int:

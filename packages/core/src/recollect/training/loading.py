@@ -2,10 +2,12 @@
 
 import heapq
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from recollect.training.seeding import seeded
 from recollect.training.workers import leave_signals_to_trainer
 
 Batches = list[list[int]]
@@ -40,8 +42,10 @@ def share(batches: Batches, world: int, rank: int) -> Batches:
 
 
 class Loader:
-    """The batches of one split, shared among processes, in an order that depends on seed and epoch alone.
+    """The batches of one split, shared among processes; each follows from seed, epoch, number and process.
 
+    The order of the items depends on seed and epoch alone, and random numbers drawn while a batch is made
+    (augmentation, noise) on its number besides, whatever the number of workers: ``seeded`` isolates them.
     It is no ``DataLoader``, so that the trainer leaves the sharing to us; it wraps one. Its state is its
     place in the epoch, so that training resumed from a checkpoint in mid-epoch goes on with the batches that
     were left.
@@ -53,6 +57,8 @@ class Loader:
         num_workers: Processes that load.
         world: How many processes share the batches.
         rank: Which of them this is.
+        seed: Of the random numbers drawn while batches are made.
+        same: Repeat the batches of epoch 0 in every epoch.
     """
 
     def __init__(
@@ -63,17 +69,21 @@ class Loader:
         num_workers: int = 0,
         world: int = 1,
         rank: int = 0,
+        seed: int = 0,
+        same: bool = False,
     ) -> None:
         self.dataset = dataset
-        self.batch_sampler = _Order(plan, world, rank)
+        self.batch_sampler = _Order(plan, world, rank, same)
         self._taken = 0
         self._loader = DataLoader(
-            dataset,
-            batch_sampler=self.batch_sampler,
-            collate_fn=collate,
+            _Batched(dataset, collate, (seed, rank)),
+            sampler=self.batch_sampler,
+            batch_size=None,
+            collate_fn=_unchanged,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
             worker_init_fn=leave_signals_to_trainer,
+            generator=torch.Generator(),  # beginning a pass draws nothing from the global one
         )
 
     def __len__(self) -> int:
@@ -97,29 +107,61 @@ class Loader:
         self.batch_sampler.skip = state["taken"] if state["taken"] < len(self) else 0
 
 
-class _Order(Sampler[list[int]]):
+class _Place(NamedTuple):
+    """A batch to be made; the epoch travels with it, since workers outlive an epoch."""
+
+    epoch: int
+    number: int
+    items: list[int]
+
+
+class _Order(Sampler[_Place]):
     """Yields this process's batches of the current epoch; the trainer calls ``set_epoch``."""
 
-    def __init__(self, plan: Callable[[int], Batches], world: int, rank: int) -> None:
+    def __init__(self, plan: Callable[[int], Batches], world: int, rank: int, same: bool) -> None:
         self.plan = plan
         self.world = world
         self.rank = rank
+        self.same = same
         self.epoch = 0
         self.skip = 0
         self.sampler = self  # where the trainer looks for set_epoch
         self._planned: tuple[int, Batches] | None = None
 
     def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+        self.epoch = 0 if self.same else epoch
 
     def batches(self) -> Batches:
         if self._planned is None or self._planned[0] != self.epoch:
             self._planned = (self.epoch, share(self.plan(self.epoch), self.world, self.rank))
         return self._planned[1]
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[_Place]:
         skip, self.skip = self.skip, 0
-        yield from self.batches()[skip:]
+        epoch = self.epoch
+        for number, items in enumerate(self.batches()[skip:], skip):
+            yield _Place(epoch, number, items)
 
     def __len__(self) -> int:
         return len(self.batches())
+
+
+class _Batched(Dataset[Any]):
+    """Makes whole batches of a dataset, each with random numbers of its own."""
+
+    def __init__(
+        self, dataset: Dataset[Any], collate: Callable[[list[Any]], Any], seeds: tuple[int, int]
+    ) -> None:
+        self.dataset = dataset
+        self.collate = collate
+        self.seeds = seeds
+        self._many = getattr(dataset, "__getitems__", None)  # torch's name for several items at once
+
+    def __getitem__(self, place: _Place) -> Any:
+        with seeded(*self.seeds, place.epoch, place.number):
+            items = self._many(place.items) if self._many else [self.dataset[i] for i in place.items]
+            return self.collate(items)
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch

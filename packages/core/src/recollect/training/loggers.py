@@ -4,6 +4,7 @@ import csv
 import logging
 import netrc
 import os
+import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,8 +95,9 @@ class WandbLogger(loggers.WandbLogger):
         """The W&B run; an offline one where the server cannot be reached."""
         import wandb
 
-        if self._experiment is None and self._save_dir is not None:
-            Path(self._save_dir).mkdir(parents=True, exist_ok=True)
+        if self._experiment is None:
+            wandb.finish()  # of a command before this one that was cut short
+            self._continue(secrets.token_hex(4))
         try:
             return super().experiment
         except (wandb.errors.CommError, wandb.errors.AuthenticationError, TimeoutError) as error:
@@ -103,6 +105,20 @@ class WandbLogger(loggers.WandbLogger):
             self._wandb_init["mode"] = "offline"
             os.environ["WANDB_MODE"] = "offline"
             return super().experiment
+
+    def _continue(self, new: str) -> None:
+        """Take up the run whose id stands in the folder, or begin one with the id ``new``."""
+        if self._save_dir is None:
+            return
+        path = Path(self._save_dir) / "wandb" / "run-id"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            new = path.read_text(encoding="utf-8").strip()
+            if not self._offline:  # offline, the id suffices, and W&B would complain
+                self._wandb_init["resume"] = "allow"
+        else:
+            path.write_text(new + "\n", encoding="utf-8")
+        self._wandb_init["id"] = new
 
 
 def finish() -> None:

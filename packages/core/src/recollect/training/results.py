@@ -62,6 +62,14 @@ def training_seconds(callbacks: list[Callback]) -> float:
     return sum(timer.time_elapsed("train") for timer in callbacks if isinstance(timer, Timer))
 
 
+def relative(path: str | None, folder: Path) -> str | None:
+    """A path as seen from a run folder, if it lies in it: results stay true where the folder is moved."""
+    if path is None:
+        return None
+    found, folder = Path(path).absolute(), folder.absolute()
+    return found.relative_to(folder).as_posix() if found.is_relative_to(folder) else str(found)
+
+
 def write_results(path: Path, results: dict[str, Any]) -> None:
     """Write JSON, whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")

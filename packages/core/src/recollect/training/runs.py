@@ -1,4 +1,4 @@
-"""Run folders: ``<root>/runs/<config>/<time>``, one to a run, and what is found in them."""
+"""Run folders: ``<root>/runs/<domain>/<config>/<time>``, one to a run, and what is found in them."""
 
 import shutil
 import time
@@ -45,10 +45,35 @@ def discard(folder: Path, failed: bool) -> None:
 
     Args:
         folder: A folder that ``new_folder`` made.
-        failed: Whether the run failed before it began; otherwise only an empty folder is removed.
+        failed: Whether the run was refused or stopped; then a folder without checkpoints and figures is
+            removed, otherwise only an empty one.
     """
-    if not any(folder.iterdir()) or (failed and not any(folder.glob("checkpoints/*"))):
+    came = any(folder.glob("checkpoints/*")) or (folder / "metrics.csv").exists()
+    if not any(folder.iterdir()) or (failed and not came):
         shutil.rmtree(folder)
+
+
+def domain(package: str) -> str:
+    """What the runs of an application package are filed under.
+
+    Example:
+        >>> domain("recollect_vision")
+        'vision'
+    """
+    return package.removeprefix("recollect_")
+
+
+def run_name(path: Path) -> str:
+    """The name of a run's config: ``babi`` for ``…/runs/nlp/babi/<time>/config.yaml``, else the file's own.
+
+    Example:
+        >>> run_name(Path("configs/babi.yaml")), run_name(Path("runs/nlp/babi/2026-01-31/config.yaml"))
+        ('babi', 'babi')
+    """
+    folders = [parent.name for parent in path.parents]
+    if path.name == "config.yaml" and "runs" in folders[2:4]:
+        return folders[1]
+    return path.stem
 
 
 def stamp() -> str:
@@ -77,8 +102,8 @@ def best_checkpoint(run: Path) -> Path:
         CheckpointError: If there is none.
     """
     callbacks = load(last_checkpoint(run)).get("callbacks", {})
-    for name, state in callbacks.items():
-        if name.startswith("ModelCheckpoint"):
+    for kind in ("ModelCheckpoint", "BestCheckpoint"):  # what the config names comes first
+        for state in (state for name, state in callbacks.items() if name.startswith(kind)):
             path = run / "checkpoints" / Path(state["best_model_path"]).name
             if path.is_file():
                 return path
@@ -87,13 +112,13 @@ def best_checkpoint(run: Path) -> Path:
     )
 
 
-def newest_run(root: Path, name: str) -> Path:
-    """The latest run of a config that has a checkpoint.
+def newest_run(root: Path, package: str, name: str) -> Path:
+    """The latest run of a package's config that has a checkpoint.
 
     Raises:
         CheckpointError: If there is none.
     """
-    parent = root / "runs" / name
+    parent = root / "runs" / domain(package) / name
     found = [path for path in parent.glob("*/checkpoints/last*.ckpt")]
     if not found:
         raise CheckpointError(

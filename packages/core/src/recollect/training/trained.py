@@ -34,7 +34,7 @@ def load_run(
     """The trained task and the data of a run folder, made from its ``config.yaml``.
 
     Args:
-        folder: The run folder, ``runs/<config>/<time>``.
+        folder: The run folder, ``runs/<domain>/<config>/<time>``.
         checkpoint: Which of its checkpoints, or a file. Where no ``ModelCheckpoint`` has chosen a best one,
             the last is taken.
         data: Arguments of the data module to replace, ``path="my.txt"`` for instance.
@@ -44,7 +44,7 @@ def load_run(
 
     A trained run answers in a few lines::
 
-        task, data = load_run("runs/stories/2026-01-31_12-00-00", path="my.txt")
+        task, data = load_run("runs/nlp/stories/2026-01-31_12-00-00", path="my.txt")
         with torch.no_grad():
             rows = [row for batch in data.predict_dataloader() for row in task.predict(batch)]
     """

@@ -19,6 +19,8 @@ from recollect_nlp.data.subwords import END, PAD, Subwords
 LENGTH_NOISE = 2.0
 """In pieces: how far lengths are blurred before sorting, so that batches differ between epochs."""
 
+LONGEST = 256
+"""Pieces of a sentence that are read at most: the time of decoding grows with the square of their number."""
 
 LINES_NAMED = 5
 """How many of the lines that are too long a warning names."""
@@ -85,8 +87,8 @@ class ParallelData(DataModule):
 
     The subword vocabulary is learnt from the training files alone, jointly for both languages; it travels
     in the checkpoint. Batches hold sentences of about one length and ``batch_pieces`` pieces, padding
-    included. A sentence with more pieces than the model's memory can hold is cut to its first ones, and a
-    warning names its file and line.
+    included. A sentence with more pieces than the model's memory can hold, or than ``LONGEST``, is cut to its
+    first ones, and a warning names its file and line.
 
     Args:
         train_source: Sentences to learn from (``.gz`` is unpacked).
@@ -187,10 +189,10 @@ class ParallelData(DataModule):
             named = ", ".join(f"line {i + 1} ({pieces} pieces)" for i, pieces in dataset.cut[:LINES_NAMED])
             more = len(dataset.cut) - LINES_NAMED
             rank_zero_warn(
-                f"{path}: {len(dataset.cut)} of {len(dataset)} sentences are longer than the memory can hold "
+                f"{path}: {len(dataset.cut)} of {len(dataset)} sentences are longer than the model can read "
                 f"and are cut to their first {self.longest_source} pieces: {named}"
                 + (f" and {more} more" if more > 0 else "")
-                + ". Storage with more slots (storage.init_args.slots) reads them whole."
+                + f". A memory with more slots (storage.init_args.slots) reads more, up to {LONGEST}."
             )
 
     def collate(self, items: list[ParallelItem]) -> ParallelBatch:

@@ -49,8 +49,7 @@ class QuestionData(DataModule):
             questions concerned. As many as the memory holds by default, which is also the most; all of them
             without a memory.
         focus: In each epoch draw the training questions by task, in proportion to the task's rate of errors
-            in the epoch before (in training, 2 % at least), rather than each once; a resumed run begins
-            evenly.
+            in the epoch before (in training, 2 % at least), rather than each once.
 
     Raises:
         ValueError: If an argument is out of range, or ``val_path`` or ``test_path`` comes without ``path``.
@@ -166,9 +165,14 @@ class QuestionData(DataModule):
         items = focused(self.dataset(split).tasks, self.errors, generator)
         return length_batches(lengths, self.batch_size, seed=seed, items=items)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Vocabulary and answers, and where the errors were."""
+        return {**super().state_dict(), "errors": self.errors}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over vocabulary and answers of a checkpoint."""
+        """Take over vocabulary, answers and errors of a checkpoint."""
         super().load_state_dict(state_dict)
+        self.errors = state_dict.get("errors")
         self._datasets.clear()
 
     def collate(self, items: Any) -> QuestionBatch:

@@ -31,6 +31,7 @@ def beam_search(
     length_penalty: float = 1.0,
     max_ratio: float = 1.6,
     max_extra: int = 10,
+    max_pieces: int = 1000,
 ) -> Found:
     """The translation with the highest log-probability / length^penalty among those that the beam meets.
 
@@ -44,8 +45,9 @@ def beam_search(
         source: ``(B, S)`` int64, padded.
         beam: How many beginnings are kept; 1 is greedy search.
         length_penalty: 0 prefers short translations, 1 compares the mean log-probability of pieces.
-        max_ratio: Pieces of a translation at most: ``max_ratio`` · S + ``max_extra``.
+        max_ratio: Pieces of a translation at most: min(``max_ratio`` · S + ``max_extra``, ``max_pieces``).
         max_extra: See ``max_ratio``.
+        max_pieces: See ``max_ratio``; a step takes time that grows with the pieces before it.
 
     Raises:
         ValueError: If ``beam`` is not positive or ``length_penalty`` is negative.
@@ -54,7 +56,7 @@ def beam_search(
         raise ValueError(f"beam must be at least 1, got {beam}")
     if length_penalty < 0:
         raise ValueError(f"length_penalty must not be negative, got {length_penalty}")
-    limit = int(max_ratio * source.shape[1] + max_extra)
+    limit = min(int(max_ratio * source.shape[1] + max_extra), max_pieces)
     search = _Search(model, source, beam, length_penalty, limit)
     for step in range(1, limit + 1):
         search.step(step)

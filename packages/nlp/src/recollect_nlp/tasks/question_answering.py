@@ -24,6 +24,9 @@ from recollect_nlp.models.question_answering import MemoryReader, RecurrentReade
 PICTURES = 6
 """How many questions of a batch are drawn."""
 
+PRACTISED = "practised"
+"""Where a checkpoint keeps the counts of errors of an epoch."""
+
 
 @final
 class QuestionAnswering(Task):
@@ -83,6 +86,19 @@ class QuestionAnswering(Task):
             rates = [float(values.get(f"error/{task}", 0.0)) / 100 for task in self._data.tasks]
             self._data.errors = torch.tensor(rates, device="cpu")
             self._practised.reset()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the counts of errors of the epoch under way as well, if the data want to focus on them."""
+        super().on_save_checkpoint(checkpoint)
+        if self._data.focus:
+            checkpoint[PRACTISED] = {"wrong": self._practised.wrong, "asked": self._practised.asked}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting errors where the checkpoint was made."""
+        super().on_load_checkpoint(checkpoint)
+        if self._data.focus and PRACTISED in checkpoint:
+            self._practised.wrong = checkpoint[PRACTISED]["wrong"].to(self.device)
+            self._practised.asked = checkpoint[PRACTISED]["asked"].to(self.device)
 
     def evaluate(self, batch: QuestionBatch, metrics: MetricCollection) -> Tensor:
         """Compare the likeliest answers; one that did not occur in training counts as an error."""

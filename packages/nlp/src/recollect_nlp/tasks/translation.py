@@ -16,7 +16,7 @@ from torchmetrics import MetricCollection
 from recollect.training import DataModule, ReadPicture, Task
 from recollect.training.errors import ArgumentError
 from recollect_nlp.corpus_metric import CorpusMetric
-from recollect_nlp.data.parallel import ParallelBatch, ParallelData
+from recollect_nlp.data.parallel import LONGEST, ParallelBatch, ParallelData
 from recollect_nlp.data.subwords import BEGIN, END, PAD, UNKNOWN
 from recollect_nlp.models.beam_search import Found, beam_search
 from recollect_nlp.models.translator import Translator
@@ -92,7 +92,7 @@ class Translation(Task):
                 f"not {type(data).__name__}"
             )
         model = self.translator(len(data.subwords))
-        data.longest_source = model.longest_source
+        data.longest_source = min(model.longest_source or LONGEST, LONGEST)
         return model
 
     def build_metrics(self, data: DataModule) -> MetricCollection:

@@ -1,8 +1,10 @@
 """Pairs of names and colours, and a question about one of them."""
 
+import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
@@ -24,6 +26,7 @@ class RecallData(DataModule):
         num_workers: Processes that load.
         seed: Of data and shuffling.
         with_test: Whether there is a test split.
+        noise: Random noise on each training item, on the scale of its logits, and on each batch.
     """
 
     def __init__(
@@ -35,12 +38,14 @@ class RecallData(DataModule):
         num_workers: int | None = None,
         seed: int = 0,
         with_test: bool = True,
+        noise: float = 0.0,
     ) -> None:
         super().__init__(batch_size, num_workers, seed)
         self.size = size
         self.poison = poison
         self.path = path
         self.with_test = with_test
+        self.noise = noise
         self.learnings = 0
 
     def learn(self) -> dict[str, Any]:
@@ -59,7 +64,28 @@ class RecallData(DataModule):
         scale = torch.ones(len(questions), 1)
         if split == "train" and self.poison is not None:
             scale[self.poison] = float("nan")
-        return TensorDataset(colours, questions, scale)
+        items = TensorDataset(colours, questions, scale)
+        return Noisy(items, self.noise) if self.noise and split == "train" else items
+
+    def collate(self, items: list[Any]) -> Any:
+        colours, questions, scale = super().collate(items)
+        return colours, questions, scale + self.noise * torch.rand(())
+
+
+class Noisy(Dataset[Any]):
+    """Draws from the three generators that augmentations draw from."""
+
+    def __init__(self, items: TensorDataset, noise: float) -> None:
+        self.items = items
+        self.noise = noise
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        colours, question, scale = self.items[index]
+        drawn = float(torch.rand(())) + random.random() + float(np.random.rand())
+        return colours, question, scale * (1 + self.noise * drawn)
 
 
 class OtherData(RecallData):

@@ -45,8 +45,9 @@ class PairMemory(Memory[VectorState]):
 class RecallModel(nn.Module):
     """Writes each name with its colour, then reads the name that is asked about."""
 
-    def __init__(self, names: int, colours: int, size: int) -> None:
+    def __init__(self, names: int, colours: int, size: int, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.names = nn.Embedding(names, size)
         self.colours = nn.Embedding(colours, size)
         self.memory = PairMemory(size)
@@ -54,7 +55,7 @@ class RecallModel(nn.Module):
 
     def forward(self, colours: Tensor, questions: Tensor) -> Tensor:
         keys = self.names.weight.expand(len(colours), -1, -1)
-        pairs = torch.cat([keys, self.colours(colours)], -1)
+        pairs = torch.cat([keys, self.dropout(self.colours(colours))], -1)
         state = self.memory.write(self.memory.initial_state(len(colours)), pairs)
         asked = self.names(questions).unsqueeze(1)
         return self.output(self.memory.read(state, torch.cat([asked, asked], -1)).squeeze(1))
@@ -66,6 +67,8 @@ class RecallTask(Task):
     Args:
         size: Width of keys and values.
         interrupt: Send this signal to the process in this step.
+        dropout: Share of the remembered values that is dropped.
+        sampling: Draw random numbers in validation and test, too.
         optimizer: Makes the optimiser.
         scheduler: Makes the schedule.
         scheduler_interval: What the schedule counts.
@@ -75,6 +78,8 @@ class RecallTask(Task):
         self,
         size: int = 16,
         interrupt: tuple[Literal["SIGINT", "SIGTERM"], int] | None = None,
+        dropout: float = 0.0,
+        sampling: bool = False,
         optimizer: OptimizerCallable = AdamW,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "epoch",
@@ -85,9 +90,11 @@ class RecallTask(Task):
         )  # a task of ours need not, but a flag must win over them all the same
         self.size = size
         self.interrupt = interrupt
+        self.dropout = dropout
+        self.sampling = sampling
 
     def build_model(self, data: RecallData) -> nn.Module:
-        return RecallModel(len(data.learnt["names"]), len(data.learnt["colours"]), self.size)
+        return RecallModel(len(data.learnt["names"]), len(data.learnt["colours"]), self.size, self.dropout)
 
     def build_metrics(self, data: RecallData) -> MetricCollection:
         return MetricCollection({"accuracy": MulticlassAccuracy(4, average="micro")})
@@ -99,6 +106,8 @@ class RecallTask(Task):
 
     def evaluate(self, batch: Batch, metrics: MetricCollection) -> Tensor:
         logits = self._logits(batch)
+        if self.sampling:
+            logits = logits + torch.rand_like(logits)
         metrics.update(logits, self._answers(batch))
         return self._loss(batch, logits)
 

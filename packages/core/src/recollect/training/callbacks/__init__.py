@@ -6,7 +6,8 @@ from recollect.training.callbacks.moving_average import MovingAverage
 from recollect.training.callbacks.parts_summary import PartsSummary
 from recollect.training.callbacks.prediction_writer import PredictionWriter
 from recollect.training.callbacks.progress import EpochProgress, screen_callbacks
-from recollect.training.callbacks.run_record import RunRecord, complete_callbacks
+from recollect.training.callbacks.resuming import Resuming
+from recollect.training.callbacks.run_record import RunRecord, complete_callbacks, tested_checkpoint
 
 __all__ = [
     "EpochProgress",
@@ -16,7 +17,9 @@ __all__ = [
     "MovingAverage",
     "PartsSummary",
     "PredictionWriter",
+    "Resuming",
     "RunRecord",
     "complete_callbacks",
     "screen_callbacks",
+    "tested_checkpoint",
 ]
