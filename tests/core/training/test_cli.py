@@ -69,7 +69,7 @@ def test_bare_fit_trains_the_default_and_leaves_all_in_one_folder(trained: Path)
     saved = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
     assert found["seconds"] == pytest.approx(saved["Timer"]["time_elapsed"]["train"], rel=0.5)
     assert found["command_line"][:2] == ["recollect-tiny", "fit"]
-    assert found["command_line"][2:4] == ["--trainer.default_root_dir", str(trained.parents[2])]
+    assert found["command_line"][2:4] == ["--trainer.default_root_dir", str(trained.parents[3])]
     assert found["commit"] == code_commit()
     assert found["parameters"] == 197
     assert found["steps"] == 24

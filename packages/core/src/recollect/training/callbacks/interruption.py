@@ -5,7 +5,7 @@ import signal
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -182,7 +182,7 @@ class Interruption(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count the epoch in which a training had stopped early, which the trainer did not go on with."""
         if self._over:
-            progress = trainer.fit_loop.epoch_progress.current
+            progress = cast(Any, trainer.fit_loop.epoch_progress.current)
             progress.completed = progress.processed
 
     def _close(self, trainer: Trainer) -> None:
