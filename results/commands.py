@@ -92,7 +92,7 @@ def _portable(argument: str) -> str:
     """``RUN/config.yaml`` for the config of a run, the name alone of any other absolute path.
 
     Example:
-        >>> _portable("runs/vision/digits/2026-11-27_06-17-32/config.yaml"), _portable("--data.path=/data/my.csv")
+        >>> _portable("runs/vision/digits/2026-11-27/config.yaml"), _portable("--data.path=/data/my.csv")
         ('RUN/config.yaml', '--data.path=my.csv')
     """
     flag, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
