@@ -145,6 +145,6 @@ def test_a_long_sentence_is_decoded_to_a_bound(model):
         never[END] = -1e4
     told = model.logits
     model.logits = lambda decoded: told(decoded) + never
-    source = torch.full((1, 5), 4)
-    assert beam_search(model, source, beam=1).pieces.shape == (1, 18)  # 1.6 · 5 + 10
+    source = torch.full((1, 4), 4)
+    assert beam_search(model, source, beam=1).pieces.shape == (1, 16)  # 1.6 · 4 + 10
     assert beam_search(model, source, beam=1, max_pieces=7).pieces.shape == (1, 7)

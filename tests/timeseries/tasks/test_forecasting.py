@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from recollect.training import load_run
 from recollect.training.callbacks.parts_summary import parts
@@ -83,3 +84,17 @@ def test_bad_input_is_one_line_without_a_traceback(write_series, tmp_path, monke
     with pytest.raises(SystemExit):
         main(["fit", "--config", "csv", "--data.path", str(write_series("short.csv", rows=40)), *QUIET])
     assert "short.csv: the training split has 28 rows and needs 120" in capsys.readouterr().err
+
+
+def test_a_resumed_run_keeps_the_weights_that_it_had_trained(write_series, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--config", "csv", "--data.path", str(write_series(rows=260)), "--model.optimizer.lr", "0.01"]
+    for epochs in ("3", "1"):
+        main(["fit", *flags, "--trainer.max_epochs", epochs, *SMALL, *QUIET])
+    straight, stopped = sorted((tmp_path / "runs" / "timeseries" / "csv").iterdir())
+    main(["fit", "--config", "csv", "--ckpt_path", "last", "--trainer.max_epochs", "3", *QUIET])
+    found, expected = (
+        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for run in (stopped, straight)
+    )
+    assert [name for name in expected if not torch.equal(found[name], expected[name])] == []

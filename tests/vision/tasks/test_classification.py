@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from recollect_vision.cli import main
 from recollect_vision.models.whitened_network import whitening_filters
 from recollect_vision.open_classes import by_examples, known
 from recollect_vision.progressive_resizing import ProgressiveResizing
+from recollect_vision.tasks.classification import Classification
 
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 EVERY_STEP = ["--trainer.log_every_n_steps", "1"]
@@ -221,3 +224,39 @@ def test_open_classes_need_classes_that_were_left_out_and_a_memory(trained):
     run = load_run(trained)
     with pytest.raises(DataError, match="no class was left out"):
         known(run.task, run.data)
+
+
+def test_a_run_resumed_between_epochs_is_the_uninterrupted_one(tmp_path, colours, monkeypatch):
+    """With the default's augmentation and moving average."""
+    affine = [
+        "--data.augmentation",
+        "torchvision.transforms.v2.RandomAffine",
+        "--data.augmentation.degrees",
+        "[-20, 20]",
+    ]
+    straight = fit(tmp_path / "straight", colours, *affine)
+    trained = Classification.on_validation_epoch_end
+
+    def stop(task: Classification) -> None:
+        trained(task)
+        if task.trainer.state.fn == "fit" and not task.trainer.sanity_checking and task.current_epoch == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Classification, "on_validation_epoch_end", stop)
+    with pytest.raises(SystemExit):
+        fit(tmp_path, colours, *affine)
+    monkeypatch.undo()
+    main(
+        [
+            "fit",
+            "--config",
+            "folder",
+            "--ckpt_path",
+            "last",
+            "--trainer.default_root_dir",
+            str(tmp_path),
+            *QUIET,
+        ]
+    )
+    (run,) = (tmp_path / "runs" / "vision" / "folder").iterdir()
+    assert (run / "metrics.csv").read_text() == (straight / "metrics.csv").read_text()

@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any, Literal, cast, final
 
 import torch
@@ -56,6 +58,7 @@ class Task(LightningModule, ABC):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.scheduler_interval = scheduler_interval
+        self._resumed = False
         self.metrics = nn.ModuleDict()  # by stage
         self.losses = nn.ModuleDict({"val": MeanMetric(), "test": MeanMetric()})
         self.training_notes: list[str] = []
@@ -206,8 +209,20 @@ class Task(LightningModule, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another task or of other sizes."""
         check_task(checkpoint, self)
+        self._resumed = self.trainer.state.fn == "fit"
         if "state_dict" in checkpoint:  # a sharded strategy has loaded the weights by itself
             check_fit(checkpoint["state_dict"], self.state_dict())
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Prepare the model in ``on_fit_start``: where training is resumed, it keeps what the checkpoint holds.
+
+        The trainer loads a checkpoint before that hook, and what is prepared would replace trained weights.
+        """
+        loaded = deepcopy(self.model.state_dict()) if self._resumed else None
+        yield
+        if loaded is not None:
+            self.model.load_state_dict(loaded)
 
     @classmethod
     def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> Any:

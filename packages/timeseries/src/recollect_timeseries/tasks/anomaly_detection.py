@@ -171,7 +171,8 @@ class AnomalyDetection(Task):
     def on_fit_start(self) -> None:
         """Learn what has a closed form, and remember what is normal."""
         try:
-            self.model.prepare(self._normal("train"), self._normal("val"))
+            with self.preparing():
+                self.model.prepare(self._normal("train"), self._normal("val"))
         except ValueError as error:
             raise ArgumentError(f"the detector cannot learn from these data: {error}") from error
 

@@ -202,13 +202,13 @@ class Forecasting(Task):
     def on_fit_start(self) -> None:
         """Fill the memory of windows, and solve what has a closed form."""
         self._found.clear()
-        if self.model.windows is not None:
-            values = self.data.dataset("train").values[: self.data.train_steps]
-            self.model.windows.remember(values.to(self.device))
-        if self.ridge is not None:
-            self.choices = solve(
-                self.model, [*self._earlier_folds(self.ridge.earlier), self._fold()], self.ridge
-            )
+        with self.preparing():
+            if self.model.windows is not None:
+                values = self.data.dataset("train").values[: self.data.train_steps]
+                self.model.windows.remember(values.to(self.device))
+            if self.ridge is not None:
+                folds = [*self._earlier_folds(self.ridge.earlier), self._fold()]
+                self.choices = solve(self.model, folds, self.ridge)
 
     def _fold(self) -> Fold:
         """The training windows, and those of validation."""

@@ -207,7 +207,8 @@ class Classification(Remembering):
             return
         some = data.numbers["train"][:: max(1, len(data.numbers["train"]) // count)][:count]
         images = data.normalized(torch.stack([data.splits.train.image(number) for number in some]))
-        self.model.backbone.prepare(images.to(self.device))
+        with self.preparing():
+            self.model.backbone.prepare(images.to(self.device))
 
 
 def surprise(probability: Tensor, label: Tensor) -> Tensor:
