@@ -228,12 +228,8 @@ def test_open_classes_need_classes_that_were_left_out_and_a_memory(trained):
 
 def test_a_run_resumed_between_epochs_is_the_uninterrupted_one(tmp_path, colours, monkeypatch):
     """With the default's augmentation and moving average."""
-    affine = [
-        "--data.augmentation",
-        "torchvision.transforms.v2.RandomAffine",
-        "--data.augmentation.degrees",
-        "[-20, 20]",
-    ]
+    turn = "{class_path: torchvision.transforms.v2.RandomAffine, init_args: {degrees: [-20, 20]}}"
+    affine = ["--data.augmentation", f"[{turn}]"]
     straight = fit(tmp_path / "straight", colours, *affine)
     trained = Classification.on_validation_epoch_end
 

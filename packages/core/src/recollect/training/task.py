@@ -215,7 +215,7 @@ class Task(LightningModule, ABC):
 
     @contextmanager
     def preparing(self) -> Iterator[None]:
-        """Prepare the model in ``on_fit_start``: where training is resumed, it keeps what the checkpoint holds.
+        """Prepare the model in ``on_fit_start``; a resumed training keeps what its checkpoint holds.
 
         The trainer loads a checkpoint before that hook, and what is prepared would replace trained weights.
         """
