@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor
 
-from recollect import HashStorage, LinkedStorage, VectorStorage
-from recollect.storages.chain import Chain
+from recollect import HashStorage, LinkedStorage, TemporalLinkStorage, VectorStorage
+from recollect.ops.free_list import FreeList
+from recollect.ops.hash_table import HashTables
+from recollect.ops.hashing import sign_hash
+from recollect.ops.linked_list import LinkedList
 from recollect.storages.hash import HashState
-from recollect.storages.hash_tables import HashTables
-from recollect.storages.hashing import sign_hash
-from recollect.storages.links_hard import HardLinksState
-from recollect.storages.links_soft import SoftLinksState
-from recollect.storages.places import FreePlaces
+from recollect.storages.linked import LinkedState
+from recollect.storages.temporal_link import TemporalLinkState
 from recollect.storages.vector import VectorState
 
 
@@ -25,28 +25,27 @@ def filled_vector(storage: VectorStorage, keys: Tensor, values: Tensor) -> Vecto
 def filled_hash(storage: HashStorage, keys: Tensor, values: Tensor) -> HashState:
     """The state after writing N entries to an empty store: full buckets hold the newest."""
     empty = storage.initial_state()
-    tables, filings = _filed(sign_hash(keys, storage.hash), storage.buckets, storage.capacity)
-    lost = (filings == 0).nonzero().squeeze(-1)
+    tables, index_count = _fill_tables(sign_hash(keys, storage.hash), storage.buckets, storage.capacity)
+    lost = (index_count == 0).nonzero().squeeze(-1)
     stack = empty.free.stack.clone()
     stack[: len(lost)] = lost
     return empty._replace(
         keys=keys.clone(),
         values=values.clone(),
         presence=torch.ones(len(keys)),
-        stamp=torch.arange(1, len(keys) + 1).masked_fill(filings == 0, 0),
-        filings=filings,
+        stamp=torch.arange(1, len(keys) + 1).masked_fill(index_count == 0, 0),
+        index_count=index_count,
         tables=tables,
-        free=FreePlaces(stack, torch.tensor(len(lost))),
+        free=FreeList(stack, torch.tensor(len(lost))),
         clock=torch.tensor(len(keys)),
     )
 
 
-def filled_hard(storage: LinkedStorage, keys: Tensor, values: Tensor) -> HardLinksState:
-    """The state after writing N nodes to N slots, each linked to the one before."""
-    nodes = storage.variant
-    empty = nodes.initial_state()
-    _, buckets, capacity = nodes.shape
-    tables, _ = _filed(sign_hash(keys, nodes.hash), buckets, capacity)
+def filled_linked(storage: LinkedStorage, keys: Tensor, values: Tensor) -> LinkedState:
+    """The state after writing N entries to N slots, each linked after the one before."""
+    empty = storage.initial_state()
+    _, buckets, capacity = storage.table_shape
+    tables, _ = _fill_tables(sign_hash(keys, storage.hash), buckets, capacity)
     count = len(keys)
     ring = torch.arange(count + 1)
     return empty._replace(
@@ -54,16 +53,16 @@ def filled_hard(storage: LinkedStorage, keys: Tensor, values: Tensor) -> HardLin
         values=values.clone(),
         presence=torch.ones(count),
         stamp=torch.arange(1, count + 1),
-        order=Chain((ring + 1) % (count + 1), (ring - 1) % (count + 1)),
-        usage=Chain((ring + 1) % (count + 1), (ring - 1) % (count + 1)),
+        order=LinkedList((ring + 1) % (count + 1), (ring - 1) % (count + 1)),
+        usage=LinkedList((ring + 1) % (count + 1), (ring - 1) % (count + 1)),
         tables=tables,
-        free=FreePlaces(empty.free.stack, torch.tensor(0)),
+        free=FreeList(empty.free.stack, torch.tensor(0)),
         clock=torch.tensor(count),
     )
 
 
-def filled_soft(storage: LinkedStorage, keys: Tensor, values: Tensor) -> SoftLinksState:
-    """The state after writing N entries to N slots, each linked to the one before (soft or sparse)."""
+def filled_temporal(storage: TemporalLinkStorage, keys: Tensor, values: Tensor) -> TemporalLinkState:
+    """The state after writing N entries to N slots, each linked after the one before."""
     empty, rest = storage.initial_state(), torch.arange(1, len(keys))
     nodes = empty.nodes._replace(
         keys=keys.clone(),
@@ -79,14 +78,14 @@ def filled_soft(storage: LinkedStorage, keys: Tensor, values: Tensor) -> SoftLin
     else:
         links.weights[rest, rest - 1] = 1
     links.precedence[-1] = 1
-    return SoftLinksState(nodes, links)
+    return TemporalLinkState(nodes, links)
 
 
-def _filed(codes: Tensor, buckets: int, capacity: int) -> tuple[HashTables, Tensor]:
-    """Tables in which N entries are filed in turn by ``codes`` (N, tables), and in how many each stands."""
+def _fill_tables(codes: Tensor, buckets: int, capacity: int) -> tuple[HashTables, Tensor]:
+    """Insert N entries in turn by ``codes`` (N, tables); return the tables, and how many hold each entry."""
     count, tables = codes.shape
     entry, stamp = (torch.zeros(tables, buckets, capacity, dtype=torch.int64) for _ in range(2))
-    filings = torch.zeros(count, dtype=torch.int64)
+    index_count = torch.zeros(count, dtype=torch.int64)
     for table in range(tables):
         code, order = codes[:, table].sort(stable=True)
         sizes = code.bincount(minlength=buckets)
@@ -94,5 +93,5 @@ def _filed(codes: Tensor, buckets: int, capacity: int) -> tuple[HashTables, Tens
         kept = rank >= sizes[code] - capacity
         place = (table, code[kept], rank[kept] % capacity)
         entry[place], stamp[place] = order[kept], order[kept] + 1
-        filings[order[kept]] += 1
-    return HashTables(entry, stamp), filings
+        index_count[order[kept]] += 1
+    return HashTables(entry, stamp), index_count

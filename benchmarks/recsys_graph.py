@@ -27,7 +27,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser
 from torch_geometric.nn import LightGCN
 
-from recollect.memories.messages import MessagePassing  # noqa: F401  # PyG's warnings stop there
+from recollect.memories.message_passing import MessagePassing  # noqa: F401  # PyG's warnings stop there
 from recollect.training import DataModule, Task
 from recollect_recsys.data.click_data import ClickData
 from recollect_recsys.list_metrics import LISTED, ListMetrics

@@ -4,7 +4,7 @@
 
 All run in this one process, one thread, float32, unbatched, one entry or query a call; what changes a
 state does so in place, but for ``scan``. Times are medians of process CPU time. The script fails if a verb
-that must be flat in the number of entries (``HashStorage`` and hard links: read, write, erase) is not.
+that must be flat in the number of entries (``HashStorage`` and ``LinkedStorage``: read, write, erase) is not.
 """
 
 import argparse
@@ -19,13 +19,13 @@ from typing import Any
 import faiss
 import matplotlib
 import torch
-from filled_states import filled_hard, filled_hash, filled_soft, filled_vector
+from filled_states import filled_hash, filled_linked, filled_temporal, filled_vector
 from measuring import Allocations, Call, measure
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from recollect import HashStorage, LinkedStorage, VectorStorage
+from recollect import HashStorage, LinkedStorage, TemporalLinkStorage, VectorStorage
 from recollect.state import map_state
 from recollect.storages.base import Storage
 
@@ -130,25 +130,25 @@ def attention_calls(keys: Tensor, values: Tensor) -> tuple[dict[str, Call], int]
 def contenders(hnsw_limit: int) -> list[Contender]:
     """Those that must be flat, the peers, and the rest of ours."""
 
-    def linked(**arguments: Any) -> Callable[[int], LinkedStorage]:
-        return lambda count: LinkedStorage(KEY, VALUE, count, **arguments)
+    def temporal(kept: int | None) -> Callable[[int], TemporalLinkStorage]:
+        return lambda count: TemporalLinkStorage(KEY, VALUE, count, kept)
 
     def hnsw() -> Any:
         return faiss.IndexHNSWFlat(KEY, 32, faiss.METRIC_INNER_PRODUCT)
 
-    soft, sparse = storage_calls(linked(), filled_soft), storage_calls(linked(links="sparse"), filled_soft)
-    hard = storage_calls(linked(links="hard"), filled_hard)
+    dense, sparse = (storage_calls(temporal(kept), filled_temporal) for kept in (None, 8))
+    linked = storage_calls(lambda count: LinkedStorage(KEY, VALUE, count), filled_linked)
     vector = storage_calls(lambda count: VectorStorage(KEY, VALUE, count), filled_vector)
     return [
         Contender("HashStorage", storage_calls(hash_storage, filled_hash), {"scan": 100_000}, flat=True),
-        Contender("LinkedStorage hard", hard, {"scan": 100_000}, flat=True),
+        Contender("LinkedStorage", linked, {"scan": 100_000}, flat=True),
         Contender("attention (torch)", attention_calls, {}),
         Contender("FAISS flat", faiss_calls(lambda: faiss.IndexFlatIP(KEY)), {}),
         Contender("FAISS HNSW", faiss_calls(hnsw), dict.fromkeys(VERBS, hnsw_limit)),
         Contender("VectorStorage", vector, {}),
-        Contender("LinkedStorage sparse", sparse, dict.fromkeys(VERBS, 10_000)),
+        Contender("TemporalLinkStorage kept=8", sparse, dict.fromkeys(VERBS, 10_000)),
         Contender(
-            "LinkedStorage soft", soft, dict.fromkeys(VERBS, 1_000) | {"read": 10_000, "write": 10_000}
+            "TemporalLinkStorage", dense, dict.fromkeys(VERBS, 1_000) | {"read": 10_000, "write": 10_000}
         ),
     ]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from recollect import HashStorage, LinkedStorage, VectorStorage
+from recollect import HashStorage, LinkedStorage, TemporalLinkStorage, VectorStorage
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +26,11 @@ def filled():
     [
         ("filled_vector", VectorStorage(8, 2, 90)),
         ("filled_hash", HashStorage(8, 2, buckets=8, capacity=8, tables=2, entries=90)),
-        ("filled_hard", LinkedStorage(8, 2, 90, links="hard", buckets=8)),
-        ("filled_soft", LinkedStorage(8, 2, 90)),
-        ("filled_soft", LinkedStorage(8, 2, 90, links="sparse")),
+        ("filled_linked", LinkedStorage(8, 2, 90, buckets=8)),
+        ("filled_temporal", TemporalLinkStorage(8, 2, 90)),
+        ("filled_temporal", TemporalLinkStorage(8, 2, 90, kept=8)),
     ],
-    ids=["vector", "hash", "hard", "soft", "sparse"],
+    ids=["vector", "hash", "linked", "temporal", "temporal-sparse"],
 )
 def test_a_state_filled_at_once_is_one_that_was_written(filled, name: str, storage):
     keys, values = torch.randn(90, 8), torch.randn(90, 2)
@@ -44,7 +44,7 @@ def test_a_state_filled_at_once_is_one_that_was_written(filled, name: str, stora
     for _ in range(2):
         ours, theirs = storage.read(at_once, keys), storage.read(written, keys)
         torch.testing.assert_close(ours.value, theirs.value)
-        if isinstance(storage, LinkedStorage):
+        if hasattr(storage, "follow"):
             ours, theirs = storage.follow(at_once, ours), storage.follow(written, theirs)
             torch.testing.assert_close(ours.value, theirs.value)
         at_once, written = (storage.erase(state, keys[40:45]) for state in (at_once, written))

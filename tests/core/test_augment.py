@@ -23,7 +23,7 @@ D = 8
 
 
 def make_memory(width):
-    return MemoryNetwork(width, VectorStorage(width, width, slots=6), hops=1, remember=True)
+    return MemoryNetwork(width, VectorStorage(width, width, slots=6), hops=1, write_on_forward=True)
 
 
 def plain_memory(width):
@@ -79,7 +79,7 @@ def open_gates(model):
     torch.manual_seed(1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if "integrated.project" in name or "integrated.gate" in name:
+            if "integrated.out_proj" in name or "integrated.gate" in name:
                 parameter.normal_(std=0.5)
     return model
 
@@ -308,7 +308,7 @@ def test_gradients_cross_calls_and_reach_what_was_written():
             y = model(part)
     y.sum().backward()
     memory = memories_of(model)["0"]
-    for weight in (memory.key.weight, memory.value.weight, memory.query.weight):
+    for weight in (memory.key_proj.weight, memory.value_proj.weight, memory.query_proj.weight):
         assert torch.isfinite(weight.grad).all()
         assert weight.grad.abs().sum() > 0
 
@@ -420,7 +420,7 @@ def test_a_wrong_name_lists_the_near_ones():
 def test_parts_that_cannot_have_a_memory_are_refused():
     with pytest.raises(ValueError, match=r"never called.*layers\.\*"):
         augment(encoder(), "layers", plain_memory)
-    with pytest.raises(ValueError, match="takes its weights only"):
+    with pytest.raises(ValueError, match="only uses its weights"):
         augment(encoder(), "layers.0.self_attn.out_proj", plain_memory)
 
 
@@ -453,9 +453,9 @@ def test_a_state_for_another_model_or_batch_is_refused():
     _, model, x = build("mlp", Fusion, plain_memory)
     with carry(model) as session:
         model(x)
-    with pytest.raises(ValueError, match="no memory stands at nowhere"), carry(model, {"nowhere": ()}):
+    with pytest.raises(ValueError, match="no layer nowhere has a memory"), carry(model, {"nowhere": ()}):
         pass
-    with carry(model, session.state), pytest.raises(ValueError, match="4 batch items and the input has 3"):
+    with carry(model, session.state), pytest.raises(ValueError, match="4 batch items and the input 3"):
         model(x[:3])
 
 

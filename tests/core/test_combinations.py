@@ -15,6 +15,7 @@ from recollect import (
     PrototypeMemory,
     RelationalMemory,
     Seq2SeqMemory,
+    TemporalLinkStorage,
     VectorStorage,
 )
 from recollect.state import map_state
@@ -24,16 +25,16 @@ D, SLOTS = 4, 6
 STORAGES = {
     "vector": lambda: VectorStorage(D, D, slots=SLOTS),
     "hash": lambda: HashStorage(D, D, buckets=2, capacity=SLOTS, tables=3, entries=SLOTS),
-    "linked soft": lambda: LinkedStorage(D, D, slots=SLOTS),
-    "linked sparse": lambda: LinkedStorage(D, D, slots=SLOTS, links="sparse", kept=3),
-    "linked hard": lambda: LinkedStorage(D, D, slots=SLOTS, links="hard", buckets=2, capacity=SLOTS),
+    "temporal": lambda: TemporalLinkStorage(D, D, slots=SLOTS),
+    "temporal-sparse": lambda: TemporalLinkStorage(D, D, slots=SLOTS, kept=3),
+    "linked": lambda: LinkedStorage(D, D, slots=SLOTS, buckets=2, capacity=SLOTS),
 }
 MEMORIES = {
-    "seq2seq": lambda storage: Seq2SeqMemory(D, storage, remember=True),
-    "network": lambda storage: MemoryNetwork(D, storage, hops=2, controller="gru", remember=True),
-    "prototype": lambda storage: PrototypeMemory(D, storage, prototypes=3, remember=True),
-    "relational": lambda storage: RelationalMemory(D, storage, rounds=2, heads=2, remember=True),
-    "graph": lambda storage: GraphMemory(D, storage, edges=8, remember=True),
+    "seq2seq": lambda storage: Seq2SeqMemory(D, storage, write_on_forward=True),
+    "network": lambda storage: MemoryNetwork(D, storage, hops=2, controller="gru", write_on_forward=True),
+    "prototype": lambda storage: PrototypeMemory(D, storage, prototypes=3, write_on_forward=True),
+    "relational": lambda storage: RelationalMemory(D, storage, rounds=2, heads=2, write_on_forward=True),
+    "graph": lambda storage: GraphMemory(D, storage, edges=8, write_on_forward=True),
 }
 INTEGRATIONS = {
     "concatenation": Concatenation,
@@ -48,7 +49,7 @@ COMBINATIONS = [
     for storage in STORAGES
     for integration in INTEGRATIONS
     # Ways of keeping links differ below the verbs that an integration sees.
-    if storage not in ("linked sparse", "linked hard") or integration == "concatenation"
+    if storage not in ("temporal-sparse", "linked") or integration == "concatenation"
 ]
 
 
@@ -60,7 +61,7 @@ def integrated(request):
     module = INTEGRATIONS[integration](nn.Linear(D, D), MEMORIES[memory](STORAGES[storage]()))
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            if name.startswith(("gate", "project")):
+            if name.startswith(("gate", "out_proj")):
                 parameter.normal_(std=0.5)
     return module
 

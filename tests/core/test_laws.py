@@ -9,7 +9,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recollect import HashStorage, LinkedStorage, Storage, VectorStorage
+from recollect import HashStorage, LinkedStorage, Storage, TemporalLinkStorage, VectorStorage
 from recollect.testing import (
     LAWS,
     Trial,
@@ -54,9 +54,9 @@ CASES = [
         lambda: HashStorage(2, 3, buckets=4, capacity=8, entries=5, integer_keys=True),
         {"without_gradient": ONE_SLOT},
     ),
-    Case("linked-soft", lambda: LinkedStorage(6, 3, slots=5, learn_sharpness=True)),
-    Case("linked-sparse", lambda: LinkedStorage(6, 3, slots=5, links="sparse", kept=2)),
-    Case("linked-hard", lambda: LinkedStorage(6, 3, slots=5, links="hard", learn_sharpness=True)),
+    Case("linked-soft", lambda: TemporalLinkStorage(6, 3, slots=5, learn_sharpness=True)),
+    Case("linked-sparse", lambda: TemporalLinkStorage(6, 3, slots=5, kept=2)),
+    Case("linked-hard", lambda: LinkedStorage(6, 3, slots=5, learn_sharpness=True)),
 ]
 
 STEPWISE_LENGTH = 40

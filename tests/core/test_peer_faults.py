@@ -27,11 +27,11 @@ def storage():
 
 
 MEMORIES = {
-    "seq2seq gru": lambda: Seq2SeqMemory(D, storage(), remember=True),
-    "seq2seq lstm": lambda: Seq2SeqMemory(D, storage(), cell="lstm", remember=True),
-    "network": lambda: MemoryNetwork(D, storage(), hops=2, remember=True),
-    "network gru": lambda: MemoryNetwork(D, storage(), hops=2, controller="gru", remember=True),
-    "graph": lambda: GraphMemory(D, storage(), edges=8, remember=True),
+    "seq2seq gru": lambda: Seq2SeqMemory(D, storage(), write_on_forward=True),
+    "seq2seq lstm": lambda: Seq2SeqMemory(D, storage(), cell="lstm", write_on_forward=True),
+    "network": lambda: MemoryNetwork(D, storage(), hops=2, write_on_forward=True),
+    "network gru": lambda: MemoryNetwork(D, storage(), hops=2, controller="gru", write_on_forward=True),
+    "graph": lambda: GraphMemory(D, storage(), edges=8, write_on_forward=True),
 }
 
 
@@ -46,7 +46,7 @@ def test_reads_reach_the_controller_and_the_output(memory):
 
     Shown for what is written in one call and comes out of another, so that no path but the storage is left.
     """
-    memory.remember = False
+    memory.write_on_forward = False
     fact = torch.randn(1, 3, D, requires_grad=True)
     state = memory.write(memory.initial_state(1), fact)
     question = torch.randn(1, 2, D)
@@ -60,7 +60,7 @@ def test_what_is_read_reaches_the_next_step(name):
     """The read must be fed back: the hidden state after step 2 depends on what step 1 read."""
     torch.manual_seed(0)
     memory = MEMORIES[name]()
-    memory.remember = False
+    memory.write_on_forward = False
     fact = torch.randn(1, 3, D, requires_grad=True)
     _, state = memory(torch.randn(1, 2, D), memory.write(memory.initial_state(1), fact))
     gradient = torch.autograd.grad(state.hidden.square().sum(), fact)[0]
@@ -108,7 +108,7 @@ def test_nothing_leaks_through_an_augmented_model(integration, memory):
     model = augment(nn.Sequential(nn.Linear(D, D), nn.ReLU()), "0", memory, integration)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if "gate" in name or "project" in name:
+            if "gate" in name or "proj" in name:
                 parameter.normal_()
     x, secret = torch.randn(2, 4, D), torch.randn(2, 4, D) * 100
     expected = model(x)

@@ -39,7 +39,7 @@ def opened(integration, **how: object) -> nn.Module:
     model = augment(
         Block(**how),
         at="first",
-        memory=lambda d: MemoryNetwork(d, VectorStorage(d, d, slots=9), hops=1, remember=True),
+        memory=lambda d: MemoryNetwork(d, VectorStorage(d, d, slots=9), hops=1, write_on_forward=True),
         integration=integration,
         layout="btd",
     )

@@ -18,8 +18,10 @@ INTEGRATIONS = {
 }
 
 
-def make_memory(width=D, remember=True):
-    return MemoryNetwork(width, VectorStorage(width, width, slots=6), hops=1, remember=remember)
+def make_memory(width=D, write_on_forward=True):
+    return MemoryNetwork(
+        width, VectorStorage(width, width, slots=6), hops=1, write_on_forward=write_on_forward
+    )
 
 
 @pytest.fixture(params=INTEGRATIONS)
@@ -38,7 +40,7 @@ def calling_once(request):
 def opened(integrated, by=0.3):
     """The same module after its gate has moved, as training would move it."""
     with torch.no_grad():
-        gate = integrated.project if isinstance(integrated, Concatenation) else integrated.gate.linear
+        gate = integrated.out_proj if isinstance(integrated, Concatenation) else integrated.gate.linear
         gate.weight.normal_(std=by)
         if gate.bias is not None:
             gate.bias.normal_(std=by)
@@ -82,12 +84,12 @@ def test_the_gate_learns_first_and_then_the_memory(integration):
         return {n: p.grad.abs().sum() for n, p in names.items() if p.grad is not None}
 
     first = gradients()
-    assert sum(g for n, g in first.items() if n.startswith(("gate", "project"))) > 0
+    assert sum(g for n, g in first.items() if n.startswith(("gate", "out_proj"))) > 0
     assert sum(g for n, g in first.items() if n.startswith("memory")) == 0
     optimizer.step()
     second = gradients()
-    assert second["memory.conclude.weight"] > 0
-    for part in ("ask", "tell", "embed_keys", "embed_values"):
+    assert second["memory.out_proj.weight"] > 0
+    for part in ("query_proj", "read_proj", "key_proj", "value_proj"):
         assert sum(g for n, g in second.items() if n.startswith(f"memory.{part}")) > 0, part
 
 
@@ -97,12 +99,12 @@ def test_formulas_written_out():
     add = opened(Concatenation(layer, make_memory()))
     recalled, after = add.memory(h)
     y, state = add(x)
-    torch.testing.assert_close(y, h + recalled @ add.project.weight.T)
+    torch.testing.assert_close(y, h + recalled @ add.out_proj.weight.T)
     torch.testing.assert_close(state, after)
     concat = opened(Concatenation(layer, make_memory(), mode="concat"))
     both = torch.cat([h, concat.memory(h)[0]], -1)
-    projection = concat.project.weight + torch.cat([torch.eye(D), torch.zeros(D, D)], -1)
-    torch.testing.assert_close(concat(x)[0], both @ projection.T + concat.project.bias)
+    projection = concat.out_proj.weight + torch.cat([torch.eye(D), torch.zeros(D, D)], -1)
+    torch.testing.assert_close(concat(x)[0], both @ projection.T + concat.out_proj.bias)
     parallel = opened(Parallel(layer, make_memory()))
     gate = (x @ parallel.gate.linear.weight.T + parallel.gate.linear.bias).tanh()
     torch.testing.assert_close(parallel(x)[0], h + gate * parallel.memory(x)[0])
@@ -251,7 +253,7 @@ def test_copies_and_saved_weights_compute_the_same(integration):
 def test_bad_input_is_named(integration):
     integrated = integration(nn.Linear(D, D), make_memory())
     _, state = integrated(torch.randn(2, 5, D))
-    with pytest.raises(ValueError, match="2 batch items and the input has 3"):
+    with pytest.raises(ValueError, match="2 batch items and the input 3"):
         integrated(torch.randn(3, 5, D), state)
     with pytest.raises(ValueError, match="layout"):
         integration(nn.Linear(D, D), make_memory(), layout="dtb")

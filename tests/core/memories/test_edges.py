@@ -8,10 +8,10 @@ import torch
 from recollect import (
     GraphMemory,
     HashStorage,
-    LinkedStorage,
     Memory,
     MemoryNetwork,
     Seq2SeqMemory,
+    TemporalLinkStorage,
     VectorStorage,
 )
 
@@ -24,9 +24,11 @@ def ring(**arguments) -> VectorStorage:
 
 MEMORIES: dict[str, Callable[[], Memory]] = {
     "seq2seq": lambda: Seq2SeqMemory(D, ring(), cell="lstm"),
-    "seq2seq-remember": lambda: Seq2SeqMemory(D, HashStorage(D, D, buckets=4, capacity=3), remember=True),
-    "network": lambda: MemoryNetwork(D, ring(top_k=2), hops=2, remember=True),
-    "network-scan": lambda: MemoryNetwork(D, ring(), hops=2, remember=True),
+    "seq2seq-remember": lambda: Seq2SeqMemory(
+        D, HashStorage(D, D, buckets=4, capacity=3), write_on_forward=True
+    ),
+    "network": lambda: MemoryNetwork(D, ring(top_k=2), hops=2, write_on_forward=True),
+    "network-scan": lambda: MemoryNetwork(D, ring(), hops=2, write_on_forward=True),
     "network-temporal": lambda: MemoryNetwork(
         D,
         ring(),
@@ -36,10 +38,10 @@ MEMORIES: dict[str, Callable[[], Memory]] = {
         relation=True,
         hop="mlp",
         tie="none",
-        remember=True,
+        write_on_forward=True,
     ),
-    "graph": lambda: GraphMemory(D, LinkedStorage(D, D, slots=4), edges=4, remember=True),
-    "graph-top2": lambda: GraphMemory(D, ring(top_k=2), edges=4, remember=True),
+    "graph": lambda: GraphMemory(D, TemporalLinkStorage(D, D, slots=4), edges=4, write_on_forward=True),
+    "graph-top2": lambda: GraphMemory(D, ring(top_k=2), edges=4, write_on_forward=True),
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recollect import GraphMemory, HashStorage, LinkedStorage, VectorStorage
+from recollect import GraphMemory, HashStorage, LinkedStorage, TemporalLinkStorage, VectorStorage
 from recollect.state import map_state
 from recollect.testing.trial import leaves
 
@@ -18,15 +18,15 @@ STORAGES = {
     "vector-lru": lambda: VectorStorage(K, V, slots=4, policy="lru"),
     "vector-content": lambda: VectorStorage(K, V, slots=4, policy="content"),
     "hash": lambda: HashStorage(K, V, buckets=2, capacity=3),
-    "linked-soft": lambda: LinkedStorage(K, V, slots=4),
-    "linked-hard": lambda: LinkedStorage(K, V, slots=4, links="hard"),
+    "linked-soft": lambda: TemporalLinkStorage(K, V, slots=4),
+    "linked-hard": lambda: LinkedStorage(K, V, slots=4),
 }
 
 
 @pytest.fixture(params=STORAGES.values(), ids=STORAGES.keys())
 def memory(request) -> GraphMemory:
     torch.manual_seed(0)
-    return GraphMemory(D, request.param(), edges=5, relations=2, remember=True).double()
+    return GraphMemory(D, request.param(), edges=5, relations=2, write_on_forward=True).double()
 
 
 def plain(edges: int = 8, slots: int = 6, **arguments) -> GraphMemory:
@@ -69,27 +69,27 @@ def gru(cell: torch.nn.GRUCell, x: Tensor, h: Tensor) -> Tensor:
 
 def messages_by_hand(memory: GraphMemory, values: list[Tensor], edges) -> list[Tensor]:
     """v_i ← GRU(m_i, v_i) with m_i = 1/|E_i| Σ (W_r v_j + U v_i + F x_e + b_r)."""
-    layer = memory.passing.messages
+    layer = memory.node_update.messages
     inbox: list[list[Tensor]] = [[] for _ in values]
     for source, target, relation, features in edges:
         for sender, receiver, kind in ((source, target, relation), (target, source, relation + 2)):
-            message = values[sender] @ layer.tell[kind] + layer.bias[kind]
+            message = values[sender] @ layer.relation_weight[kind] + layer.relation_bias[kind]
             inbox[receiver].append(
-                message + layer.hear.weight @ values[receiver] + layer.features.weight @ features
+                message + layer.target_proj.weight @ values[receiver] + layer.edge_proj.weight @ features
             )
     return [
-        gru(memory.passing.take_in, torch.stack(box).mean(0), value) if box else value
+        gru(memory.node_update.update_cell, torch.stack(box).mean(0), value) if box else value
         for box, value in zip(inbox, values, strict=True)
     ]
 
 
 def test_waiting_messages_are_averaged_and_taken_in_by_a_gru():
     memory = plain()
-    torch.nn.init.normal_(memory.passing.messages.bias)
+    torch.nn.init.normal_(memory.node_update.messages.relation_bias)
     state, x = people(memory)
     features = random(1, 3, D, seed=2)
     state = memory.connect(state, ids(0, 1, 0), ids(1, 2, 2), ids(0, 1, 0), features)
-    values = [memory.value.weight @ x[0, n] for n in range(3)]
+    values = [memory.value_proj.weight @ x[0, n] for n in range(3)]
     edges = [(0, 1, 0, features[0, 0]), (1, 2, 1, features[0, 1]), (0, 2, 0, features[0, 2])]
     once = messages_by_hand(memory, values, edges)
     twice = messages_by_hand(memory, once, edges)
@@ -105,19 +105,19 @@ def test_the_recurrence_is_the_formula_written_out():
     state = memory.connect(state, ids(0), ids(1), ids(1))
     x = random(1, 4, D, seed=3)
     y, _ = memory(x, state)
-    values = [memory.value.weight @ nodes[0, n] for n in range(3)]
+    values = [memory.value_proj.weight @ nodes[0, n] for n in range(3)]
     values = torch.stack(messages_by_hand(memory, values, [(0, 1, 1, torch.zeros(D).double())]))
-    keys = torch.nn.functional.normalize(nodes[0] @ memory.key.weight.T, dim=-1)
+    keys = torch.nn.functional.normalize(nodes[0] @ memory.key_proj.weight.T, dim=-1)
     h, c = torch.zeros(D).double(), torch.zeros(V).double()
     for t in range(4):
         h = gru(memory.cell, torch.cat([x[0, t], c]), h)
-        q = torch.nn.functional.normalize(memory.query.weight @ h, dim=-1)
+        q = torch.nn.functional.normalize(memory.query_proj.weight @ h, dim=-1)
         c = (10 * keys @ q).softmax(-1) @ values
-        torch.testing.assert_close(y[0, t], torch.tanh(memory.output.weight @ torch.cat([c, h])))
+        torch.testing.assert_close(y[0, t], torch.tanh(memory.out_proj.weight @ torch.cat([c, h])))
 
 
 def test_remember_writes_each_step_as_a_node_that_follows_the_one_before():
-    memory = plain(remember=True)
+    memory = plain(write_on_forward=True)
     x = random(1, 3, D)
     y, state = memory(x)
     edges = state.edges
@@ -278,10 +278,10 @@ def test_a_read_by_name_sees_the_neighbourhood_only():
         assert set(weights.nonzero().flatten().tolist()) == near
         entries = memory.storage.entries(state.nodes)
         chosen = sorted(near)
-        scores = entries.keys[0, chosen] @ (memory.query.weight @ query[0, 0]) / K**0.5
+        scores = entries.keys[0, chosen] @ (memory.query_proj.weight @ query[0, 0]) / K**0.5
         expected = scores.softmax(-1) @ entries.values[0, chosen]
         torch.testing.assert_close(weights @ entries.values[0], expected)
-        torch.testing.assert_close(found[0, 0], torch.tanh(memory.output.weight[:, :V] @ expected))
+        torch.testing.assert_close(found[0, 0], torch.tanh(memory.out_proj.weight[:, :V] @ expected))
     assert torch.equal(memory.read(state, query, nodes=ids(-1)), torch.zeros_like(query))
     with pytest.raises(ValueError, match="hops"):
         memory.read(state, query, nodes=ids(0), hops=-1)
@@ -405,7 +405,7 @@ def test_bad_arguments_are_named():
 
 
 def test_without_pytorch_geometric_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.delitem(sys.modules, "recollect.memories.messages", raising=False)
+    monkeypatch.delitem(sys.modules, "recollect.memories.message_passing", raising=False)
     for name in ("torch_geometric", "torch_geometric.nn"):
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
     with pytest.raises(ImportError, match=r"pip install recollect\[graph\]"):

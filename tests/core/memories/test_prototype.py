@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recollect import HashStorage, LinkedStorage, PrototypeMemory, VectorStorage
+from recollect import HashStorage, PrototypeMemory, TemporalLinkStorage, VectorStorage
 
 D = 6
 
@@ -15,9 +15,9 @@ def made(**options):
 
 def test_a_read_is_attention_over_the_learned_entries():
     memory, x = made(), torch.randn(2, 3, D)
-    query = torch.nn.functional.normalize(memory.ask(memory.norm(x)), dim=-1)
+    query = torch.nn.functional.normalize(memory.query_proj(memory.norm(x)), dim=-1)
     keys = torch.nn.functional.normalize(memory.keys, dim=-1)
-    expected = memory.tell((10 * query @ keys.T).softmax(-1) @ memory.values)
+    expected = memory.out_proj((10 * query @ keys.T).softmax(-1) @ memory.values)
     y, state = memory(x)
     torch.testing.assert_close(y, expected)
     torch.testing.assert_close(memory(x, state)[0], y)
@@ -27,7 +27,7 @@ def test_all_that_is_learned_has_a_gradient():
     memory = made()
     memory(torch.randn(2, 3, D))[0].square().sum().backward()
     reached = {name for name, p in memory.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
-    assert {"keys", "values", "ask.weight", "tell.weight"} <= reached
+    assert {"keys", "values", "query_proj.weight", "out_proj.weight"} <= reached
 
 
 def test_what_is_written_is_read_beside_the_prototypes_and_what_is_erased_is_gone():
@@ -55,7 +55,7 @@ def test_reset_brings_the_prototypes_back():
 
 @pytest.mark.parametrize("traced", [False, True])
 def test_remembering_any_split_equals_the_whole_and_padding_changes_nothing(traced):
-    memory, x = made(remember=True), torch.randn(2, 4, D)
+    memory, x = made(write_on_forward=True), torch.randn(2, 4, D)
     mask = torch.tensor([[True] * 4, [True, True, False, False]])
     whole, after = memory(x, mask=mask)
     assert not whole[1, 2:].any()
@@ -74,7 +74,7 @@ def test_storages_of_other_kinds_keep_prototypes_too():
     x = torch.randn(2, 3, D)
     for storage in (
         HashStorage(4, 3, buckets=2, capacity=8, tables=2, entries=8),
-        LinkedStorage(4, 3, slots=8),
+        TemporalLinkStorage(4, 3, slots=8),
     ):
         memory = PrototypeMemory(D, storage, prototypes=5)
         y, _ = memory(x)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recollect import HashStorage, LinkedStorage, RelationalMemory, VectorStorage
+from recollect import HashStorage, LinkedStorage, RelationalMemory, TemporalLinkStorage, VectorStorage
 
 D, N, HEADS, ROUNDS = 6, 5, 2, 3
 
@@ -26,19 +26,23 @@ def data(*shape: int) -> Tensor:
 
 def by_hand(memory: RelationalMemory, facts: Tensor, ages: Tensor, question: Tensor) -> Tensor:
     """The docstring's formula for facts ``(n, D)`` and one question ``(D,)``, one vector after another."""
-    begin = [memory.norm_begin(fact + memory.time(age)) for fact, age in zip(facts, ages, strict=True)]
-    begin.append(memory.norm_begin(question + memory.time(torch.tensor(0))) + memory.asking)
+    begin = [
+        memory.input_norm(fact + memory.temporal_encoding(age)) for fact, age in zip(facts, ages, strict=True)
+    ]
+    begin.append(
+        memory.input_norm(question + memory.temporal_encoding(torch.tensor(0))) + memory.query_embedding
+    )
     m, width = torch.stack(begin), D // HEADS
-    for s in memory.round:
-        q, k, v = ((m + s) @ memory.project.weight.T + memory.project.bias).split(D, -1)
+    for s in memory.round_embedding:
+        q, k, v = ((m + s) @ memory.qkv_proj.weight.T + memory.qkv_proj.bias).split(D, -1)
         reads = []
         for h in range(HEADS):
             head = slice(h * width, (h + 1) * width)
             keys, values = k[:-1, head], v[:-1, head]  # the question is no entry
             reads.append((q[:, head] @ keys.T / width**0.5).softmax(-1) @ values)
-        m = memory.norm_read(m + memory.gather(torch.cat(reads, -1)))
-        m = memory.norm_mixed(m + memory.mix(m))
-    return memory.conclude(m[-1])
+        m = memory.attention_norm(m + memory.attention_proj(torch.cat(reads, -1)))
+        m = memory.mlp_norm(m + memory.mlp(m))
+    return memory.out_proj(m[-1])
 
 
 def test_a_read_is_the_formula_term_by_term():
@@ -114,8 +118,8 @@ def test_all_parameters_have_a_part():
     "storage",
     [
         HashStorage(D, D, buckets=2, capacity=8, tables=2, entries=N),
-        LinkedStorage(D, D, slots=N),
-        LinkedStorage(D, D, slots=N, links="hard", buckets=2, capacity=8),
+        TemporalLinkStorage(D, D, slots=N),
+        LinkedStorage(D, D, slots=N, buckets=2, capacity=8),
     ],
     ids=["hash", "soft", "hard"],
 )

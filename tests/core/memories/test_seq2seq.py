@@ -50,12 +50,12 @@ def test_the_recurrence_is_the_formula_written_out():
         cell.weight_hh.copy_(memory.gates_hidden.weight)
         cell.bias_ih.copy_(memory.gates_input.bias)
         cell.bias_hh.copy_(memory.gates_hidden.bias)
-    keys, values = source[0] @ memory.key.weight.T, source[0] @ memory.value.weight.T
+    keys, values = source[0] @ memory.key_proj.weight.T, source[0] @ memory.value_proj.weight.T
     hidden, context = torch.zeros(D), torch.zeros(V)
     for t in range(4):
         hidden = cell(torch.cat([x[0, t], context])[None], hidden[None])[0]
-        context = (keys @ (memory.query.weight @ hidden)).softmax(0) @ values
-        expected = (memory.output.weight @ torch.cat([context, hidden])).tanh()
+        context = (keys @ (memory.query_proj.weight @ hidden)).softmax(0) @ values
+        expected = (memory.out_proj.weight @ torch.cat([context, hidden])).tanh()
         torch.testing.assert_close(y[0, t], expected)
     torch.testing.assert_close(state.hidden[0], hidden)
     torch.testing.assert_close(state.context[0], context)
@@ -85,7 +85,7 @@ def test_the_lstm_is_torchs_with_the_context_as_input():
 @pytest.mark.parametrize("remember", [False, True])
 @pytest.mark.parametrize("pieces", [[1] * 7, [3, 4], [2, 0, 5]])
 def test_any_split_equals_the_whole(memory, remember, pieces):
-    memory.remember = remember
+    memory.write_on_forward = remember
     state, x = written(memory), torch.randn(2, 7, D)
     whole, after = memory(x, state)
     outputs = []
@@ -98,7 +98,7 @@ def test_any_split_equals_the_whole(memory, remember, pieces):
 
 @pytest.mark.parametrize("remember", [False, True])
 def test_a_masked_step_changes_nothing_and_gives_zero(memory, remember):
-    memory.remember = remember
+    memory.write_on_forward = remember
     state, x = written(memory), torch.randn(2, 5, D)
     mask = torch.tensor([[True, False, True, True, False]] * 2)
     x_padded = x.masked_fill(~mask.unsqueeze(-1), float("nan")).requires_grad_()
@@ -129,7 +129,7 @@ def test_remember_is_write_before_each_step(memory):
     for t in range(4):
         y, stepped = memory(x[:, t : t + 1], memory.write(stepped, x[:, t : t + 1]))
         outputs.append(y)
-    memory.remember = True
+    memory.write_on_forward = True
     whole, after = memory(x, state)
     torch.testing.assert_close(whole, torch.cat(outputs, 1))
     assert_same_state(after, stepped)
@@ -193,7 +193,7 @@ def test_any_batch_axes(memory, axes):
 
 
 def test_the_given_state_is_not_changed(memory):
-    memory.remember = True
+    memory.write_on_forward = True
     state = written(memory)
     before = map_state(torch.Tensor.clone, state)
     memory(torch.randn(2, 3, D), state)
@@ -208,7 +208,7 @@ def test_traces_show_every_step_and_name_their_slots(memory):
     for read in reads:
         torch.testing.assert_close(read.weights.sum(-1), torch.ones(2, 1))
         assert read.slots is None or read.slots.shape == read.weights.shape
-    assert not memory._traces
+    assert not memory.storage.traced
 
 
 def test_a_masked_step_is_traced_as_nothing(memory):
@@ -225,7 +225,7 @@ def test_inspect_shows_the_storage_and_the_recurrence(memory):
 
 
 def test_bfloat16_autocast_trains_and_keeps_the_states_dtype(memory):
-    memory.remember = True
+    memory.write_on_forward = True
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y, state = memory(torch.randn(2, 4, D), written(memory))
     y.float().sum().backward()

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from recollect import HashStorage, LinkedStorage, Storage, VectorStorage
+from recollect import HashStorage, LinkedStorage, Storage, TemporalLinkStorage, VectorStorage
+from recollect.ops.attention import l2_normalize
 from recollect.state import map_state
-from recollect.storages.attention import unit
 from recollect.testing.trial import leaves
 
 K, V = 4, 2
@@ -19,9 +19,9 @@ STORAGES = {
     "vector-lru-top2": lambda: VectorStorage(K, V, slots=4, policy="lru", top_k=2),
     "hash": lambda: HashStorage(K, V, buckets=4, capacity=3),
     "hash-integers": lambda: HashStorage(K, V, buckets=4, capacity=3, integer_keys=True),
-    "linked-soft": lambda: LinkedStorage(K, V, slots=4),
-    "linked-sparse": lambda: LinkedStorage(K, V, slots=4, links="sparse", kept=2),
-    "linked-hard": lambda: LinkedStorage(K, V, slots=4, links="hard"),
+    "linked-soft": lambda: TemporalLinkStorage(K, V, slots=4),
+    "linked-sparse": lambda: TemporalLinkStorage(K, V, slots=4, kept=2),
+    "linked-hard": lambda: LinkedStorage(K, V, slots=4),
 }
 
 
@@ -151,7 +151,7 @@ def test_zero_keys_and_empty_stores_are_finite_in_half_precision(storage: Storag
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_unit_vectors_have_length_one_and_zero_stays_zero(dtype: torch.dtype):
     x = torch.tensor([[3.0, 4.0], [0.0, 0.0], [0.006, 0.008]], dtype=dtype, requires_grad=True)
-    lengths = unit(x).norm(dim=-1)
+    lengths = l2_normalize(x).norm(dim=-1)
     torch.testing.assert_close(lengths, torch.tensor([1.0, 0.0, 1.0], dtype=dtype), atol=1e-2, rtol=0)
-    (gradient,) = torch.autograd.grad(unit(x).sum(), x)
+    (gradient,) = torch.autograd.grad(l2_normalize(x).sum(), x)
     assert gradient.isfinite().all()

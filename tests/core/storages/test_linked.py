@@ -1,291 +1,228 @@
-"""Linked entries: what follows what, after any writes, inserts and erases."""
+"""A linked list: the order is that of a list, whatever is inserted, erased or evicted, at a constant cost."""
 
-import math
-from typing import Any
+import random
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor
 
-from recollect import LinkedStorage
+from recollect.ops.linked_list import LinkedList, empty_linked_list, insert_after_, remove_many_, tail
 from recollect.state import map_state
-from recollect.storages import Read
+from recollect.storages.linked import LinkedState, LinkedStorage
 from recollect.testing.trial import leaves
 
-IDS = 10
-"""Different keys: orthogonal ones, so that each names one entry."""
 
-VARIANTS: dict[str, dict[str, Any]] = {
-    "soft": {"links": "soft"},
-    "sparse": {"links": "sparse"},
-    "sparse-1": {"links": "sparse", "kept": 1},
-    "hard": {"links": "hard"},
-}
-each_variant = pytest.mark.parametrize("variant", VARIANTS)
-quick = settings(max_examples=12, deadline=None, derandomize=True, database=None)
-
-
-def linked(variant: str, slots: int = 5, **arguments: Any) -> LinkedStorage:
-    return LinkedStorage(IDS, 1, slots, **VARIANTS[variant], sharpness=30.0, **arguments)
-
-
-def key(*ids: int) -> Tensor:
-    return torch.eye(IDS)[list(ids)]
-
-
-def value(*ids: int) -> Tensor:
-    """The value that goes with an id is that id + 1, so that nothing (zero) is no id."""
-    return torch.tensor(ids, dtype=torch.float32).unsqueeze(-1) + 1
-
-
-def write(storage: LinkedStorage, state: Any, *ids: int, **arguments: Any) -> Any:
-    return storage.write(state, key(*ids), value(*ids), **arguments)
-
-
-def chain(storage: LinkedStorage, ids: list[int]) -> Any:
-    return write(storage, storage.initial_state(), *ids)
-
-
-def slot(storage: LinkedStorage, state: Any, identity: int) -> Tensor:
-    """Where an entry stands, ``(1,)``."""
-    read = storage.read(state, key(identity))
-    best = read.weights.argmax(-1)
-    return best if read.slots is None else read.slots.gather(-1, best.unsqueeze(-1)).squeeze(-1)
-
-
-def told(read: Read) -> int | None:
-    """The id that a read of one query gave, if any."""
-    return round(read.value.item()) - 1 if read.value.abs().item() > 1e-3 else None
-
-
-def traverse(storage: LinkedStorage, state: Any, start: int, direction: str) -> list[int]:
-    """The ids from an entry on, to the end of its list."""
-    read, found = storage.read(state, key(start)), []
-    while (identity := told(read)) is not None and len(found) <= storage.slots:
-        found.append(identity)
-        read = storage.follow(state, read, direction)
+def in_order(nodes: LinkedList) -> list[int]:
+    """The slots of an unbatched list, read forward and checked backward."""
+    end = len(nodes.next) - 1
+    found, at = [], int(nodes.next[end])
+    while at != end:
+        assert len(found) < end, "the chain runs in a circle"
+        found.append(at)
+        at = int(nodes.next[at])
+    for place, before in zip([*found, end], [end, *found], strict=True):
+        assert int(nodes.prev[place]) == before
     return found
 
 
-def assert_order(storage: LinkedStorage, state: Any, order: list[int]) -> None:
-    filled = storage.entries(state).filled
-    assert int((filled > 0).sum()) == len(order)
-    if order:
-        assert traverse(storage, state, order[0], "forward") == order
-        assert traverse(storage, state, order[-1], "backward") == order[::-1]
+@pytest.mark.parametrize("seed", range(20))
+def test_any_places_can_leave_a_chain_at_once(seed: int):
+    chance, size = random.Random(seed), 17
+    order = chance.sample(range(size), chance.randint(1, size))
+    nodes = empty_linked_list(size=size, device=torch.device("cpu"))
+    for slot in order:
+        insert_after_(nodes, torch.tensor(slot), tail(nodes), torch.tensor(True))
+    assert in_order(nodes) == order
+    slots = chance.sample(order, chance.randint(1, len(order)))
+    mask = [chance.random() < 0.8 for _ in slots]
+    remove_many_(nodes, torch.tensor(slots), torch.tensor(mask))
+    gone = {slot for slot, goes in zip(slots, mask, strict=True) if goes}
+    assert in_order(nodes) == [slot for slot in order if slot not in gone]
 
 
-def assert_same(found: Any, expected: Any) -> None:
-    for a, b in zip(leaves(found), leaves(expected), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+class Model:
+    """The same in plain Python lists: the order, and who was used when."""
 
-
-class ListModel:
-    """What linked entries must do when every decision is a hard one."""
-
-    def __init__(self, slots: int) -> None:
-        self.slots = slots
+    def __init__(self, slots: int):
         self.order: list[int] = []
-        self.used: list[int] = []
+        self.usage: list[int] = []
+        self.free = list(range(slots))[::-1]
 
-    def write(self, identity: int, after: int | None) -> None:
-        if len(self.order) == self.slots:
-            evicted = next((i for i in self.used if i != after), self.used[0])
-            self.erase(evicted)
-        behind = self.order.index(after) + 1 if after in self.order else len(self.order)
-        self.order.insert(behind, identity)
-        self.used.append(identity)
-
-    def erase(self, identity: int) -> None:
-        self.order.remove(identity)
-        self.used.remove(identity)
-
-
-@each_variant
-@quick
-@given(data=st.data())
-def test_order_is_that_of_a_python_list(variant: str, data: st.DataObject):
-    slots = data.draw(st.sampled_from([1, 2, 5]))
-    storage, model = linked(variant, slots), ListModel(slots)
-    state = storage.initial_state()
-    for _ in range(data.draw(st.integers(1, 12))):
-        free = [i for i in range(IDS) if i not in model.order]
-        verb = data.draw(st.sampled_from(["append", "insert", "erase"]))
-        if verb == "append" or not model.order:
-            identity = data.draw(st.sampled_from(free))
-            state = write(storage, state, identity)
-            model.write(identity, None)
-        elif verb == "insert":
-            identity, after = data.draw(st.sampled_from(free)), data.draw(st.sampled_from(model.order))
-            state = write(storage, state, identity, after=slot(storage, state, after))
-            model.write(identity, after)
+    def write(self, after: int) -> int:
+        if self.free:
+            slot = self.free.pop()
         else:
-            gone = data.draw(st.lists(st.sampled_from(model.order), min_size=1, unique=True))
-            state = storage.erase(state, key(*gone))
-            for identity in gone:
-                model.erase(identity)
-        assert_order(storage, state, model.order)
+            slot = next((s for s in self.usage if s != after), self.usage[0])
+            self.order.remove(slot)
+            self.usage.remove(slot)
+        place = self.order.index(after) + 1 if after in self.order else len(self.order)
+        self.order.insert(place, slot)
+        self.usage.append(slot)
+        return slot
+
+    def use(self, slot: int) -> None:
+        if slot in self.usage:
+            self.usage.remove(slot)
+            self.usage.append(slot)
+
+    def erase(self, slots: list[int]) -> None:
+        for slot in slots:
+            self.order.remove(slot)
+            self.usage.remove(slot)
+        self.free += slots
 
 
-@each_variant
-def test_nothing_follows_the_last_and_nothing_precedes_the_first(variant: str):
-    storage = linked(variant)
-    state = chain(storage, [3, 1, 2])
-    for identity, direction in ((2, "forward"), (3, "backward")):
-        end = storage.follow(state, storage.read(state, key(identity)), direction)
-        assert end.value.abs().max() < 1e-3
-        assert end.weights.sum() < 1e-3
+@pytest.mark.parametrize(("seed", "slots"), [(0, 1), (1, 2), (2, 6), (3, 6), (4, 6)])
+def test_the_order_agrees_with_plain_python(seed: int, slots: int):
+    chance, generator = random.Random(seed), torch.Generator().manual_seed(seed)
+    # Buckets that hold everything: no index is ever dropped, and only equal keys match.
+    storage = LinkedStorage(8, 1, slots, match_start=0.99, buckets=2, capacity=2 * slots)
+    model, state = Model(slots), storage.initial_state()
+    for n in range(80):
+        action = chance.random()
+        if action < 0.25 and model.order:
+            key = state.keys[chance.choice(model.order)].unsqueeze(0)
+            gone = [s for s in sorted(model.order) if torch.equal(state.keys[s], key[0])]
+            state = storage.erase(state, key)
+            model.erase(gone)
+        elif action < 0.35:
+            slot = chance.randrange(slots)
+            state = storage.update(state, torch.tensor([slot]), torch.full((1, 1), float(n)))
+            model.use(slot)
+        else:
+            after = chance.choice([-1, chance.randrange(slots)])
+            # Keys that come again make several nodes go in one erase.
+            key = torch.eye(8)[chance.randrange(3)].unsqueeze(0) if action < 0.6 else None
+            key = torch.randn(1, 8, generator=generator) if key is None else key
+            state = storage.write(state, key, torch.full((1, 1), float(n)), after=torch.tensor([after]))
+            assert float(state.values[model.write(after)]) == n
+        assert in_order(state.order) == model.order
+        assert in_order(state.usage) == model.usage
+        assert {s for s in range(slots) if storage.entries(state).filled[s] > 0} == set(model.order)
 
 
-@each_variant
-def test_many_writes_at_once_are_linked_in_order_and_evict_as_single_ones(variant: str):
-    storage = linked(variant, slots=3)
-    at_once, one_by_one = chain(storage, [0, 1, 2, 3, 4]), storage.initial_state()
-    for identity in range(5):
-        one_by_one = write(storage, one_by_one, identity)
-    assert_same(at_once, one_by_one)
-    assert_order(storage, at_once, [2, 3, 4])
+def values_along(storage: LinkedStorage, state: LinkedState, key: torch.Tensor, direction) -> list[float]:
+    """What is read at a key and then link by link, until nothing follows."""
+    read, values = storage.read(state, key), []
+    while bool((read.weights > 0.5).any()):
+        values.append(round(read.value.item(), 2))
+        read = storage.follow(state, read, direction)
+    torch.testing.assert_close(read.value, torch.zeros(1, 1))
+    return values
 
 
-@each_variant
-def test_erasing_several_at_once_joins_what_is_left(variant: str):
-    storage = linked(variant, slots=8)
-    state = chain(storage, [0, 1, 2, 3, 4, 5, 6])
-    together = storage.erase(state, key(2, 4, 3, 6))
-    assert_order(storage, together, [0, 1, 5])
-    one_by_one = state
-    for identity in (2, 4, 3, 6):
-        one_by_one = storage.erase(one_by_one, key(identity))
-    assert_same(together, one_by_one)
+def test_a_list_is_followed_forward_and_backward():
+    storage = LinkedStorage(6, 1, slots=6, sharpness=40.0)
+    keys, values = torch.eye(6), torch.arange(1.0, 7.0).unsqueeze(-1)
+    state = storage.write(storage.initial_state(), keys[:4], values[:4])
+    assert values_along(storage, state, keys[:1], "forward") == [1, 2, 3, 4]
+    assert values_along(storage, state, keys[2:3], "backward") == [3, 2, 1]
+    slot = storage.read(state, keys[1:2])
+    after = slot.slots.gather(-1, slot.weights.argmax(-1, keepdim=True)).squeeze(-1)
+    state = storage.write(state, keys[4:5], values[4:5], after=after)
+    assert values_along(storage, state, keys[:1], "forward") == [1, 2, 5, 3, 4]
+    state = storage.erase(state, keys[1:3])
+    assert values_along(storage, state, keys[:1], "forward") == [1, 5, 4]
+    assert values_along(storage, state, keys[3:4], "backward") == [4, 5, 1]
 
 
-@each_variant
-def test_an_erased_entry_does_not_take_the_place_of_a_link_that_is_kept(variant: str):
-    storage = linked(variant)
-    state = write(storage, chain(storage, [0]), 1, 2, 3, after=torch.tensor([0, 0, -1]))
-    assert_order(storage, state, [0, 2, 1, 3])
-    assert_order(storage, storage.erase(state, key(1)), [0, 2, 3])
+def test_a_node_half_erased_keeps_its_links():
+    storage = LinkedStorage(6, 1, slots=6, sharpness=40.0)
+    keys = torch.eye(6)
+    state = storage.write(storage.initial_state(), keys[:3], torch.ones(3, 1))
+    state = storage.erase(state, keys[1:2], torch.tensor([0.5]))
+    assert in_order(state.order) == [0, 1, 2]
+    assert storage.entries(state).filled[1].item() == 0.5
+    state = storage.erase(state, keys[1:2])
+    assert in_order(state.order) == [0, 2]
+    assert storage.inspect(state)["previous"].tolist() == [-1, -1, 0, -1, -1, -1]
 
 
-@each_variant
-def test_one_key_that_matches_a_whole_run_joins_what_is_left(variant: str):
-    storage = linked(variant, slots=9)
-    state = storage.write(storage.initial_state(), key(0, *[5] * 7, 1), value(0, *[5] * 7, 1))
-    assert_order(storage, storage.erase(state, key(5)), [0, 1])
+def test_what_was_erased_since_the_read_leads_nowhere():
+    storage = LinkedStorage(6, 1, slots=6)
+    keys = torch.eye(6)
+    state = storage.write(storage.initial_state(), keys[:3], torch.ones(3, 1))
+    read = storage.read(state, keys[:1])
+    emptied = storage.erase(state, keys)
+    followed = storage.follow(emptied, read)
+    assert torch.equal(followed.weights, torch.zeros_like(read.weights))
+    assert torch.equal(followed.value, torch.zeros(1, 1))
 
 
-@each_variant
-def test_after_a_free_slot_means_after_the_last(variant: str):
-    storage = linked(variant)
-    state = chain(storage, [0, 1, 2])
-    free = slot(storage, state, 1)
-    state = write(storage, storage.erase(state, key(1)), 7, after=free)
-    assert_order(storage, state, [0, 2, 7])
+def test_a_read_spares_a_node_once_it_is_touched():
+    storage = LinkedStorage(6, 1, slots=3)
+    keys = torch.eye(6)
+    state = storage.write(storage.initial_state(), keys[:3], torch.ones(3, 1))
+    touched = storage.touch(state, storage.read(state, keys[:1]))
+    for before, evicted in ((state, 0), (touched, 1)):
+        after = storage.write(before, keys[3:4], torch.ones(1, 1))
+        assert torch.equal(after.keys[evicted], keys[3])
+    assert in_order(state.usage) == [0, 1, 2]
 
 
-@each_variant
-def test_the_entry_to_come_after_is_not_the_one_evicted(variant: str):
-    storage = linked(variant, slots=3)
-    state = chain(storage, [0, 1, 2])
-    state = write(storage, state, 3, after=slot(storage, state, 0))
-    assert_order(storage, state, [0, 3, 2])
+@pytest.mark.parametrize("batch", [(), (3,), (2, 2)])
+def test_in_place_and_step_by_step_give_the_same_state(batch: tuple[int, ...]):
+    storage, generator = LinkedStorage(8, 3, slots=7, capacity=3), torch.Generator().manual_seed(0)
+    keys = torch.randn(*batch, 16, 8, generator=generator)
+    values = torch.randn(*batch, 16, 3, generator=generator)
+    strength = (torch.rand(*batch, 16, generator=generator) * 1.5 - 0.25).clamp(0, 1)
+    mask = torch.rand(*batch, 16, generator=generator) > 0.3
+    after = torch.randint(-1, 7, (*batch, 16), generator=generator)
+    empty = storage.initial_state(*batch)
+    at_once = storage.write(empty, keys, values, strength, mask, after=after)
+    at_once = storage.erase(at_once, keys[..., 9:, :], strength[..., 9:].round(), mask[..., 9:])
+    one_by_one, reused = empty, map_state(torch.Tensor.clone, empty)
+    places = [tensor.data_ptr() for tensor in leaves(reused)]
+    for n in range(16):
+        row = (
+            keys[..., n : n + 1, :],
+            values[..., n : n + 1, :],
+            strength[..., n : n + 1],
+            mask[..., n : n + 1],
+        )
+        one_by_one = storage.write(one_by_one, *row, after=after[..., n : n + 1])
+        with torch.no_grad():
+            reused = storage.write(reused, *row, after=after[..., n : n + 1], inplace=True)
+    for n in range(9, 16):
+        row = (keys[..., n : n + 1, :], strength[..., n : n + 1].round(), mask[..., n : n + 1])
+        one_by_one = storage.erase(one_by_one, *row)
+        with torch.no_grad():
+            reused = storage.erase(reused, *row, inplace=True)
+    for ours, single, again in zip(leaves(at_once), leaves(one_by_one), leaves(reused), strict=True):
+        assert torch.equal(ours, single)
+        assert torch.equal(ours, again)
+    assert [tensor.data_ptr() for tensor in leaves(reused)] == places
+    assert not bool(empty.clock.any() or empty.stamp.any() or empty.keys.any())
 
 
-@each_variant
-def test_a_touched_or_updated_entry_is_spared(variant: str):
-    storage = linked(variant, slots=3)
-    state = chain(storage, [0, 1, 2])
-    touched = storage.touch(state, storage.read(state, key(0)))
-    assert_order(storage, write(storage, write(storage, touched, 3), 4), [0, 3, 4])
-    updated = storage.update(state, slot(storage, state, 0), value(0))
-    assert_order(storage, write(storage, updated, 3), [0, 2, 3])
+def test_no_verb_in_place_makes_anything_of_the_size_of_the_store(watch_sizes):
+    storage = LinkedStorage(8, 3, slots=2**14, tables=2)
+    state = storage.initial_state(2)
+    key, value = torch.randn(2, 3, 8), torch.randn(2, 3, 3)
+    with torch.no_grad(), watch_sizes(state) as seen:
+        state = storage.write(state, key, value, after=torch.zeros(2, 3, dtype=torch.int64), inplace=True)
+        state = storage.update(state, torch.zeros(2, 3, dtype=torch.int64), value, inplace=True)
+        storage.follow(state, storage.read(state, key), "backward")
+        storage.erase(state, key, inplace=True)
+    assert 0 < seen.largest < 2**12
 
 
-@each_variant
-def test_update_changes_a_value_and_no_link(variant: str):
-    storage = linked(variant)
-    state = chain(storage, [0, 1, 2])
-    state = storage.update(state, slot(storage, state, 1), value(8))
-    assert traverse(storage, state, 0, "forward") == [0, 8, 2]
+@pytest.mark.parametrize("slots", [1, 3, 8, 100, 4096])
+def test_buckets_hold_twice_as_many_indices_as_there_are_slots(slots: int):
+    _, buckets, capacity = LinkedStorage(4, 1, slots).table_shape
+    assert 2 * slots <= buckets * capacity < max(2 * capacity, 4 * slots)
 
 
-@each_variant
-def test_masked_writes_and_erases_change_nothing(variant: str):
-    storage = linked(variant)
-    state = chain(storage, [0, 1, 2])
-    mask, nan = torch.tensor([False]), torch.full((1, IDS), torch.nan)
-    for after in (None, torch.tensor([99])):
-        assert_same(storage.write(state, nan, nan[:, :1], mask=mask, after=after), state)
-    assert_same(storage.erase(state, nan, mask=mask), state)
-    partly = write(storage, state, 3, 4, mask=torch.tensor([False, True]), after=torch.tensor([0, 0]))
-    assert_order(storage, partly, [0, 4, 1, 2])
-
-
-@each_variant
-def test_a_masked_query_follows_to_nothing(variant: str):
-    storage = linked(variant)
-    state = chain(storage, [0, 1])
-    read = storage.read(state, key(0, 0), torch.tensor([True, False]))
-    value_found = storage.follow(state, read).value
-    torch.testing.assert_close(value_found, torch.tensor([[2.0], [0.0]]))
-
-
-@each_variant
-@pytest.mark.parametrize("batch", [(), (2,), (2, 3)])
-def test_batch_items_have_lists_of_their_own(variant: str, batch: tuple[int, ...]):
-    storage = linked(variant)
-    generator = torch.Generator().manual_seed(0)
-    count = math.prod(batch)
-    orders = torch.stack([torch.randperm(5, generator=generator) for _ in range(count)])
-    keys, values = torch.eye(IDS)[orders], orders.unsqueeze(-1).float() + 1
-    gone = keys[:, 1:2]
-    state = storage.initial_state(*batch)
-    state = storage.write(state, keys.reshape(*batch, 5, IDS), values.reshape(*batch, 5, 1))
-    state = storage.erase(state, gone.reshape(*batch, 1, IDS))
-    after = storage.follow(state, storage.read(state, keys[:, :1].reshape(*batch, 1, IDS)))
-    torch.testing.assert_close(after.value, values[:, 2:3].reshape(*batch, 1, 1), atol=1e-3, rtol=0)
-
-
-@pytest.mark.parametrize("variant", ["soft", "sparse"])
-def test_following_a_read_of_the_best_few_entries(variant: str):
-    storage = linked(variant, top_k=2)
-    state = chain(storage, [0, 1, 2])
-    assert traverse(storage, state, 0, "forward") == [0, 1, 2]
-
-
-@each_variant
-def test_a_reader_can_be_followed(variant: str):
-    storage = linked(variant)
-    state = chain(storage, [0, 1, 2])
-    read = storage.reader(state)(key(1))
-    assert told(storage.follow(state, read)) == 2
-    assert told(storage.follow(state, read, "backward")) == 0
-
-
-@each_variant
-def test_inspect_tells_the_order(variant: str):
-    storage = linked(variant)
-    figures = storage.inspect(chain(storage, [4, 2, 3]))
-    assert figures["occupancy"].item() == pytest.approx(0.6)
-    assert figures["previous"].tolist() == [-1, 0, 1, -1, -1]
-
-
-@each_variant
-def test_in_place_is_the_same_in_the_same_memory(variant: str):
-    storage = linked(variant, slots=4)
-    state = chain(storage, [0, 1, 2])
-    how = {"after": torch.tensor([0, -1]), "strength": torch.tensor([0.5, 1.0])}
-    with torch.no_grad():
-        expected = write(storage, state, 3, 4, **how)
-        expected = storage.update(storage.erase(expected, key(1)), torch.tensor([0]), value(9))
-        mine = map_state(torch.clone, state)
-        places = [tensor.data_ptr() for tensor in leaves(mine)]
-        steps = write(storage, mine, 3, 4, **how, inplace=True)
-        steps = storage.erase(steps, key(1), inplace=True)
-        steps = storage.update(steps, torch.tensor([0]), value(9), inplace=True)
-    assert_same(steps, expected)
-    assert [tensor.data_ptr() for tensor in leaves(steps)] == places
-    with pytest.raises(RuntimeError, match="inplace"):
-        write(storage, mine, 5, inplace=True)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"buckets": 3}, "power of two"),
+        ({"capacity": 0}, "capacity must be at least 1"),
+        ({"tables": 0}, "tables must be at least 1"),
+        ({"sharpness": -1.0}, "sharpness must be positive"),
+        ({"match_start": 1.0}, "match_start must be in"),
+        ({"slots": 0}, "slots must be at least 1"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        LinkedStorage(**{"key_size": 4, "value_size": 1, "slots": 4, **arguments})

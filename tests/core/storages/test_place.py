@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from recollect import HashStorage, LinkedStorage, Storage, VectorStorage
+from recollect import HashStorage, LinkedStorage, Storage, TemporalLinkStorage, VectorStorage
 from recollect.testing.trial import leaves
 
 K, V = 6, 2
@@ -17,9 +17,9 @@ STORAGES = {
     "vector-content": lambda: VectorStorage(K, V, slots=4, policy="content"),
     "hash": lambda: HashStorage(K, V, buckets=2, capacity=3),
     "hash-integers": lambda: HashStorage(K, V, buckets=2, capacity=3, integer_keys=True),
-    "linked-soft": lambda: LinkedStorage(K, V, slots=4),
-    "linked-sparse": lambda: LinkedStorage(K, V, slots=4, links="sparse", kept=2),
-    "linked-hard": lambda: LinkedStorage(K, V, slots=4, links="hard"),
+    "linked-soft": lambda: TemporalLinkStorage(K, V, slots=4),
+    "linked-sparse": lambda: TemporalLinkStorage(K, V, slots=4, kept=2),
+    "linked-hard": lambda: LinkedStorage(K, V, slots=4),
 }
 
 
@@ -102,7 +102,7 @@ def test_in_place_it_names_the_same_slots(storage: Storage[Any]):
 
 
 def test_a_place_can_be_asked_for_after_an_entry():
-    storage = LinkedStorage(K, V, slots=4)
+    storage = TemporalLinkStorage(K, V, slots=4)
     state, first = storage.place(storage.initial_state(), torch.eye(K)[:2], torch.ones(2, V))
     state, slot = storage.place(state, torch.eye(K)[2:3], torch.ones(1, V), after=first[:1])
     assert storage.inspect(state)["previous"][slot] == first[0]

@@ -1,16 +1,12 @@
 """Pictures and figures of what a memory reads."""
 
-import math
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
-from recollect import VectorStorage
 from recollect.training.pictures import COLOURS, ReadPicture, draw, numbered, pixels, save
-from recollect.training.watching import watch
 
 SENTENCES = ["mary went to the garden", "it costs $5 or $6", "john took the milk there"]
 PICTURE = ReadPicture(
@@ -46,43 +42,6 @@ def test_many_entries_and_reads_are_drawn():
 def test_labels_must_fit():
     with pytest.raises(ValueError, match=r"where is the milk.*3 column labels"):
         draw(PICTURE._replace(weights=torch.ones(2, 2)))
-
-
-def test_watching_leaves_nothing_behind_and_changes_nothing():
-    storage = VectorStorage(2, 2, slots=4, similarity="dot", sharpness=1.0)
-    model = nn.ModuleDict({"store": storage})
-    state = storage.write(storage.initial_state(1), torch.zeros(1, 2, 2), torch.eye(2).unsqueeze(0))
-    plain = storage.read(state, torch.ones(1, 1, 2)).value
-    with watch(model) as watched:
-        seen = storage.read(state, torch.ones(1, 1, 2)).value
-    assert torch.equal(plain, seen)
-    assert "read" not in vars(storage)
-    figures = watched.figures()
-    assert figures["store/occupancy"].item() == 0.5
-    assert figures["store/age"].item() == 1.5  # written one and two writes ago
-    assert figures["store/read_entropy"].item() == pytest.approx(math.log(2))
-    storage.read(state, torch.ones(1, 1, 2))
-    assert len(watched.reads["store"]) == 1
-
-
-def test_watching_sees_a_scan_and_survives_an_error():
-    storage = VectorStorage(2, 2, slots=4)
-    x = torch.randn(1, 3, 2)
-    with watch(storage) as watched:
-        storage.scan(storage.initial_state(1), x, x, x)
-    assert "scan" not in vars(storage)
-    with pytest.raises(ValueError, match="stop"), watch(storage):  # noqa: PT012
-        assert "scan" in vars(storage)
-        raise ValueError("stop")
-    assert watched.figures()["storage/occupancy"].item() == 0.75
-    assert "scan" not in vars(storage)
-
-
-def test_an_empty_store_has_no_age_and_no_entropy():
-    storage = VectorStorage(2, 2, slots=4)
-    with watch(storage) as watched:
-        storage.read(storage.initial_state(1), torch.ones(1, 1, 2))
-    assert set(watched.figures()) == {"storage/occupancy"}
 
 
 def test_a_read_has_a_title_and_labelled_axes_and_a_colour_bar():

@@ -121,7 +121,7 @@ def test_without_memory_only_the_last_states_are_known():
 def test_a_memory_changes_nothing_before_training():
     torch.manual_seed(0)
     plain = transformer().eval()
-    memory = MemoryNetwork(8, VectorStorage(8, 8, slots=4), remember=True)
+    memory = MemoryNetwork(8, VectorStorage(8, 8, slots=4), write_on_forward=True)
     model = transformer(memory=memory).eval()
     names = {name.replace("feed_forward.layer.", "feed_forward."): name for name in model.state_dict()}
     model.load_state_dict({names[key]: value for key, value in plain.state_dict().items()}, strict=False)

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from recollect import HashStorage, LinkedStorage, MemoryNetwork, Read, Storage, VectorStorage
+from recollect import (
+    HashStorage,
+    LinkedStorage,
+    MemoryNetwork,
+    Read,
+    Storage,
+    TemporalLinkStorage,
+    VectorStorage,
+)
 from recollect.training import load_run
 from recollect.training.callbacks.parts_summary import parts
 from recollect_nlp.data.questions import QuestionBatch
@@ -145,8 +153,8 @@ STORAGES = [
     VectorStorage(4, 4, slots=6),
     VectorStorage(4, 4, slots=6, policy="lru"),
     HashStorage(4, 4),
+    TemporalLinkStorage(4, 4, slots=6),
     LinkedStorage(4, 4, slots=6),
-    LinkedStorage(4, 4, slots=6, links="hard"),
 ]
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recollect import HashStorage, LinkedStorage, Storage, VectorStorage
+from recollect import HashStorage, Storage, TemporalLinkStorage, VectorStorage
 from recollect.state import map_state
 from recollect_recsys.models.interest_memory import InterestMemory, InterestState
 
@@ -11,7 +11,7 @@ STORAGES = {
     "vector": lambda: VectorStorage(4, 4, slots=6, similarity="dot"),
     "top-k": lambda: VectorStorage(4, 4, slots=6, top_k=2),
     "hash": lambda: HashStorage(4, 4, buckets=2, capacity=8, tables=2),
-    "linked": lambda: LinkedStorage(4, 4, slots=6),
+    "linked": lambda: TemporalLinkStorage(4, 4, slots=6),
 }
 
 

@@ -114,7 +114,7 @@ def test_reasons_are_the_items_read_and_asking_for_them_changes_nothing(
 def test_other_memories_and_storages_of_the_core_fit() -> None:
     for part in (
         MemoryNetwork(8, VectorStorage(4, 4, slots=6), hops=2),
-        MemoryNetwork(8, VectorStorage(4, 4, slots=6), hops=1, remember=True),
+        MemoryNetwork(8, VectorStorage(4, 4, slots=6), hops=1, write_on_forward=True),
         InterestMemory(8, HashStorage(4, 4, buckets=4, capacity=4)),
     ):
         made = learned(model(memory=part))

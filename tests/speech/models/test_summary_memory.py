@@ -74,7 +74,7 @@ def test_what_was_written_is_erased_by_the_same() -> None:
 
 
 def test_a_memory_that_only_reads() -> None:
-    bank = memory(remember=False)
+    bank = memory(write_on_forward=False)
     state = bank.write(bank.initial_state(1), torch.randn(1, 5, D))
     y, same = bank(torch.randn(1, 12, D), state)
     assert same is state

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from recollect import ExampleMemory, VectorStorage
-from recollect.memories.examples import NEVER
+from recollect.memories.example import MIN_LOG_PROBABILITY
 from recollect_speech.models.alignment import Word
 from recollect_speech.models.listener import Masks
 from recollect_speech.models.word_recognizer import OwnWords, WordRecognizer
@@ -52,7 +52,7 @@ def test_a_recording_in_a_batch_is_heard_as_it_is_alone(remembering: bool) -> No
 @pytest.mark.parametrize("remembering", [False, True])
 def test_the_blank_is_never_heard_and_the_words_have_all_probability(remembering: bool) -> None:
     found = recognizer(remembering)(torch.randn(3, 8000), torch.tensor([8000, 500, 0])).log_probs
-    assert (found[..., 0] == NEVER).all()
+    assert (found[..., 0] == MIN_LOG_PROBABILITY).all()
     torch.testing.assert_close(found[..., 1:].exp().sum(-1), torch.ones(3, 1))
 
 

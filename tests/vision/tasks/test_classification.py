@@ -180,7 +180,7 @@ def test_classes_that_were_left_out_are_learnt_from_examples_and_erased(tmp_path
         assert some.old.mean() > 0.9
         assert some.restored
         assert len(some.new) == 10
-    assert run.task.model.examples.reading == "matching"
+    assert run.task.model.examples.method == "matching"
     open_classes.main([str(folder)])
     printed = capsys.readouterr().out
     assert "read one by one; new: green" in printed

@@ -17,14 +17,17 @@ from recollect.memories import (
     Seq2SeqMemory,
     Seq2SeqState,
 )
-from recollect.sessions import Session, carry, memories_of, recomputing
+from recollect.session import Session, carry, memories_of, recomputing
 from recollect.storages import (
     Entries,
     HashState,
     HashStorage,
+    LinkedState,
     LinkedStorage,
     Read,
     Storage,
+    TemporalLinkState,
+    TemporalLinkStorage,
     VectorState,
     VectorStorage,
 )
@@ -41,6 +44,7 @@ __all__ = [
     "HashState",
     "HashStorage",
     "Integration",
+    "LinkedState",
     "LinkedStorage",
     "Memory",
     "MemoryNetwork",
@@ -54,6 +58,8 @@ __all__ = [
     "Seq2SeqState",
     "Session",
     "Storage",
+    "TemporalLinkState",
+    "TemporalLinkStorage",
     "VectorState",
     "VectorStorage",
     "__version__",

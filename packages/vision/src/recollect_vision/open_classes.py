@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
-from recollect.memories.examples import ExampleMemory, Reading
+from recollect.memories.example import ExampleMemory, ExampleMethod
 from recollect.state import map_state
 from recollect.training import DataError, TrainedRun
 from recollect.training.pictures import save
@@ -28,7 +28,7 @@ SHOTS = (0, 1, 2, 5, 10, 20, 50, 100)
 DRAWS = 10
 """How often other examples are drawn; figures are means over these."""
 
-READINGS: dict[Reading, str] = {"matching": "read one by one", "prototypes": "read as prototypes"}
+READINGS: dict[ExampleMethod, str] = {"matching": "read one by one", "prototypes": "read as prototypes"}
 """How the same examples are read, training being the same for all."""
 
 
@@ -67,7 +67,7 @@ def by_examples(
     images: tuple[Known, Known],
     old: int,
     shots: Sequence[int] = SHOTS,
-    reading: Reading | None = None,
+    reading: ExampleMethod | None = None,
     share: float | None = None,
 ) -> list[AfterExamples]:
     """Accuracy after each number of examples of the classes that were left out.
@@ -81,10 +81,10 @@ def by_examples(
         share: λ, how much the memory has to say; as in training by default.
     """
     examples = cast(ExampleMemory, model.examples)
-    own = examples.reading
-    examples.reading = reading or own
+    own = examples.method
+    examples.method = reading or own
     rows = [_measure(model, *images, old, count, share) for count in shots]
-    examples.reading = own
+    examples.method = own
     return rows
 
 

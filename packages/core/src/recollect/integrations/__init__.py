@@ -1,4 +1,4 @@
-"""How a memory joins a network."""
+"""Integrations: how a memory joins a network."""
 
 from recollect.integrations.base import Integration
 from recollect.integrations.concatenation import Concatenation

@@ -1,4 +1,4 @@
-"""The contract of every integration: a layer and a memory that stand where the layer stood."""
+"""The base class of all integrations: a layer and a memory that replace the layer."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -7,32 +7,31 @@ import torch
 from torch import Tensor, nn
 
 from recollect.integrations.call import Call, LayerCall
-from recollect.integrations.layout import Layout, check_layout, from_steps, layout_of, to_steps
+from recollect.integrations.layout import Layout, check_layout, from_steps, infer_layout, to_steps
 from recollect.memories.base import Memory
 from recollect.state import State
 
 
 class Integration(nn.Module, ABC):
-    """``y, state = integrated(x, state)``: a layer and a memory as one.
+    """A layer with a memory: ``y, state = integration(x, state)``.
 
-    Whatever the layer takes besides its first argument x goes to the layer, and what it returns besides its
-    first tensor h comes back: ``(y, h_n), state = integrated(x, state, h_0)`` for a GRU. Arguments of the
-    layer that tell of padding (``src_key_padding_mask``, …) keep padded steps from the memory; ``step_mask``
-    does it otherwise.
+    Further arguments are passed to the layer, and further outputs are returned:
+    ``(y, h_n), state = integration(x, state, h_0)`` for a GRU. Arguments of the layer that mark padding
+    (``src_key_padding_mask``, …) mask those steps for the memory; for other layers, pass ``step_mask``.
 
-    At initialisation y is exactly what the layer alone gives, for the weight that lets the memory in is
-    zero. The gradient of that weight is not: it moves with the first optimiser step, and from then on
-    gradients reach the memory.
+    At initialisation y equals the output of the layer, since the weight of the memory's contribution is zero.
+    The gradient of that weight is not, so that it changes in the first optimiser step; from then on gradients
+    reach the memory.
 
     Args:
         layer: Any module whose first argument and first output are tensors.
-        memory: What it is given.
+        memory: The memory.
         in_size: Number of features of x; the memory's width by default.
-        out_size: Number of features of h; the memory's width by default.
-        layout: What the axes of x and h mean; by default as ``layout_of`` says.
+        out_size: Number of features of the layer's output h; the memory's width by default.
+        layout: Order of the axes of x and h; see ``infer_layout`` for the default.
 
     Raises:
-        ValueError: If a size is not positive or there is no such layout.
+        ValueError: If a size is not positive or the layout is unknown.
     """
 
     def __init__(
@@ -57,71 +56,71 @@ class Integration(nn.Module, ABC):
         self._call = LayerCall(layer)
 
     @abstractmethod
-    def join(self, call: Call, state: State, mask: Tensor | None) -> tuple[Any, State]:
-        """The layer's output with the memory's share in it, and the state after."""
+    def combine(self, call: Call, state: State, mask: Tensor | None) -> tuple[Any, State]:
+        """Return the layer's output combined with the memory's, and the next state."""
 
     def initial_state(
         self, *batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> State:
-        """The memory's initial state."""
+        """Return the memory's initial state."""
         state: State = self.memory.initial_state(*batch, device=device, dtype=dtype)
         return state
 
     def forward(
         self, *args: Any, state: State | None = None, step_mask: Tensor | None = None, **kwargs: Any
     ) -> tuple[Any, State]:
-        """One call: ``integrated(x, state)``, or ``integrated(x, state, *more, **named)``.
+        """Call the layer with the memory: ``integration(x, state, *args, **kwargs)``.
 
         Args:
-            *args: x, the memory's state (``None`` for an initial one), and what else the layer takes.
-            state: The same state, by name.
-            step_mask: ``(B, T)`` bool; a step where it is false is none of the memory's concern.
-            **kwargs: What else the layer takes.
+            *args: x, the memory's state (``None`` for an initial one), and further arguments of the layer.
+            state: The state, as a keyword.
+            step_mask: ``(B, T)`` bool; the memory ignores a step where it is false.
+            **kwargs: Further arguments of the layer.
 
         Returns:
-            What the layer returns, with y for its first tensor, and the state after.
+            What the layer returns, with y as its first tensor, and the next state.
 
         Raises:
-            ValueError: If x does not go with the layout, or the state with the batch.
+            ValueError: If x does not match the layout, or the state does not match the batch.
             TypeError: If the first argument or output is not a tensor of real numbers.
         """
         if len(args) > 1:
             if state is not None:
-                raise TypeError("state is given twice: as the second argument and by name")
+                raise TypeError("state is given twice: as the second argument and as a keyword")
             state, args = args[1], (args[0], *args[2:])
         return self.run(args, kwargs, state, step_mask)
 
     def run(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], state: State | None, step_mask: Tensor | None
     ) -> tuple[Any, State]:
-        """As ``forward``, with the layer's arguments apart from the memory's, so that no names can clash."""
-        call = self._call.take_apart(self.layer, args, kwargs)
+        """Like ``forward``, with the layer's arguments separate from the memory's, so that no names clash."""
+        call = self._call.split(self.layer, args, kwargs)
         if not isinstance(call.x, Tensor):
             raise TypeError(f"the first argument must be a tensor, got {type(call.x).__name__}")
         batch = call.x.shape[1 if self.layout_for(call.x) == "tbd" else 0]
         if state is None:
             state = self.initial_state(batch, device=call.x.device)
-        elif (found := _batch(state)) != batch:
+        elif (found := _batch_size(state)) != batch:
             raise ValueError(
-                f"the state is that of {found} batch items and the input has {batch}: select the items that "
-                "go on, or begin with a fresh state"
+                f"the state has {found} batch items and the input {batch}: select the items to continue "
+                "with, or start from an initial state"
             )
-        return self.join(call, state, call.mask if step_mask is None else step_mask)
+        return self.combine(call, state, call.mask if step_mask is None else step_mask)
 
     def layout_for(self, tensor: Tensor) -> Layout:
-        """The layout of the layer's input or output."""
-        return self.layout or layout_of(self.layer, tensor)
+        """Return the layout of the layer's input or output."""
+        return self.layout or infer_layout(self.layer, tensor)
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows."""
+        """The arguments, for ``repr``."""
         return f"in_size={self.in_size}, out_size={self.out_size}, layout={self.layout!r}"
 
 
-def features(x: Tensor, layout: Layout, mask: Tensor | None) -> Tensor:
-    """``x`` as steps ``(B, T, D)``, which ``mask`` must go with.
+def checked_steps(x: Tensor, layout: Layout, mask: Tensor | None) -> Tensor:
+    """Convert ``x`` to steps ``(B, T, D)``, and check that ``mask`` matches them.
 
     Raises:
-        TypeError: If ``x`` is not made of real numbers.
+        TypeError: If ``x`` is not floating point.
         ValueError: If ``mask`` is not bool of shape ``(B, T)``.
     """
     if not x.is_floating_point():
@@ -138,13 +137,13 @@ def features(x: Tensor, layout: Layout, mask: Tensor | None) -> Tensor:
 
 
 def add_steps(h: Tensor, steps: Tensor, layout: Layout) -> Tensor:
-    """``h`` plus ``steps`` ``(B, T, D)``, in the dtype of ``h``."""
+    """Add ``steps`` ``(B, T, D)`` to ``h``, in the dtype of ``h``."""
     return h + from_steps(steps, layout, h).to(h.dtype)
 
 
-def width_map(before: int, after: int) -> nn.Module:
-    """A linear map between two widths, and none where they are the same."""
-    return nn.Identity() if before == after else nn.Linear(before, after, bias=False)
+def width_projection(in_size: int, out_size: int) -> nn.Module:
+    """Make a linear map between two widths, or the identity if they are equal."""
+    return nn.Identity() if in_size == out_size else nn.Linear(in_size, out_size, bias=False)
 
 
 class Gate(nn.Module):
@@ -152,7 +151,7 @@ class Gate(nn.Module):
 
     Args:
         in_size: Width of x.
-        out_size: Width of what is gated.
+        out_size: Width of the gate.
     """
 
     def __init__(self, in_size: int, out_size: int) -> None:
@@ -162,14 +161,14 @@ class Gate(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(…, in_size)`` → ``(…, out_size)`` in (−1, 1)."""
+        """Gate ``(…, out_size)`` in (−1, 1) for x ``(…, in_size)``."""
         gate: Tensor = self.linear(x)
         return gate.tanh()
 
 
-def _batch(state: State) -> int | None:
+def _batch_size(state: State) -> int | None:
     for item in state:
-        size = item.shape[0] if isinstance(item, Tensor) else _batch(item)
+        size = item.shape[0] if isinstance(item, Tensor) else _batch_size(item)
         if size is not None:
             return int(size)
     return None

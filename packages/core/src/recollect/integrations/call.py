@@ -1,4 +1,4 @@
-"""Calling a layer whose signature is its own."""
+"""Calls of a layer with any signature."""
 
 import inspect
 from collections.abc import Callable
@@ -8,29 +8,29 @@ from torch import Tensor, nn
 
 from recollect.integrations.layout import padding_mask
 
-PADDING = ("src_key_padding_mask", "tgt_key_padding_mask", "key_padding_mask")
-"""Arguments of PyTorch's layers that say which steps of their first input are padding."""
+PADDING_ARGUMENTS = ("src_key_padding_mask", "tgt_key_padding_mask", "key_padding_mask")
+"""Arguments of PyTorch's layers that mark padding in their first input."""
 
 
 class Call(NamedTuple):
-    """One call of a layer, its first argument apart from the others.
+    """A call of a layer, with the first argument separate from the others.
 
     Attributes:
         x: The first argument.
-        rest: Makes the call, given something to take the place of ``x``.
-        mask: ``(B, T)`` bool, false where the call says that a step is padding; ``None`` if it does not say.
+        with_input: Makes the call with another first argument.
+        mask: ``(B, T)`` bool, false at padding; ``None`` if the arguments do not mark any.
     """
 
     x: Any
-    rest: Callable[[Any], Any]
+    with_input: Callable[[Any], Any]
     mask: Tensor | None
 
 
 class LayerCall:
-    """Takes calls of ``layer`` apart, whatever its signature.
+    """Splits calls of ``layer`` into first argument, rest and mask.
 
     Args:
-        layer: Whose ``forward`` says what the arguments mean.
+        layer: The layer, whose ``forward`` names the arguments.
     """
 
     def __init__(self, layer: nn.Module) -> None:
@@ -39,8 +39,8 @@ class LayerCall:
         self.names = [p.name for p in positional]
         self.layer_name = type(layer).__name__
 
-    def take_apart(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        """The first argument, the rest, and the padding that the rest tells of."""
+    def split(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """Split a call into its first argument, the rest, and the padding that the rest marks."""
         if args:
             x, args = args[0], args[1:]
         elif self.names and self.names[0] in kwargs:
@@ -49,34 +49,36 @@ class LayerCall:
         else:
             raise TypeError(f"{self.layer_name} was called without its first argument")
         named = dict(zip(self.names[1:], args, strict=False)) | kwargs
-        padding = next((named[name] for name in PADDING if isinstance(named.get(name), Tensor)), None)
+        padding = next(
+            (named[name] for name in PADDING_ARGUMENTS if isinstance(named.get(name), Tensor)), None
+        )
         mask = None if padding is None else padding_mask(padding)
 
-        def rest(new: Any) -> Any:
-            # Self-attention is given x three times over: what takes its place does so everywhere.
+        def with_input(new: Any) -> Any:
+            # Self-attention takes x three times, as query, key and value; replace it everywhere.
             others = [new if value is x else value for value in args]
             return layer(new, *others, **{k: new if value is x else value for k, value in kwargs.items()})
 
-        return Call(x, rest, mask)
+        return Call(x, with_input, mask)
 
 
-def first_of(output: Any) -> Tensor:
-    """The tensor that a layer gives: its output, or the first of several.
+def first_output(output: Any) -> Tensor:
+    """Return the first output of a layer.
 
     Raises:
-        TypeError: If there is no such tensor.
+        TypeError: If the first output is not a tensor.
     """
     first = output[0] if isinstance(output, tuple | list) and output else output
     if not isinstance(first, Tensor):
         raise TypeError(
-            "a layer that is given a memory must return a tensor or a tuple that begins with one, "
+            "a layer with a memory must return a tensor or a tuple that starts with one, "
             f"got {type(first).__name__}"
         )
     return first
 
 
-def with_first(output: Any, first: Tensor) -> Any:
-    """``output`` with ``first`` in the place of its tensor, and of the same type."""
+def replace_first(output: Any, first: Tensor) -> Any:
+    """Return ``output`` with its first tensor replaced by ``first``."""
     if isinstance(output, Tensor):
         return first
     if hasattr(output, "_fields"):

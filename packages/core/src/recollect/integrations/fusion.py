@@ -1,40 +1,40 @@
-"""A memory before and after the layer: it is read on the way in, and remembers what the layer concluded."""
+"""A memory that is read before a layer and written after it."""
 
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-from recollect.integrations.base import Gate, Integration, add_steps, features, width_map
-from recollect.integrations.call import Call, first_of
+from recollect.integrations.base import Gate, Integration, add_steps, checked_steps, width_projection
+from recollect.integrations.call import Call, first_output
 from recollect.integrations.layout import Layout
 from recollect.memories.base import Memory
 from recollect.state import State
 
 TIME_AXIS = {"btd": 1, "tbd": 0, "bct": 2}
-"""Which axis of a sequence is time."""
+"""Time axis of the layouts of sequences."""
 
 
 @final
 class Fusion(Integration):
     """The layer reads the memory and writes to it: r = read(x); h = layer(x + g ⊙ r); write(h).
 
-    g(x) = tanh(G x + b) is zero at initialisation. A call reads what the calls before it have written, and
-    writes all its steps together, as a segment of a Memorizing Transformer does (Wu et al. 2022,
-    arXiv:2203.08913). What one call writes has a gradient only if a later call that is given the state reads
-    it; where none does, DistributedDataParallel must be told (``find_unused_parameters=True``).
+    g(x) = tanh(G x + b) is zero at initialisation. A call reads what previous calls have written, and writes
+    all of its steps together, like a segment of a Memorizing Transformer (Wu et al. 2022, arXiv:2203.08913).
+    What a call writes has a gradient only if a later call reads it; otherwise DistributedDataParallel needs
+    ``find_unused_parameters=True``.
 
-    With ``stepwise=True`` the layer is called once a step, and each step reads what the steps before it have
-    written; any split of a sequence then gives the same. That is for layers which treat steps one by one and
-    return a single tensor.
+    With ``stepwise=True`` the layer is called once per step, and each step reads what the previous steps have
+    written, so that any split of a sequence gives the same result. The layer must treat steps independently
+    and return a single tensor.
 
     Args:
         layer: Any module whose first argument and first output are tensors.
-        memory: What is read before it and written after it.
+        memory: The memory that is read and written.
         in_size: Number of features of x; the memory's width by default.
         out_size: Number of features of h; the memory's width by default.
-        layout: What the axes of both mean.
-        stepwise: One call of the layer for each step.
+        layout: Order of the axes of both.
+        stepwise: Call the layer once per step.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -42,9 +42,9 @@ class Fusion(Integration):
     Example:
         >>> from recollect import Fusion, Seq2SeqMemory, VectorStorage
         >>> layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-        >>> integrated = Fusion(layer, Seq2SeqMemory(8, VectorStorage(8, 8, slots=5)))
-        >>> y, state = integrated(torch.randn(2, 3, 8))
-        >>> state.storage.presence.sum(-1)  # three steps are remembered, for whoever passes the state on
+        >>> integration = Fusion(layer, Seq2SeqMemory(8, VectorStorage(8, 8, slots=5)))
+        >>> y, state = integration(torch.randn(2, 3, 8))
+        >>> state.storage.presence.sum(-1)  # three steps are stored
         tensor([3., 3.])
     """
 
@@ -60,20 +60,18 @@ class Fusion(Integration):
     ) -> None:
         super().__init__(layer, memory, in_size=in_size, out_size=out_size, layout=layout)
         self.stepwise = stepwise
-        self.enter = width_map(self.in_size, memory.model_size)
-        self.leave = width_map(memory.model_size, self.in_size)
-        self.keep = width_map(self.out_size, memory.model_size)
+        self.in_proj = width_projection(self.in_size, memory.model_size)
+        self.out_proj = width_projection(memory.model_size, self.in_size)
+        self.write_proj = width_projection(self.out_size, memory.model_size)
         self.gate = Gate(self.in_size, self.in_size)
 
-    def join(self, call: Call, state: State, mask: Tensor | None) -> tuple[Any, State]:
-        """See ``Integration.join``."""
+    def combine(self, call: Call, state: State, mask: Tensor | None) -> tuple[Any, State]:
+        """See ``Integration.combine``."""
         if not self.stepwise:
             return self._segment(call, state, mask)
         layout = self.layout_for(call.x)
         if layout not in TIME_AXIS:
-            raise ValueError(
-                f"stepwise=True goes with the layouts {', '.join(TIME_AXIS)}, not with {layout!r}"
-            )
+            raise ValueError(f"stepwise=True supports the layouts {', '.join(TIME_AXIS)}, not {layout!r}")
         outputs = []
         for t, x in enumerate(call.x.split(1, TIME_AXIS[layout])):
             now = None if mask is None else mask[:, t : t + 1]
@@ -87,9 +85,9 @@ class Fusion(Integration):
 
     def _segment(self, call: Call, state: State, mask: Tensor | None) -> tuple[Any, State]:
         layout = self.layout_for(call.x)
-        steps = features(call.x, layout, mask)
-        recalled = self.leave(self.memory.read(state, self.enter(steps), mask))
-        output = call.rest(add_steps(call.x, self.gate(steps) * recalled, layout))
-        h = first_of(output)
-        kept = features(h, self.layout_for(h), mask)
-        return output, self.memory.write(state, self.keep(kept), mask)
+        steps = checked_steps(call.x, layout, mask)
+        recalled = self.out_proj(self.memory.read(state, self.in_proj(steps), mask))
+        output = call.with_input(add_steps(call.x, self.gate(steps) * recalled, layout))
+        h = first_output(output)
+        written = checked_steps(h, self.layout_for(h), mask)
+        return output, self.memory.write(state, self.write_proj(written), mask)

@@ -1,16 +1,16 @@
-"""What remembers."""
+"""Memories: layers that write to and read from a storage."""
 
 from recollect.memories.base import Memory
-from recollect.memories.examples import Answer, ExampleMemory
+from recollect.memories.example import ClassPrediction, ExampleMemory
 from recollect.memories.graph import GraphMemory
 from recollect.memories.graph_state import GraphState
-from recollect.memories.network import MemoryNetwork, MemoryNetworkState
+from recollect.memories.memory_network import MemoryNetwork, MemoryNetworkState
 from recollect.memories.prototype import PrototypeMemory
 from recollect.memories.relational import RelationalMemory, RelationalState
 from recollect.memories.seq2seq import Seq2SeqMemory, Seq2SeqState
 
 __all__ = [
-    "Answer",
+    "ClassPrediction",
     "ExampleMemory",
     "GraphMemory",
     "GraphState",

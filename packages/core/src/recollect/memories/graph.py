@@ -1,4 +1,4 @@
-"""A graph that remembers: nodes in a storage, messages along typed edges between them."""
+"""A graph as memory: nodes in a storage, and messages along typed edges between them."""
 
 from typing import Any, final
 
@@ -6,14 +6,19 @@ import torch
 from torch import Tensor, nn
 
 from recollect.memories.base import Memory
-from recollect.memories.graph_state import GraphState, no_edges, record_events, replaced, without_nodes
-from recollect.memories.neighbourhood import read_near
-from recollect.memories.passing import adjacency, message_passing
-from recollect.state import State
-from recollect.storages.arguments import blank, full_mask
-from recollect.storages.attention import match
+from recollect.memories.graph_convolution import adjacency, node_update
+from recollect.memories.graph_state import (
+    GraphState,
+    add_events,
+    empty_edges,
+    remove_nodes,
+    replaced_nodes,
+)
+from recollect.memories.subgraph import subgraph_attention
+from recollect.ops.attention import match
+from recollect.ops.masking import apply_mask, full_mask
+from recollect.state import Read, State
 from recollect.storages.base import Storage
-from recollect.storages.results import Read
 
 
 @final
@@ -21,29 +26,30 @@ class GraphMemory(Memory[GraphState]):
     """h_t = f([x_t; c_{t−1}], h_{t−1}); c_t = Attention(W_q h_t, nodes); y_t = tanh(W_c [c_t; h_t]).
 
     Nodes are the entries of the storage, with keys W_k x and values W_v x. ``connect`` records an event: an
-    edge with a type and features, whose message waits, as in temporal graph networks (Rossi et al. 2020,
-    arXiv:2006.10637). Before anything is read, the waiting messages of each node are averaged to m_i (see
-    ``RelationalMessages``) and taken in, v_i ← GRU(m_i, v_i) (section 3.1 there). ``propagate`` sends
-    messages along all edges, once a step. Waiting messages are part of the state, and so of a checkpoint.
+    edge with a type, features and a pending message, as in temporal graph networks (Rossi et al. 2020,
+    arXiv:2006.10637). Before a read, the pending messages to each node are averaged to m_i (see
+    ``RelationalMessagePassing``) and applied: v_i ← GRU(m_i, v_i) (section 3.1 there). ``propagate`` sends
+    messages along all edges, once per step. Pending messages are part of the state.
 
-    With a ``convolution`` nothing waits: ``propagate`` gives each node with an edge convolution(v, edges).
-    ``LGConv()`` makes the memory a light graph convolution (He et al. 2020, arXiv:2002.02126, eq. 3).
+    With a ``convolution`` no message is pending: ``propagate`` updates every node that has edges to
+    convolution(v, edges). ``LGConv()`` makes the memory a light graph convolution (He et al. 2020,
+    arXiv:2002.02126, eq. 3).
 
-    A read attends over all nodes, by the storage's own rule, or over the neighbourhood of a named node only,
-    with weight ∝ presence · exp(q · k / √K).
+    A read attends over all nodes, as the storage defines it, or over the neighbourhood of a given node, with
+    weights ∝ presence · exp(q · k / √K).
 
     Args:
-        model_size: Width D of what goes in and comes out.
-        storage: Where the nodes are kept; it has real keys, ``entries``, ``place`` and ``update``.
-        edges: Number L of edges at most. Past it the oldest goes, and its message if that still waits.
+        model_size: Width D of input and output.
+        storage: The storage of the nodes; it has real keys, ``entries``, ``place`` and ``update``.
+        edges: Maximum number L of edges. A new edge overwrites the oldest, with its message if still pending.
         relations: Number R of edge types.
-        remember: Whether ``forward`` also writes each x_t as a node, before reading at step t, and connects
-            the node of the step before to it, by an edge of type 0.
+        write_on_forward: Let ``forward`` write each x_t as a node before it reads at step t, and connect the
+            node of the previous step to it by an edge of type 0.
         convolution: A layer of PyTorch Geometric that takes ``(x, edges)``, the edges as a sparse matrix, and
             keeps the width V.
 
     Raises:
-        ValueError: If an argument is out of range or the storage is not of the kind described.
+        ValueError: If an argument is out of range or the storage has integer keys.
         ImportError: If PyTorch Geometric is missing.
 
     Example:
@@ -63,10 +69,10 @@ class GraphMemory(Memory[GraphState]):
         storage: Storage,
         edges: int = 256,
         relations: int = 1,
-        remember: bool = False,
+        write_on_forward: bool = False,
         convolution: nn.Module | None = None,
     ) -> None:
-        super().__init__(model_size, storage, remember)
+        super().__init__(model_size, storage, write_on_forward)
         if edges < 1 or relations < 1:
             raise ValueError(f"edges and relations must be at least 1, got {edges} and {relations}")
         if storage.integer_keys:
@@ -76,23 +82,23 @@ class GraphMemory(Memory[GraphState]):
         self.edges = edges
         self.relations = relations
         keys, values = storage.key_size, storage.value_size
-        self.key = nn.Linear(model_size, keys, bias=False)
-        self.value = nn.Linear(model_size, values, bias=False)
-        self.query = nn.Linear(model_size, keys, bias=False)
+        self.key_proj = nn.Linear(model_size, keys, bias=False)
+        self.value_proj = nn.Linear(model_size, values, bias=False)
+        self.query_proj = nn.Linear(model_size, keys, bias=False)
         self.convolution = convolution
-        self.passing = message_passing(convolution, values, model_size, relations)
+        self.node_update = node_update(convolution, values, model_size, relations)
         self.cell = nn.GRUCell(model_size + values, model_size)
-        self.output = nn.Linear(values + model_size, model_size, bias=False)
+        self.out_proj = nn.Linear(values + model_size, model_size, bias=False)
 
     def initial_state(
         self, *batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> GraphState:
-        """No nodes and no edges; hidden state and context are zero."""
-        weight = self.query.weight
+        """Return a state without nodes and edges, with zero hidden state and context."""
+        weight = self.query_proj.weight
         new: dict[str, Any] = {"device": device or weight.device, "dtype": dtype or weight.dtype}
         return GraphState(
             nodes=self.storage.initial_state(*batch, **new),
-            edges=no_edges(*batch, size=self.edges, width=self.feature_size, **new),
+            edges=empty_edges(*batch, size=self.edges, width=self.feature_size, **new),
             last=torch.full(batch, -1, dtype=torch.int64, device=new["device"]),
             hidden=torch.zeros(*batch, self.model_size, **new),
             context=torch.zeros(*batch, self.storage.value_size, **new),
@@ -100,42 +106,42 @@ class GraphMemory(Memory[GraphState]):
 
     @property
     def feature_size(self) -> int:
-        """Width of an edge's features: D, or 0 with a convolution."""
+        """Width of edge features: D, or 0 with a convolution."""
         return self.model_size if self.convolution is None else 0
 
     # --- nodes ----------------------------------------------------------------------------------------------
 
     def write(self, state: GraphState, x: Tensor, mask: Tensor | None = None) -> GraphState:
-        """Add nodes ``x`` ``(…, W, D)``; one that takes an older one's place takes none of its edges."""
+        """Add nodes ``x`` ``(…, W, D)``; a node that overwrites another does not inherit its edges."""
         mask = full_mask(x, mask)
         if not torch.compiler.is_compiling() and not (state.edges.present.any() or (state.last >= 0).any()):
-            x = blank(x, mask)  # no edge can be lost: all at once
-            nodes = self.storage.write(state.nodes, self.key(x), self.value(x), mask=mask)
-            return without_nodes(state._replace(nodes=nodes), self.storage.entries(nodes).filled <= 0)
+            x = apply_mask(x, mask)  # no edge can be lost, so write all at once
+            nodes = self.storage.write(state.nodes, self.key_proj(x), self.value_proj(x), mask=mask)
+            return remove_nodes(state._replace(nodes=nodes), self.storage.entries(nodes).filled <= 0)
         for w in range(x.shape[-2]):
             state, _ = self._add_node(state, x[..., w : w + 1, :], mask[..., w : w + 1])
         return state
 
     def _add_node(self, state: GraphState, x: Tensor, mask: Tensor) -> tuple[GraphState, Tensor]:
-        """One more node ``x`` ``(…, 1, D)``, and which slot it got: ``(…, 1)``, −1 where masked."""
-        x = blank(x, mask)
-        key = self.key(x)
+        """Add one node ``x`` ``(…, 1, D)``, and return its slot ``(…, 1)``; −1 where masked."""
+        x = apply_mask(x, mask)
+        key = self.key_proj(x)
         before = self.storage.entries(state.nodes)
-        nodes, slot = self.storage.place(state.nodes, key, self.value(x), mask=mask)
-        gone = replaced(before, key, slot) | (self.storage.entries(nodes).filled <= 0)
-        return without_nodes(state._replace(nodes=nodes), gone), slot
+        nodes, slot = self.storage.place(state.nodes, key, self.value_proj(x), mask=mask)
+        gone = replaced_nodes(before, key, slot) | (self.storage.entries(nodes).filled <= 0)
+        return remove_nodes(state._replace(nodes=nodes), gone), slot
 
     def erase(self, state: GraphState, x: Tensor, mask: Tensor | None = None) -> GraphState:
-        """Remove nodes that were written as ``x`` ``(…, E, D)``, with their edges and waiting messages."""
+        """Erase nodes that were written as ``x`` ``(…, E, D)``, with their edges and pending messages."""
         mask = full_mask(x, mask)
-        nodes = self.storage.erase(state.nodes, self.key(blank(x, mask)), mask=mask)
-        return without_nodes(state._replace(nodes=nodes), self.storage.entries(nodes).filled <= 0)
+        nodes = self.storage.erase(state.nodes, self.key_proj(apply_mask(x, mask)), mask=mask)
+        return remove_nodes(state._replace(nodes=nodes), self.storage.entries(nodes).filled <= 0)
 
     def find(self, state: GraphState, x: Tensor) -> Tensor:
-        """Which nodes were written as ``x`` ``(…, Q, D)``: ``(…, Q)`` int64, −1 for none that is like it."""
+        """Find the nodes that were written as ``x`` ``(…, Q, D)``: ``(…, Q)`` int64; −1 if there is none."""
         entries = self.storage.entries(state.nodes)
-        likeness = match(self.key(x), entries.keys) * (entries.filled > 0).unsqueeze(-2)
-        highest, best = likeness.max(-1)
+        matched = match(self.key_proj(x), entries.keys) * (entries.filled > 0).unsqueeze(-2)
+        highest, best = matched.max(-1)
         return torch.where(highest > 0, best, -1)
 
     # --- edges ----------------------------------------------------------------------------------------------
@@ -149,59 +155,64 @@ class GraphMemory(Memory[GraphState]):
         features: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> GraphState:
-        """Record E events, each an edge with a message that waits for the next read.
+        """Record E events, each an edge with a message that is applied before the next read.
 
         Args:
-            state: Where they happen.
-            source: ``(…, E)`` int64, nodes as ``find`` names them. An event at no node (−1, or a free
-                place) is no event.
+            state: The state to add the edges to.
+            source: ``(…, E)`` int64, nodes as returned by ``find``. Events at −1 or a free slot are ignored.
             target: ``(…, E)`` int64.
             relation: ``(…, E)`` int64 in [0, R); 0 by default.
             features: ``(…, E, D)``; zero by default.
-            mask: ``(…, E)`` bool; an event where it is false does not happen.
+            mask: ``(…, E)`` bool; an event where it is false is ignored.
 
         Raises:
-            ValueError: If a shape does not fit or a number is out of range.
+            ValueError: If a shape is wrong or a number is out of range.
         """
         filled = self.storage.entries(state.nodes).filled
         sizes = (self.relations, self.feature_size)
         events = (source, target, relation, features, mask)
-        edges = record_events(state.edges, filled, sizes, *events, waiting=self.convolution is None)
+        edges = add_events(state.edges, filled, sizes, *events, pending=self.convolution is None)
         return state._replace(edges=edges)
 
     def adjacency(self, state: GraphState) -> Tensor:
-        """The edges that are present, as a convolution is given them: see ``recollect.memories.passing``."""
+        """Return the adjacency matrix for a convolution; see ``recollect.memories.graph_convolution``."""
         return adjacency(state.edges, self.storage.entries(state.nodes).filled.shape[-1])
 
-    def propagate(self, state: GraphState, steps: int = 1, heard: Tensor | None = None) -> GraphState:
-        """Take in the messages that wait, then send messages along all edges, ``steps`` times.
+    def propagate(
+        self, state: GraphState, steps: int = 1, adjacency_matrix: Tensor | None = None
+    ) -> GraphState:
+        """Apply pending messages, then send messages along all edges, ``steps`` times.
 
         Args:
-            state: What to start from.
-            steps: How often.
-            heard: For a convolution, what ``adjacency`` gives, perhaps weighted; made anew by default.
+            state: The state to start from.
+            steps: Number of steps.
+            adjacency_matrix: For a convolution, the result of ``adjacency``, possibly reweighted; computed
+                by default.
         """
-        state = self._settle(state, torch.ones_like(state.last, dtype=torch.bool))
-        if steps and heard is None and self.convolution is not None:
-            heard = self.adjacency(state)
+        state = self._apply_pending(state, torch.ones_like(state.last, dtype=torch.bool))
+        if steps and adjacency_matrix is None and self.convolution is not None:
+            adjacency_matrix = self.adjacency(state)
         for _ in range(steps):
-            state = state._replace(nodes=self._pass(state, state.edges.present, heard))
+            nodes = self._update_nodes(state, state.edges.present, adjacency_matrix)
+            state = state._replace(nodes=nodes)
         return state
 
-    def _settle(self, state: GraphState, where: Tensor) -> GraphState:
-        """Take in the waiting messages of the batch items ``where`` ``(…,)`` is true."""
-        waiting = state.edges.pending & where.unsqueeze(-1)
-        if waiting.device.type == "cpu" and not torch.compiler.is_compiling() and not waiting.any():
+    def _apply_pending(self, state: GraphState, where: Tensor) -> GraphState:
+        """Apply the pending messages of batch items where ``where`` ``(…,)`` is true."""
+        pending = state.edges.pending & where.unsqueeze(-1)
+        if pending.device.type == "cpu" and not torch.compiler.is_compiling() and not pending.any():
             return state
-        left = state.edges._replace(pending=state.edges.pending & ~waiting)
-        return state._replace(nodes=self._pass(state, waiting), edges=left)
+        edges = state.edges._replace(pending=state.edges.pending & ~pending)
+        return state._replace(nodes=self._update_nodes(state, pending), edges=edges)
 
-    def _pass(self, state: GraphState, active: Tensor, heard: Tensor | None = None) -> State:
-        """The nodes after one message along each ``active`` edge ``(…, L)``, or after a convolution."""
+    def _update_nodes(
+        self, state: GraphState, active: Tensor, adjacency_matrix: Tensor | None = None
+    ) -> State:
+        """Send one message along each ``active`` edge ``(…, L)``, or convolve, and return the nodes."""
         _, values, filled = self.storage.entries(state.nodes)
-        new, told = self.passing(values, filled, state.edges, active, heard)
-        places = torch.arange(filled.shape[-1], device=filled.device).expand(filled.shape)
-        nodes: State = self.storage.update(state.nodes, places, new, told & (filled > 0))
+        new, changed = self.node_update(values, filled, state.edges, active, adjacency_matrix)
+        slots = torch.arange(filled.shape[-1], device=filled.device).expand(filled.shape)
+        nodes: State = self.storage.update(state.nodes, slots, new, changed & (filled > 0))
         return nodes
 
     # --- reads ----------------------------------------------------------------------------------------------
@@ -214,39 +225,40 @@ class GraphMemory(Memory[GraphState]):
         nodes: Tensor | None = None,
         hops: int = 1,
     ) -> Tensor:
-        """Recall with ``x`` ``(…, Q, D)`` as h_t: tanh(W_c [c; 0]), zero where nothing is found.
+        """Read with ``x`` ``(…, Q, D)`` as h_t: tanh(W_c [c; 0]), zero where nothing is found.
 
-        Waiting messages are seen, as if ``propagate(state, 0)`` had taken them in; the state stays as it is.
+        The read sees pending messages as if ``propagate(state, 0)`` had applied them; the state is unchanged.
 
         Args:
-            state: What to read.
+            state: The state to read.
             x: ``(…, Q, D)``.
             mask: ``(…, Q)`` bool.
-            nodes: ``(…, Q)`` int64: look only at the neighbourhood of this node; −1 finds nothing. All
-                nodes by default.
-            hops: How many edges the neighbourhood reaches, in either direction; 0 is the node alone.
+            nodes: ``(…, Q)`` int64, read only the neighbourhood of this node; −1 reads nothing. All nodes
+                by default.
+            hops: Number of edges that the neighbourhood reaches, in either direction; 0 is the node alone.
 
         Raises:
-            ValueError: If a shape does not fit or ``hops`` is negative.
+            ValueError: If a shape is wrong or ``hops`` is negative.
         """
         mask = full_mask(x, mask)
-        read = self._attend(self.propagate(state, 0), self.query(blank(x, mask)), mask, nodes, hops)
-        return (read.value @ self.output.weight[:, : self.storage.value_size].mT).tanh()
+        read = self._attend(self.propagate(state, 0), self.query_proj(apply_mask(x, mask)), mask, nodes, hops)
+        return (read.value @ self.out_proj.weight[:, : self.storage.value_size].mT).tanh()
 
     def _attend(
         self, state: GraphState, query: Tensor, mask: Tensor, nodes: Tensor | None, hops: int
     ) -> Read:
         if nodes is None:
-            return self._observe(self.storage.read(state.nodes, query, mask))
+            return self.storage.read(state.nodes, query, mask)
         if nodes.shape != mask.shape or hops < 0:
             raise ValueError(
                 f"nodes must have shape {tuple(mask.shape)} and hops must not be negative, "
                 f"got {tuple(nodes.shape)} and {hops}"
             )
         entries = self.storage.entries(state.nodes)
-        places = torch.arange(entries.filled.shape[-1], device=nodes.device)
-        start = (nodes.unsqueeze(-1) == places) & mask.unsqueeze(-1)
-        return self._observe(read_near(entries, state.edges, query, start, hops))
+        slots = torch.arange(entries.filled.shape[-1], device=nodes.device)
+        start = (nodes.unsqueeze(-1) == slots) & mask.unsqueeze(-1)  # (…, Q, N)
+        read = subgraph_attention(entries, state.edges, query, start, hops)
+        return self.storage.report_read(state.nodes, read)
 
     def forward(
         self,
@@ -256,42 +268,44 @@ class GraphMemory(Memory[GraphState]):
         nodes: Tensor | None = None,
         hops: int = 1,
     ) -> tuple[Tensor, GraphState]:
-        """T steps of the recurrence, each with ``nodes`` ``(…, T)`` and ``hops`` as in ``read``."""
+        """Run T steps of the recurrence, with ``nodes`` ``(…, T)`` and ``hops`` as in ``read``."""
         state = self.initial_state(*x.shape[:-2], device=x.device) if state is None else state
         mask = full_mask(x, mask)
-        x = blank(x, mask)
+        x = apply_mask(x, mask)
         outputs = [x[..., :0, :]]
         for t in range(x.shape[-2]):
             now = slice(t, t + 1)
-            named = None if nodes is None else nodes[..., now]
-            y, state = self._step(x[..., now, :], state, mask[..., now], named, hops)
+            nodes_t = None if nodes is None else nodes[..., now]
+            y, state = self._step(x[..., now, :], state, mask[..., now], nodes_t, hops)
             outputs.append(y)
         return torch.cat(outputs, -2), state
 
     def _step(
         self, x: Tensor, state: GraphState, mask: Tensor, nodes: Tensor | None, hops: int
     ) -> tuple[Tensor, GraphState]:
-        if self.remember:
-            state = self._remember(state, x, mask)
-        state = self._settle(state, mask[..., 0])
-        given = torch.cat([x[..., 0, :], state.context], -1)
-        hidden = self.cell(given.reshape(-1, given.shape[-1]), state.hidden.reshape(-1, self.model_size))
+        if self.write_on_forward:
+            state = self._write_step(state, x, mask)
+        state = self._apply_pending(state, mask[..., 0])
+        inputs = torch.cat([x[..., 0, :], state.context], -1)
+        hidden = self.cell(inputs.reshape(-1, inputs.shape[-1]), state.hidden.reshape(-1, self.model_size))
         hidden = hidden.reshape(state.hidden.shape)
-        context = self._attend(state, self.query(hidden).unsqueeze(-2), mask, nodes, hops).value[..., 0, :]
-        y = self.output(torch.cat([context, hidden], -1)).tanh().unsqueeze(-2)
+        context = self._attend(state, self.query_proj(hidden).unsqueeze(-2), mask, nodes, hops).value[
+            ..., 0, :
+        ]
+        y = self.out_proj(torch.cat([context, hidden], -1)).tanh().unsqueeze(-2)
         hidden, context = torch.where(mask, hidden, state.hidden), torch.where(mask, context, state.context)
-        return blank(y, mask), state._replace(hidden=hidden, context=context)
+        return apply_mask(y, mask), state._replace(hidden=hidden, context=context)
 
-    def _remember(self, state: GraphState, x: Tensor, mask: Tensor) -> GraphState:
-        """Write x_t as a node, and connect the node of the step before to it."""
+    def _write_step(self, state: GraphState, x: Tensor, mask: Tensor) -> GraphState:
+        """Write x_t as a node, and connect the node of the previous step to it."""
         state, slot = self._add_node(state, x, mask)
-        before = state.last.unsqueeze(-1)
-        # A node that was only written again does not follow itself.
-        state = self.connect(state, before, slot, mask=mask & (before != slot))
-        return state._replace(last=torch.where(mask, slot, before).squeeze(-1))
+        previous = state.last.unsqueeze(-1)
+        # A node that was written again is not connected to itself.
+        state = self.connect(state, previous, slot, mask=mask & (previous != slot))
+        return state._replace(last=torch.where(mask, slot, previous).squeeze(-1))
 
     def inspect(self, state: GraphState) -> dict[str, Tensor]:
-        """The storage's figures, and ``edges`` and ``pending`` ``(…,)``: how many there are, and wait."""
+        """Return the storage's figures, and the numbers of ``edges`` and ``pending`` messages ``(…,)``."""
         return {
             **self.storage.inspect(state.nodes),
             "edges": state.edges.present.sum(-1),

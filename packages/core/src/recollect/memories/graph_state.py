@@ -1,29 +1,28 @@
-"""The state of a graph memory: nodes, and a fixed number of edges, the oldest giving way."""
+"""The state of a graph memory: nodes, and a ring of edges between them."""
 
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from recollect.state import State, register_state
-from recollect.storages.arguments import blank
-from recollect.storages.attention import match
-from recollect.storages.results import Entries
-from recollect.storages.slots import put_rows, without_repeats
+from recollect.ops.attention import match
+from recollect.ops.indexing import mask_repeats, scatter_rows
+from recollect.ops.masking import apply_mask
+from recollect.state import Entries, State, register_state
 
 
 @register_state
 class Edges(NamedTuple):
-    """Typed edges between numbered nodes; L at most, the oldest gives way.
+    """At most L typed edges between numbered nodes; a new edge overwrites the oldest.
 
     Attributes:
-        source: ``(…, L)`` int64, the node where each begins.
+        source: ``(…, L)`` int64, the node where each edge starts.
         target: ``(…, L)`` int64, the node where it ends.
         relation: ``(…, L)`` int64, its type.
-        features: ``(…, L, D)``, what came with it.
-        present: ``(…, L)`` bool; a place where it is false is free.
-        pending: ``(…, L)`` bool; whether its message has not been taken in yet.
-        made: ``(…,)`` int64, how many edges have been made so far.
+        features: ``(…, L, D)``, its features.
+        present: ``(…, L)`` bool; false marks a free position.
+        pending: ``(…, L)`` bool, whether its message is still to be applied.
+        count: ``(…,)`` int64, number of edges added so far.
     """
 
     source: Tensor
@@ -32,7 +31,7 @@ class Edges(NamedTuple):
     features: Tensor
     present: Tensor
     pending: Tensor
-    made: Tensor
+    count: Tensor
 
 
 @register_state
@@ -42,7 +41,7 @@ class GraphState(NamedTuple):
     Attributes:
         nodes: State of the storage; node n is its entry n.
         edges: The edges, and which of their messages are still pending.
-        last: ``(…,)`` int64, the node that ``forward`` wrote last, −1 for none.
+        last: ``(…,)`` int64, the node that ``forward`` wrote last; −1 for none.
         hidden: ``(…, D)``, h.
         context: ``(…, V)``, c.
     """
@@ -54,8 +53,8 @@ class GraphState(NamedTuple):
     context: Tensor
 
 
-def no_edges(*batch: int, size: int, width: int, device: Any, dtype: torch.dtype) -> Edges:
-    """Room for ``size`` edges with features of width ``width``."""
+def empty_edges(*batch: int, size: int, width: int, device: Any, dtype: torch.dtype) -> Edges:
+    """No edges, with room for ``size`` edges with features of width ``width``."""
     nowhere = torch.zeros(*batch, size, dtype=torch.int64, device=device)
     free = torch.zeros(*batch, size, dtype=torch.bool, device=device)
     return Edges(
@@ -65,14 +64,14 @@ def no_edges(*batch: int, size: int, width: int, device: Any, dtype: torch.dtype
         features=torch.zeros(*batch, size, width, dtype=dtype, device=device),
         present=free,
         pending=free.clone(),
-        made=torch.zeros(batch, dtype=torch.int64, device=device),
+        count=torch.zeros(batch, dtype=torch.int64, device=device),
     )
 
 
 def add_edges(
     edges: Edges, source: Tensor, target: Tensor, relation: Tensor, features: Tensor, mask: Tensor
 ) -> Edges:
-    """E more edges in order, each with a pending message; past L, the oldest go.
+    """Add E edges in order, each with a pending message, overwriting the oldest past L.
 
     Args:
         edges: The edges so far.
@@ -80,17 +79,17 @@ def add_edges(
         target: ``(…, E)`` int64.
         relation: ``(…, E)`` int64.
         features: ``(…, E, D)``.
-        mask: ``(…, E)`` bool; an edge where it is false is not made.
+        mask: ``(…, E)`` bool; an edge where it is false is not added.
     """
-    places = (edges.made.unsqueeze(-1) + mask.cumsum(-1) - 1) % edges.source.shape[-1]
-    once = without_repeats(places, mask)
+    positions = (edges.count.unsqueeze(-1) + mask.cumsum(-1) - 1) % edges.source.shape[-1]
+    last = mask_repeats(positions, mask)
     new = (source, target, relation, features, mask, mask)
-    kept = [put_rows(old, rows, places, once) for old, rows in zip(edges[:6], new, strict=True)]
-    return Edges._make([*kept, edges.made + mask.sum(-1)])
+    columns = [scatter_rows(old, rows, positions, last) for old, rows in zip(edges[:6], new, strict=True)]
+    return Edges._make([*columns, edges.count + mask.sum(-1)])
 
 
-def without_nodes(state: GraphState, gone: Tensor) -> GraphState:
-    """The state without the edges that begin or end at a node that is ``gone``, ``(…, N)`` bool."""
+def remove_nodes(state: GraphState, gone: Tensor) -> GraphState:
+    """Remove the edges that start or end at a node that is ``gone``, ``(…, N)`` bool."""
     edges = state.edges
     kept = ~(gone.gather(-1, edges.source) | gone.gather(-1, edges.target))
     edges = edges._replace(present=edges.present & kept, pending=edges.pending & kept)
@@ -98,22 +97,22 @@ def without_nodes(state: GraphState, gone: Tensor) -> GraphState:
     return state._replace(edges=edges, last=state.last.masked_fill(lost, -1))
 
 
-def replaced(before: Entries, key: Tensor, slot: Tensor) -> Tensor:
-    """Which of the nodes ``before`` have lost their place to a new one: ``(…, N)`` bool.
+def replaced_nodes(before: Entries, key: Tensor, slot: Tensor) -> Tensor:
+    """Nodes that a write has replaced by another one: ``(…, N)`` bool.
 
-    Where the same key is written again the node stays the same, and so do its edges.
+    A node whose key is written again stays the same node, and keeps its edges.
 
     Args:
-        before: The nodes.
-        key: ``(…, 1, K)``, what was written.
-        slot: ``(…, 1)`` int64, where it went.
+        before: The nodes before the write.
+        key: ``(…, 1, K)``, the key that was written.
+        slot: ``(…, 1)`` int64, the slot that it was written to.
     """
-    places = torch.arange(before.filled.shape[-1], device=slot.device)
+    slots = torch.arange(before.filled.shape[-1], device=slot.device)
     same = (match(key.detach(), before.keys.detach())[..., 0, :] >= 1) & (before.filled > 0)
-    return (places == slot) & ~same
+    return (slots == slot) & ~same
 
 
-def record_events(
+def add_events(
     edges: Edges,
     filled: Tensor,
     sizes: tuple[int, int],
@@ -122,23 +121,23 @@ def record_events(
     relation: Tensor | None,
     features: Tensor | None,
     mask: Tensor | None,
-    waiting: bool = True,
+    pending: bool = True,
 ) -> Edges:
-    """E events as further edges, with defaults filled in and checked; one at no node is no event.
+    """Check E events, fill in defaults, and add them as edges; an event without a node is ignored.
 
     Args:
         edges: The edges so far.
         filled: ``(…, N)`` presence of the nodes.
-        sizes: Number R of edge types, and width of an edge's features.
+        sizes: Number R of edge types, and width of edge features.
         source: ``(…, E)`` int64, −1 for no node.
         target: ``(…, E)`` int64.
         relation: ``(…, E)`` int64; 0 by default.
         features: ``(…, E, D)``; zero by default.
         mask: ``(…, E)`` bool; all by default.
-        waiting: Whether each has a message that waits.
+        pending: Give each edge a pending message.
 
     Raises:
-        ValueError: If shapes do not go together, or numbers are out of range.
+        ValueError: If shapes do not match or a number is out of range.
     """
     relations, width = sizes
     mask = torch.ones_like(source, dtype=torch.bool) if mask is None else mask
@@ -152,12 +151,12 @@ def record_events(
     for end in (source, target):
         mask = mask & (end >= 0) & (filled.gather(-1, end.clamp_min(0)) > 0)
     ends = (source.clamp_min(0), target.clamp_min(0))
-    new = add_edges(edges, *ends, relation, blank(features, mask), mask)
-    return new if waiting else new._replace(pending=torch.zeros_like(new.pending))
+    new = add_edges(edges, *ends, relation, apply_mask(features, mask), mask)
+    return new if pending else new._replace(pending=torch.zeros_like(new.pending))
 
 
 def check_events(tensors: tuple[Tensor, ...], nodes: int, relations: int) -> None:
-    """What is to be recorded as events fits together, and its numbers are in range.
+    """Check that the tensors of E events match, and that their numbers are in range.
 
     Args:
         tensors: Source, target, relation and mask ``(…, E)``, zero where masked, and features ``(…, E, D)``.
@@ -165,7 +164,7 @@ def check_events(tensors: tuple[Tensor, ...], nodes: int, relations: int) -> Non
         relations: Number R of edge types.
 
     Raises:
-        ValueError: If not.
+        ValueError: If they do not match or a number is out of range.
     """
     source, target, relation, mask, features = tensors
     if not source.shape == target.shape == relation.shape == mask.shape == features.shape[:-1]:
@@ -174,7 +173,7 @@ def check_events(tensors: tuple[Tensor, ...], nodes: int, relations: int) -> Non
             f"features; got {[tuple(tensor.shape) for tensor in tensors]}"
         )
     if torch.compiler.is_compiling():
-        return  # a compiled graph cannot look at numbers
+        return  # a compiled graph cannot look at values
     ranges = (
         ("source", source, -1, nodes),
         ("target", target, -1, nodes),

@@ -1,4 +1,4 @@
-"""A memory of learned prototypes: what is common to all that was seen in training."""
+"""A memory of learned prototypes."""
 
 from typing import cast, final
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from recollect.memories.base import Memory
+from recollect.ops.masking import apply_mask
 from recollect.state import State, map_state
 from recollect.storages.base import Storage
 
@@ -15,18 +16,17 @@ class PrototypeMemory(Memory[State]):
     """y_t = T Σ_i softmax_i(Q norm(x_t) · k_i) v_i over entries (k_i, v_i) that are parameters.
 
     The memory of MemAE (Gong et al. 2019, arXiv:1904.02639, section 3.3) and MEMTO (Song et al. 2023,
-    arXiv:2312.02530): every state begins with the same N learned entries, so that what is read is made of
-    what training data have in common. How a similarity becomes a weight is the storage's affair, and so is
-    how many of the entries a read looks at.
+    arXiv:2312.02530): every state starts with the same N learned entries, so that a read is composed of what
+    training examples have in common. The storage defines the softmax and how many entries it covers.
 
-    The entries are a state's beginning, no more: things can be written to it besides, and prototypes erased
-    from it, without training; ``reset`` brings the learned ones back.
+    A state only starts with the prototypes: other items can be written to it and prototypes can be erased,
+    without training. ``reset`` restores the learned ones.
 
     Args:
         model_size: Width D.
-        storage: Where the entries are kept.
+        storage: The storage of the entries.
         prototypes: Number N of learned entries.
-        remember: Whether ``forward`` writes each x_t before reading at t.
+        write_on_forward: Let ``forward`` write each x_t before it reads at t.
 
     Raises:
         ValueError: If ``prototypes`` is not positive, or the storage takes integer keys.
@@ -39,64 +39,65 @@ class PrototypeMemory(Memory[State]):
         (torch.Size([2, 3, 8]), [1.0, 1.0])
     """
 
-    def __init__(self, model_size: int, storage: Storage, prototypes: int, remember: bool = False) -> None:
-        super().__init__(model_size, storage, remember)
+    def __init__(
+        self, model_size: int, storage: Storage, prototypes: int, write_on_forward: bool = False
+    ) -> None:
+        super().__init__(model_size, storage, write_on_forward)
         if prototypes < 1:
             raise ValueError(f"prototypes must be at least 1, got {prototypes}")
         if storage.integer_keys:
-            raise ValueError("prototypes have real vectors for keys; this storage takes integer keys")
+            raise ValueError("the keys of prototypes are real vectors; this storage takes integer keys")
         self.keys = nn.Parameter(torch.randn(prototypes, storage.key_size))
         self.values = nn.Parameter(torch.randn(prototypes, storage.value_size) / storage.value_size**0.5)
         self.norm = nn.LayerNorm(model_size)
-        self.ask = nn.Linear(model_size, storage.key_size)
-        self.embed = nn.Linear(model_size, storage.value_size)
-        self.tell = nn.Linear(storage.value_size, model_size)
+        # Entries use the query projection for their keys, so that an input reads what it wrote.
+        self.query_proj = nn.Linear(model_size, storage.key_size)
+        self.value_proj = nn.Linear(model_size, storage.value_size)
+        self.out_proj = nn.Linear(storage.value_size, model_size)
 
     def initial_state(
         self, *batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> State:
-        """The learned entries, the same for every batch item."""
+        """Return the learned entries, the same for every batch item."""
         device, dtype = device or self.keys.device, dtype or self.keys.dtype
         empty = self.storage.initial_state(device=device, dtype=dtype)
         full = self.storage.write(empty, self.keys.to(device, dtype), self.values.to(device, dtype))
-        # Writes of a state make new tensors, so that batch items can share the one beginning.
+        # Writes make new tensors, so that batch items can share the memory of the initial state.
         return cast(State, map_state(lambda tensor: tensor.expand(*batch, *tensor.shape), full))
 
     def write(self, state: State, x: Tensor, mask: Tensor | None = None) -> State:
-        """Remember W things besides the prototypes: ``x`` ``(…, W, D)``."""
+        """Store W items ``x`` ``(…, W, D)`` besides the prototypes."""
         keys, values = self._entry(x)
         return cast(State, self.storage.write(state, keys, values, None, mask))
 
     def read(self, state: State, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What the prototypes make of Q queries: ``x`` ``(…, Q, D)`` → ``(…, Q, D)``."""
-        read = self._observe(self.storage.read(state, self.ask(self.norm(x)), mask))
-        return self._tell(read.value, mask)
+        """Read with Q queries ``x`` ``(…, Q, D)``: ``(…, Q, D)``."""
+        read = self.storage.read(state, self.query_proj(self.norm(x)), mask)
+        return self._output(read.value, mask)
 
     def erase(self, state: State, x: Tensor, mask: Tensor | None = None) -> State:
-        """Forget entries, learned ones too, whose keys match those of ``x`` ``(…, E, D)``."""
+        """Erase entries, including learned ones, whose keys match those of ``x`` ``(…, E, D)``."""
         return cast(State, self.storage.erase(state, self._entry(x)[0], None, mask))
 
     def forward(
         self, x: Tensor, state: State | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, State]:
-        """T steps: one parallel read, or a scan where ``remember`` is set."""
+        """Run T steps: one parallel read, or with ``write_on_forward`` a scan."""
         state = self.initial_state(*x.shape[:-2]) if state is None else state
-        if not self.remember:
+        if not self.write_on_forward:
             return self.read(state, x, mask), state
-        if self._traces:  # a scan hands out no weights
-            return self._write_then_read(x, state, mask)
         keys, values = self._entry(x)
-        found, state = self.storage.scan(state, self.ask(self.norm(x)), keys, values, mask=mask)
-        return self._tell(found, mask), state
+        found, state = self.storage.scan(state, self.query_proj(self.norm(x)), keys, values, mask=mask)
+        return self._output(found, mask), state
 
     def inspect(self, state: State) -> dict[str, Tensor]:
-        """The storage's figures."""
+        """Return the storage's figures."""
         return self.storage.inspect(state)
 
     def _entry(self, x: Tensor) -> tuple[Tensor, Tensor]:
         entry = self.norm(x)
-        return self.ask(entry), self.embed(entry)
+        return self.query_proj(entry), self.value_proj(entry)
 
-    def _tell(self, found: Tensor, mask: Tensor | None) -> Tensor:
-        y: Tensor = self.tell(found)
-        return y if mask is None else y.masked_fill(~mask.unsqueeze(-1), 0)
+    def _output(self, found: Tensor, mask: Tensor | None) -> Tensor:
+        y: Tensor = self.out_proj(found)
+        return y if mask is None else apply_mask(y, mask)

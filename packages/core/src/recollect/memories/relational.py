@@ -1,4 +1,4 @@
-"""A memory whose entries are related to each other before they are asked."""
+"""A memory whose entries attend to each other before they are read."""
 
 import math
 from typing import NamedTuple, final
@@ -8,14 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recollect.memories.base import Memory
-from recollect.memories.temporal import TemporalEncoding
-from recollect.state import State, register_state
-from recollect.storages.arguments import blank, full_mask
+from recollect.memories.temporal_encoding import TemporalEncoding
+from recollect.ops.attention import presence_bias
+from recollect.ops.cached_attention import trim_empty_slots
+from recollect.ops.heads import merge_heads, split_heads
+from recollect.ops.indexing import mask_repeats, scatter_rows
+from recollect.ops.masking import apply_mask, full_mask
+from recollect.state import Read, State, register_state
 from recollect.storages.base import Storage
-from recollect.storages.reading import in_sight
-from recollect.storages.results import Read
-from recollect.storages.scanning import presence_bias
-from recollect.storages.slots import put_rows, without_repeats
 
 
 @register_state
@@ -24,8 +24,8 @@ class RelationalState(NamedTuple):
 
     Attributes:
         entries: State of the storage.
-        times: ``(…, N)`` int64, when the entry in each place was written: it was the how-manieth.
-        written: ``(…,)`` int64, how many things have been written.
+        times: ``(…, N)`` int64, number of items written before the entry in each slot.
+        written: ``(…,)`` int64, number of items written so far.
     """
 
     entries: State
@@ -35,31 +35,31 @@ class RelationalState(NamedTuple):
 
 @final
 class RelationalMemory(Memory[RelationalState]):
-    """Entries and query attend to the entries, in R rounds with the same weights; y is the query at the end.
+    """Entries and query attend to the entries, in R rounds with shared weights; y is the query at the end.
 
     With m_i = norm(x_i + te(age_i)) and the query m_0 = norm(x + te(0)) + b, each round r does to every m
 
         m ← norm(m + W_o Attention(m + s_r, M)),    m ← norm(m + W_2 relu(W_1 m)),    M = {m_i + s_r}
 
     with H heads, after which y = W m_0. It is the Universal Transformer (Dehghani et al. 2019,
-    arXiv:1807.03819, section 2.1) with a memory of its own: what is attended to stands in a storage, so that
-    it can be written to, evicted from and made to forget. Slots that attend to each other are also the idea
-    of the relational memory core (Santoro et al. 2018, arXiv:1806.01822, section 3).
+    arXiv:1807.03819, section 2.1) over the entries of a storage, which can be written, evicted and erased.
+    Slots that attend to each other are also the idea of the relational memory core (Santoro et al. 2018,
+    arXiv:1806.01822, section 3).
 
-    The storage keeps x_i under the key x_i, for erasing and evicting by content. Relating all N entries costs
-    O(R N²) at each read: a thing is related to what is there when the question comes.
+    The storage keeps x_i with x_i as its key, for erasing and evicting by content. Each read relates all N
+    entries anew, which costs O(R N²).
 
     Args:
         model_size: Width D.
-        storage: Where the entries are kept; keys and values have width D.
+        storage: A storage of keys and values of width D.
         rounds: Number R of rounds.
         heads: Number H of heads; divides D.
-        expand: Width of the inner layer relu(W_1 m), in multiples of D.
-        dropout: Of what each round adds.
-        remember: Whether ``forward`` writes each x_t before reading at t.
+        expand: Width of the hidden layer relu(W_1 m), in multiples of D.
+        dropout: Dropout probability of the residual branches.
+        write_on_forward: Let ``forward`` write each x_t before it reads at t.
 
     Raises:
-        ValueError: If an argument is out of range or does not go with the storage.
+        ValueError: If an argument is out of range or does not fit the storage.
 
     Example:
         >>> from recollect import RelationalMemory, VectorStorage
@@ -78,9 +78,9 @@ class RelationalMemory(Memory[RelationalState]):
         heads: int = 4,
         expand: int = 2,
         dropout: float = 0.0,
-        remember: bool = False,
+        write_on_forward: bool = False,
     ) -> None:
-        super().__init__(model_size, storage, remember)
+        super().__init__(model_size, storage, write_on_forward)
         for name, number in (("rounds", rounds), ("heads", heads), ("expand", expand)):
             if number < 1:
                 raise ValueError(f"{name} must be at least 1, got {number}")
@@ -88,102 +88,113 @@ class RelationalMemory(Memory[RelationalState]):
             raise ValueError(f"heads must divide model_size ({model_size}), got {heads}")
         if storage.integer_keys or (storage.key_size, storage.value_size) != (model_size, model_size):
             raise ValueError(
-                f"entries are kept under themselves: keys and values must be real vectors of width "
+                f"entries are their own keys: keys and values must be real vectors of width "
                 f"{model_size}, but {type(storage).__name__} has key_size {storage.key_size} and value_size "
                 f"{storage.value_size}{', and integer keys' if storage.integer_keys else ''}"
             )
         self.heads = heads
         self.dropout = nn.Dropout(dropout)
-        self.time = TemporalEncoding(model_size)
-        self.round = nn.Parameter(0.02 * torch.randn(rounds, model_size))
-        self.asking = nn.Parameter(0.02 * torch.randn(model_size))
-        self.norm_begin = nn.LayerNorm(model_size)
-        self.norm_read = nn.LayerNorm(model_size)
-        self.norm_mixed = nn.LayerNorm(model_size)
-        self.project = nn.Linear(model_size, 3 * model_size)
-        self.gather = nn.Linear(model_size, model_size)
-        inner = expand * model_size
-        self.mix = nn.Sequential(
-            nn.Linear(model_size, inner), nn.ReLU(), nn.Dropout(dropout), nn.Linear(inner, model_size)
+        self.temporal_encoding = TemporalEncoding(model_size)
+        self.round_embedding = nn.Parameter(0.02 * torch.randn(rounds, model_size))
+        self.query_embedding = nn.Parameter(0.02 * torch.randn(model_size))
+        self.input_norm = nn.LayerNorm(model_size)
+        self.attention_norm = nn.LayerNorm(model_size)
+        self.mlp_norm = nn.LayerNorm(model_size)
+        self.qkv_proj = nn.Linear(model_size, 3 * model_size)
+        self.attention_proj = nn.Linear(model_size, model_size)
+        hidden = expand * model_size
+        self.mlp = nn.Sequential(
+            nn.Linear(model_size, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, model_size)
         )
-        self.conclude = nn.Linear(model_size, model_size)
+        self.out_proj = nn.Linear(model_size, model_size)
 
     def initial_state(
         self, *batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> RelationalState:
-        """No entries."""
-        like = self.conclude.weight
+        """Return a state without entries."""
+        like = self.out_proj.weight
         device, dtype = device or like.device, dtype or like.dtype
         entries = self.storage.initial_state(*batch, device=device, dtype=dtype)
-        places = self.storage.entries(entries).filled.shape[-1]
-        times = torch.zeros(*batch, places, dtype=torch.int64, device=device)
+        slots = self.storage.entries(entries).filled.shape[-1]
+        times = torch.zeros(*batch, slots, dtype=torch.int64, device=device)
         return RelationalState(entries, times, torch.zeros(batch, dtype=torch.int64, device=device))
 
-    # --- the verbs ------------------------------------------------------------------------------------------
+    # --- write, read, erase ---------------------------------------------------------------------------------
 
     def write(self, state: RelationalState, x: Tensor, mask: Tensor | None = None) -> RelationalState:
-        """Remember W things: ``x`` ``(…, W, D)``, ``mask`` ``(…, W)``."""
+        """Store W items ``x`` ``(…, W, D)``, where ``mask`` ``(…, W)`` is true."""
         mask = full_mask(x, mask)
-        x = blank(x, mask)
+        x = apply_mask(x, mask)
         entries, slots = self.storage.place(state.entries, x, x, mask=mask)
-        when = state.written.unsqueeze(-1) + mask.cumsum(-1) - 1
-        times = put_rows(state.times, when, slots.clamp_min(0), without_repeats(slots, slots >= 0))
+        now = state.written.unsqueeze(-1) + mask.cumsum(-1) - 1  # (…, W)
+        times = scatter_rows(state.times, now, slots.clamp_min(0), mask_repeats(slots, slots >= 0))
         return RelationalState(entries, times, state.written + mask.sum(-1))
 
     def read(self, state: RelationalState, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Ask Q questions: ``x`` ``(…, Q, D)`` → ``(…, Q, D)``."""
+        """Read with Q queries ``x`` ``(…, Q, D)``: ``(…, Q, D)``."""
         mask = full_mask(x, mask)
-        kept = in_sight(self.storage.entries(state.entries))
+        kept = trim_empty_slots(self.storage.entries(state.entries))
         age = state.written.unsqueeze(-1) - state.times[..., : kept.filled.shape[-1]]
-        entries = self.norm_begin(kept.values + self.time(age))
-        query = self.norm_begin(blank(x, mask) + self.time(torch.zeros_like(mask, dtype=age.dtype)))
-        found = self._relate(entries, query + self.asking, kept.filled)
-        return blank(self.conclude(found), mask)
+        entries = self.input_norm(kept.values + self.temporal_encoding(age))
+        query = self.input_norm(
+            apply_mask(x, mask) + self.temporal_encoding(torch.zeros_like(mask, dtype=age.dtype))
+        )
+        found = self._relate(state, entries, query + self.query_embedding, kept.filled)
+        return apply_mask(self.out_proj(found), mask)
 
     def erase(self, state: RelationalState, x: Tensor, mask: Tensor | None = None) -> RelationalState:
-        """Forget what was written as ``x`` ``(…, E, D)``, whenever that was."""
+        """Erase what was written as ``x`` ``(…, E, D)``, whenever that was."""
         mask = full_mask(x, mask)
-        return state._replace(entries=self.storage.erase(state.entries, blank(x, mask), None, mask))
+        return state._replace(entries=self.storage.erase(state.entries, apply_mask(x, mask), None, mask))
 
     def forward(
         self, x: Tensor, state: RelationalState | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, RelationalState]:
-        """T steps in order: one parallel read, or, where ``remember`` is set, a write and a read each."""
+        """Run T steps: one parallel read, or with ``write_on_forward`` a write and a read per step."""
         state = self.initial_state(*x.shape[:-2]) if state is None else state
-        if not self.remember:
+        if not self.write_on_forward:
             return self.read(state, x, mask), state
         return self._write_then_read(x, state, mask)
 
     def inspect(self, state: RelationalState) -> dict[str, Tensor]:
-        """The storage's figures."""
+        """Return the storage's figures."""
         return self.storage.inspect(state.entries)
 
     # --- the terms of the formula ---------------------------------------------------------------------------
 
-    def _relate(self, entries: Tensor, query: Tensor, presence: Tensor) -> Tensor:
-        """What R rounds make of ``query`` ``(…, Q, D)`` among ``entries`` ``(…, N, D)``."""
+    def _relate(self, state: RelationalState, entries: Tensor, query: Tensor, presence: Tensor) -> Tensor:
+        """Run R rounds over ``entries`` ``(…, N, D)`` and ``query`` ``(…, Q, D)``, and return the query."""
         count = entries.shape[-2]
         bias, found = presence_bias(presence.to(entries.dtype)[..., None, None, :])
-        m = torch.cat([entries, query], -2)
-        for r, step in enumerate(self.round):
-            q, keys, values = self.project(m + step).chunk(3, -1)
-            keys, values = self._heads_first(keys[..., :count, :]), self._heads_first(values[..., :count, :])
-            if self._traces:
-                self._trace(self._heads_first(q[..., count:, :]), keys, values, bias, found)
-            if r == len(self.round) - 1:  # nobody would see what becomes of the entries
+        m = torch.cat([entries, query], -2)  # (…, N + Q, D)
+        for r, step in enumerate(self.round_embedding):
+            q, keys, values = self.qkv_proj(m + step).chunk(3, -1)
+            # Only entries are attended to: (…, H, N, D / H).
+            keys, values = (split_heads(item[..., :count, :], self.heads) for item in (keys, values))
+            if self.storage.traced:
+                self._report_read(
+                    state, split_heads(q[..., count:, :], self.heads), keys, values, bias, found
+                )
+            if r == len(self.round_embedding) - 1:  # the last round only updates the query
                 m, q = m[..., count:, :], q[..., count:, :]
-            read = F.scaled_dot_product_attention(self._heads_first(q), keys, values, attn_mask=bias)
-            gathered = self.gather(read.masked_fill(~found, 0).transpose(-3, -2).flatten(-2))
-            m = self.norm_read(m + self.dropout(gathered))
-            m = self.norm_mixed(m + self.dropout(self.mix(m)))
+            read = F.scaled_dot_product_attention(split_heads(q, self.heads), keys, values, attn_mask=bias)
+            attended = self.attention_proj(merge_heads(read.masked_fill(~found, 0)))
+            m = self.attention_norm(m + self.dropout(attended))
+            m = self.mlp_norm(m + self.dropout(self.mlp(m)))
         return m
 
-    def _trace(self, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, found: Tensor) -> None:
-        """Show what the query read in a round, head by head, to whoever is tracing."""
+    def _report_read(
+        self,
+        state: RelationalState,
+        query: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        bias: Tensor,
+        found: Tensor,
+    ) -> None:
+        """Report to the storage's read hooks what the query ``(…, H, Q, D / H)`` reads in a round."""
         scores = query @ keys.mT / math.sqrt(query.shape[-1])
         weights = (scores + bias).softmax(-1) * found
-        places = torch.arange(keys.shape[-2], device=keys.device)
-        self._observe(Read(weights @ values, weights, places.expand(weights.shape)))
-
-    def _heads_first(self, x: Tensor) -> Tensor:
-        return x.reshape(*x.shape[:-1], self.heads, x.shape[-1] // self.heads).transpose(-3, -2)
+        slots = torch.arange(keys.shape[-2], device=keys.device)
+        read = Read(weights @ values, weights, slots.expand(weights.shape))
+        self.storage.report_read(state.entries, read)

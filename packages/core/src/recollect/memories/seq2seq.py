@@ -8,11 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recollect.memories.base import Memory
-from recollect.memories.recurrence import gru_cell, lstm_cell
-from recollect.state import register_state
-from recollect.storages.arguments import blank, full_mask
+from recollect.ops.masking import apply_mask, full_mask
+from recollect.ops.recurrence import gru_cell, lstm_cell
+from recollect.state import Read, register_state
 from recollect.storages.base import Storage
-from recollect.storages.results import Read
 
 
 @register_state
@@ -20,10 +19,10 @@ class Seq2SeqState(NamedTuple):
     """State of a ``Seq2SeqMemory``.
 
     Attributes:
-        storage: What is remembered; the storage's own state.
-        hidden: ``(…, D)`` hidden state h of the cell.
-        cell: ``(…, D)`` cell state of an LSTM; ``(…, 0)`` for a GRU, which has none.
-        context: ``(…, V)`` the last read c.
+        storage: State of the storage.
+        hidden: ``(…, D)``, hidden state h of the cell.
+        cell: ``(…, D)``, cell state of an LSTM; ``(…, 0)`` for a GRU.
+        context: ``(…, V)``, the last read c.
     """
 
     storage: Any
@@ -38,22 +37,22 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
 
     h_t = f([x_t; c_{t−1}], h_{t−1}); c_t = Attention(W_q h_t, storage); y_t = tanh(W_c [c_t; h_t]).
 
-    f is a GRU or LSTM cell that sees the last context, as in Bahdanau et al. 2015 (arXiv:1409.0473,
-    A.2.2); the output is the attentional state of Luong et al. 2015 (arXiv:1508.04025, eq. 5), which has
-    no bias. How a query is compared with a key is the storage's affair: with the dot product it is
-    Luong's "general" score.
+    f is a GRU or LSTM cell that takes the last context as input, as in Bahdanau et al. 2015
+    (arXiv:1409.0473, A.2.2). The output is the attentional state of Luong et al. 2015 (arXiv:1508.04025,
+    eq. 5), which has no bias. The storage defines the score; with the dot product it is Luong's "general"
+    score.
 
-    ``write`` puts an encoder's states into the storage, with keys W_k x and values W_v x. To begin from
-    an encoder's summary, replace ``hidden`` in the state.
+    ``write`` stores the states of an encoder, with keys W_k x and values W_v x. To start from an encoder's
+    summary, replace ``hidden`` in the state.
 
     Args:
-        model_size: Width D of what goes in and comes out, and of the hidden state.
-        storage: Where it is kept; its keys are real vectors.
+        model_size: Width D of input, output and hidden state.
+        storage: A storage whose keys are real vectors.
         cell: ``"gru"`` or ``"lstm"``.
-        remember: Whether ``forward`` also writes x_t, as ``write`` would, before it reads at step t.
+        write_on_forward: Let ``forward`` write x_t, as ``write`` does, before it reads at step t.
 
     Raises:
-        ValueError: If an argument is out of range, or if the storage's keys are integers.
+        ValueError: If an argument is out of range, or the storage's keys are integers.
 
     Example:
         >>> from recollect import Seq2SeqMemory, VectorStorage
@@ -69,9 +68,9 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
         model_size: int,
         storage: Storage,
         cell: Literal["gru", "lstm"] = "gru",
-        remember: bool = False,
+        write_on_forward: bool = False,
     ) -> None:
-        super().__init__(model_size, storage, remember)
+        super().__init__(model_size, storage, write_on_forward)
         if cell not in ("gru", "lstm"):
             raise ValueError(f'cell must be "gru" or "lstm", got {cell!r}')
         if storage.integer_keys:
@@ -79,22 +78,22 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
                 f"{type(storage).__name__} is set to integer keys; Seq2SeqMemory makes keys of real numbers"
             )
         self.cell = cell
-        self.key = nn.Linear(model_size, storage.key_size, bias=False)
-        self.value = nn.Linear(model_size, storage.value_size, bias=False)
-        self.query = nn.Linear(model_size, storage.key_size, bias=False)
+        self.key_proj = nn.Linear(model_size, storage.key_size, bias=False)
+        self.value_proj = nn.Linear(model_size, storage.value_size, bias=False)
+        self.query_proj = nn.Linear(model_size, storage.key_size, bias=False)
         # Gates: reset, update, candidate for a GRU; input, forget, output, candidate for an LSTM.
         gates = (3 if cell == "gru" else 4) * model_size
         self.gates_input = nn.Linear(model_size, gates)
         self.gates_context = nn.Linear(storage.value_size, gates, bias=False)
-        # A GRU's reset gate acts on W h + b, so that b cannot be merged with the input's; an LSTM's can.
+        # A GRU multiplies W h + b by its reset gate, so that b cannot be merged with the input's bias.
         self.gates_hidden = nn.Linear(model_size, gates, bias=cell == "gru")
-        self.output = nn.Linear(storage.value_size + model_size, model_size, bias=False)
+        self.out_proj = nn.Linear(storage.value_size + model_size, model_size, bias=False)
 
     def initial_state(
         self, *batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> Seq2SeqState:
-        """Nothing remembered; hidden state, cell state and context are zero."""
-        weight = self.query.weight
+        """Return an empty storage and zero hidden state, cell state and context."""
+        weight = self.query_proj.weight
         new: dict[str, Any] = {"device": device or weight.device, "dtype": dtype or weight.dtype}
         return Seq2SeqState(
             storage=self.storage.initial_state(*batch, **new),
@@ -106,38 +105,39 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
     def forward(
         self, x: Tensor, state: Seq2SeqState | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Seq2SeqState]:
-        """T steps of the recurrence; see ``Memory.forward``.
+        """Run T steps of the recurrence; see ``Memory.forward``.
 
-        All that does not depend on the step before is done for the T steps at once: the input's share of the
-        gates, keys and values to remember, the output, and what the storage can prepare for its reads.
+        What does not depend on the previous step is computed for all T steps at once: the input's part of the
+        gates, the keys and values to write, and the output.
         """
         if state is None:
             state = self.initial_state(*x.shape[:-2], device=x.device)
         if mask is not None:
-            x = blank(x, full_mask(x, mask))
+            x = apply_mask(x, full_mask(x, mask))
         if x.shape[-2] == 0:
             return x, state
-        reader = None if self.remember else self.storage.reader(state.storage)
-        write = self._writer(x, mask) if self.remember else None
-        kept = None if mask is None else mask.unsqueeze(-1).unbind(-2)
-        stored, hidden, cell, context = state
+        reader = None if self.write_on_forward else self.storage.reader(state.storage)
+        keys, values = (self.key_proj(x), self.value_proj(x)) if self.write_on_forward else (x, x)
+        store, hidden, cell, context = state
         hiddens, contexts = [], []
         for t, gates in enumerate(self.gates_input(x).unbind(-2)):
-            if write is not None:
-                stored = write(stored, t)
-                reader = self.storage.reader(stored)
+            now = slice(t, t + 1)
+            mask_t = None if mask is None else mask[..., now]
+            if self.write_on_forward:
+                store = self.storage.write(store, keys[..., now, :], values[..., now, :], mask=mask_t)
+                reader = self.storage.reader(store)
             assert reader is not None
             before = hidden, cell, context
-            hidden, cell, context = self._step(gates, *before, reader, None if kept is None else kept[t])
-            if kept is not None:
+            hidden, cell, context = self._step(gates, *before, reader, mask_t)
+            if mask_t is not None:
                 after = hidden, cell, context
                 hidden, cell, context = (
-                    torch.where(kept[t], new, old) for new, old in zip(after, before, strict=True)
+                    torch.where(mask_t, new, old) for new, old in zip(after, before, strict=True)
                 )
             hiddens.append(hidden)
             contexts.append(context)
-        y = self.output(torch.cat([torch.stack(contexts, -2), torch.stack(hiddens, -2)], -1)).tanh()
-        return (y if mask is None else blank(y, mask)), Seq2SeqState(stored, hidden, cell, context)
+        y = self.out_proj(torch.cat([torch.stack(contexts, -2), torch.stack(hiddens, -2)], -1)).tanh()
+        return (y if mask is None else apply_mask(y, mask)), Seq2SeqState(store, hidden, cell, context)
 
     def _step(
         self,
@@ -145,54 +145,41 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
         hidden: Tensor,
         cell: Tensor,
         context: Tensor,
-        reader: Callable[[Tensor], Read],
-        kept: Tensor | None,
+        reader: Callable[..., Read],
+        mask: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One step: hidden state, cell state and context after it."""
+        """Run one step, and return the hidden state, cell state and context after it."""
         gates = gates + self.gates_context(context)
         if self.cell == "gru":
             hidden = gru_cell(gates, self.gates_hidden(hidden), hidden)
         else:
             hidden, cell = lstm_cell(gates + self.gates_hidden(hidden), cell)
-        read = reader(self.query(hidden).unsqueeze(-2))
-        if kept is not None and read.weights is not None:
-            read = read._replace(weights=blank(read.weights, kept))
-        self._observe(read)
+        read = reader(self.query_proj(hidden).unsqueeze(-2), mask)
         return hidden, cell, read.value.squeeze(-2)
 
-    def _writer(self, x: Tensor, mask: Tensor | None) -> Callable[[Any, int], Any]:
-        keys, values = self.key(x), self.value(x)
-
-        def write(stored: Any, t: int) -> Any:
-            now = slice(t, t + 1)
-            mask_t = None if mask is None else mask[..., now]
-            return self.storage.write(stored, keys[..., now, :], values[..., now, :], mask=mask_t)
-
-        return write
-
     def write(self, state: Seq2SeqState, x: Tensor, mask: Tensor | None = None) -> Seq2SeqState:
-        """Remember an encoder's states ``x`` ``(…, W, D)`` under keys W_k x, as values W_v x."""
+        """Store an encoder's states ``x`` ``(…, W, D)`` with keys W_k x and values W_v x."""
         if mask is not None:
-            x = blank(x, full_mask(x, mask))
+            x = apply_mask(x, full_mask(x, mask))
         return state._replace(
-            storage=self.storage.write(state.storage, self.key(x), self.value(x), mask=mask)
+            storage=self.storage.write(state.storage, self.key_proj(x), self.value_proj(x), mask=mask)
         )
 
     def read(self, state: Seq2SeqState, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Recall with ``x`` ``(…, Q, D)`` as h_t: tanh(W_c [c; 0]), zero where nothing is found."""
+        """Read with ``x`` ``(…, Q, D)`` as h_t: tanh(W_c [c; 0]), zero where nothing is found."""
         if mask is not None:
-            x = blank(x, full_mask(x, mask))
-        read = self._observe(self.storage.read(state.storage, self.query(x), mask))
-        return F.linear(read.value, self.output.weight[:, : self.storage.value_size]).tanh()
+            x = apply_mask(x, full_mask(x, mask))
+        read = self.storage.read(state.storage, self.query_proj(x), mask)
+        return F.linear(read.value, self.out_proj.weight[:, : self.storage.value_size]).tanh()
 
     def erase(self, state: Seq2SeqState, x: Tensor, mask: Tensor | None = None) -> Seq2SeqState:
-        """Forget what was written as ``x`` ``(…, E, D)``; the recurrence is left as it is."""
+        """Erase what was written as ``x`` ``(…, E, D)``; hidden state and context stay as they are."""
         if mask is not None:
-            x = blank(x, full_mask(x, mask))
-        return state._replace(storage=self.storage.erase(state.storage, self.key(x), mask=mask))
+            x = apply_mask(x, full_mask(x, mask))
+        return state._replace(storage=self.storage.erase(state.storage, self.key_proj(x), mask=mask))
 
     def inspect(self, state: Seq2SeqState) -> dict[str, Tensor]:
-        """The storage's figures, and ``hidden_norm`` and ``context_norm`` ``(…,)``."""
+        """Return the storage's figures, and ``hidden_norm`` and ``context_norm`` ``(…,)``."""
         return {
             **self.storage.inspect(state.storage),
             "hidden_norm": state.hidden.norm(dim=-1),
@@ -200,5 +187,5 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
         }
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows."""
-        return f"model_size={self.model_size}, cell={self.cell!r}, remember={self.remember}"
+        """The arguments, for ``repr``."""
+        return f"model_size={self.model_size}, cell={self.cell!r}, write_on_forward={self.write_on_forward}"

@@ -1,26 +1,24 @@
-"""How a memory is kept."""
+"""Storages: how a memory is kept."""
 
+from recollect.state import Entries, Read
 from recollect.storages.base import Storage
 from recollect.storages.hash import HashState, HashStorage
-from recollect.storages.linked import LinkedStorage
-from recollect.storages.links import Links
-from recollect.storages.links_hard import HardLinks, HardLinksState
-from recollect.storages.links_soft import SoftLinks, SoftLinksState
-from recollect.storages.results import Entries, Read
+from recollect.storages.linked import LinkedState, LinkedStorage
+from recollect.storages.ordered import OrderedStorage
+from recollect.storages.temporal_link import TemporalLinkState, TemporalLinkStorage
 from recollect.storages.vector import VectorState, VectorStorage
 
 __all__ = [
     "Entries",
-    "HardLinks",
-    "HardLinksState",
     "HashState",
     "HashStorage",
+    "LinkedState",
     "LinkedStorage",
-    "Links",
+    "OrderedStorage",
     "Read",
-    "SoftLinks",
-    "SoftLinksState",
     "Storage",
+    "TemporalLinkState",
+    "TemporalLinkStorage",
     "VectorState",
     "VectorStorage",
 ]

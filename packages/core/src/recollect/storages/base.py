@@ -1,35 +1,39 @@
-"""The contract of every storage: read, write, erase, by content, by place and over time."""
+"""The base class of all storages: read, write and erase, by content, by slot and over time."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from recollect.state import S, first_tensor, select_items, where_items
-from recollect.storages.arguments import (
-    blank,
+from recollect.ops.indexing import mask_slots
+from recollect.ops.masking import apply_mask
+from recollect.read_hooks import ReadHooks
+from recollect.state import Entries, Read, S, first_tensor, select_items, where_items
+from recollect.validation import (
     check_batch,
+    check_indices,
     check_inplace,
     check_positive,
     check_rows,
+    check_slots,
     check_steps,
     check_strength,
 )
-from recollect.storages.results import Entries, Read
-from recollect.storages.slots import check_indices, check_slots, made
 
 
-class Storage(nn.Module, ABC, Generic[S]):
-    """A data structure that can be read, written and erased by content, with gradients.
+class Storage(ReadHooks, ABC, Generic[S]):
+    """A data structure that is read, written and erased by content, with gradients.
 
-    Its state is a value: a named tuple of tensors, batch axes first. No method changes the state it is given,
-    and none keeps a hidden one. Each entry has a presence in [0, 1]; a read weighs it by presence ·
-    exp(similarity), ``write`` sets presence to its strength, ``erase`` multiplies it by 1 − strength · match.
+    Its state is a value: a named tuple of tensors, batch axes first. No method changes the state it is given
+    or keeps a state of its own. Each entry has a presence in [0, 1]. A read weighs it by presence ·
+    exp(similarity), ``write`` sets its presence to the strength of the write, and ``erase`` multiplies it by
+    1 − strength · match.
 
-    The public verbs check shapes, blank out what is masked (not even a NaN in the padding gets through) and
-    fill in defaults; a subclass implements the verbs with a leading underscore and may rely on that.
+    The public methods check shapes, zero what is masked (even NaN) and fill in defaults. Subclasses implement
+    the methods with a leading underscore.
 
     Args:
         key_size: Width K of keys and queries.
@@ -40,63 +44,89 @@ class Storage(nn.Module, ABC, Generic[S]):
     """
 
     integer_keys = False
-    """Whether keys are integers (identities) rather than real vectors."""
+    """Whether keys are integers (identities) instead of real vectors."""
 
-    _like: Tensor
+    _reference: Tensor
 
     def __init__(self, key_size: int, value_size: int) -> None:
         super().__init__()
         check_positive(key_size=key_size, value_size=value_size)
         self.key_size = key_size
         self.value_size = value_size
-        self._state_axes: int | None = None  # of the first tensor of a state without batch axes
-        # Follows .to(…): where a state lives and what it is made of when nobody says otherwise.
-        self.register_buffer("_like", torch.empty(0), persistent=False)
+        self._state_axes: int | None = None  # number of axes of the first tensor of an unbatched state
+        # Follows .to(…), and so determines the default device and dtype of a state.
+        self.register_buffer("_reference", torch.empty(0), persistent=False)
 
-    # --- what a subclass implements -------------------------------------------------------------------------
+    # --- to be implemented by a subclass --------------------------------------------------------------------
 
     @abstractmethod
     def initial_state(
         self, *batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> S:
-        """An empty state for batch axes ``batch`` (none for a single, unbatched store).
+        """Return an empty state with batch axes ``batch``; none for a single, unbatched store.
 
-        It lives on the module's own device, with keys and values of the module's own dtype, by default.
+        Device and dtype of keys and values are the module's own by default.
         """
 
     @abstractmethod
     def _read(self, state: S, query: Tensor) -> Read:
-        """Read by content; the base class zeroes what is masked."""
+        """Read by content; the base class zeroes masked queries."""
 
     @abstractmethod
     def _write(
         self, state: S, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> S:
-        """Write W entries in order, as if one by one; ``_place(…)[0]`` where there are entries."""
+        """Write W entries in order, as W single writes would; ``_place(…)[0]`` if there are entries."""
 
     @abstractmethod
     def _erase(self, state: S, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool) -> S:
         """Erase by content; masked keys have strength zero."""
 
+    def _reader(self, state: S) -> Callable[[Tensor], Read] | None:
+        """Prepare many reads of one state; ``None`` if there is nothing to prepare."""
+        return None
+
     def _place(
         self, state: S, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> tuple[S, Tensor]:
-        """Write as ``_write`` does; also the slots (…, W), of any meaning where no entry was made."""
+        """Write as ``_write`` does, and return the slots ``(…, W)``, arbitrary where no entry was made."""
         raise NotImplementedError(f"{type(self).__name__} keeps no entries apart; use write instead")
 
     def _update(self, state: S, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool) -> S:
         raise NotImplementedError(f"{type(self).__name__} has no entries to update; use write instead")
 
-    def _places(self, state: S) -> int:
-        """How many places N there are; overridden where ``entries`` costs O(N)."""
+    def _scan(
+        self,
+        state: S,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        write_strength: Tensor | None,
+        erase_strength: Tensor | None,
+        mask: Tensor | None,
+    ) -> tuple[Tensor, S]:
+        """Scan in parallel, if the storage can; this stepwise reference is what it must equal."""
+        reads = [value[..., :0, :]]
+        for now in (slice(t, t + 1) for t in range(query.shape[-2])):
+            write_t, erase_t, mask_t = (
+                s if s is None else s[..., now] for s in (write_strength, erase_strength, mask)
+            )
+            if erase_t is not None:
+                state = self.erase(state, key[..., now, :], erase_t, mask_t)
+            state = self.write(state, key[..., now, :], value[..., now, :], write_t, mask_t)
+            reads.append(self.read(state, query[..., now, :], mask_t).value)
+        return torch.cat(reads[1:] or reads, -2), state
+
+    def _num_slots(self, state: S) -> int:
+        """Number N of slots; overridden where ``entries`` costs O(N)."""
         return self.entries(state).filled.shape[-1]
 
     def entries(self, state: S) -> Entries:
-        """The entries as they stand."""
+        """Return the entries."""
         raise NotImplementedError(f"{type(self).__name__} keeps no entries apart; use read instead")
 
     def inspect(self, state: S) -> dict[str, Tensor]:
-        """What a person would want to see: ``occupancy`` (…,) in [0, 1], ``age`` (…, N) in writes, …."""
+        """Return figures to look at: ``occupancy`` ``(…,)`` in [0, 1], ``age`` ``(…, N)`` in writes, …."""
         return {}
 
     # --- by content -----------------------------------------------------------------------------------------
@@ -105,25 +135,27 @@ class Storage(nn.Module, ABC, Generic[S]):
         """Read by content.
 
         Args:
-            state: What to read.
+            state: The state to read.
             query: ``(…, Q, K)``.
             mask: ``(…, Q)`` bool; a query where it is false reads zero.
 
         Raises:
-            ValueError: If a shape does not fit.
+            ValueError: If a shape is wrong.
         """
-        mask = self._check(state, query, "query", self.key_size, mask)
-        read = self._read(state, blank(query, mask))
-        weights = None if read.weights is None else blank(read.weights, mask)
-        return Read(blank(read.value, mask), weights, read.slots)
+        mask = self._check_rows(state, query, "query", self.key_size, mask)
+        read = mask_read(self._read(state, apply_mask(query, mask)), mask)
+        return self.report_read(state, read)
 
-    def reader(self, state: S) -> Callable[[Tensor], Read]:
-        """A ``read(query)`` for many reads of one state: what no query changes may be done once, here.
+    def reader(self, state: S) -> Callable[..., Read]:
+        """Return a function ``read(query, mask=None)``, for many reads of one state.
 
-        It gives the values that ``read`` gives, for queries ``(…, Q, K)`` none of which is masked. Its
-        weights may leave out empty places; ``slots`` then says which entries they belong to.
+        It gives the values that ``read`` gives, and may prepare once what does not depend on the query. Its
+        weights may leave out empty slots; ``Read.slots`` then names the entries.
         """
-        return lambda query: self.read(state, query)
+        attend = self._reader(state)
+        if attend is None:
+            return partial(self.read, state)
+        return lambda query, mask=None: self.report_read(state, mask_read(attend(query), mask))
 
     def write(
         self,
@@ -135,21 +167,21 @@ class Storage(nn.Module, ABC, Generic[S]):
         *,
         inplace: bool = False,
     ) -> S:
-        """Write W entries in order; the result is that of W single writes.
+        """Write W entries in order; the result equals that of W single writes.
 
         Args:
-            state: What to write to; unchanged, unless ``inplace``.
+            state: The state to write to; unchanged, unless ``inplace``.
             key: ``(…, W, K)``.
             value: ``(…, W, V)``.
-            strength: ``(…, W)`` in [0, 1], the presence that each entry gets; 1 by default.
-            mask: ``(…, W)`` bool; an entry where it is false is not written at all.
+            strength: ``(…, W)`` in [0, 1], the presence of each entry; 1 by default.
+            mask: ``(…, W)`` bool; an entry where it is false is not written.
             inplace: Reuse the memory of ``state``, which must not be used afterwards. Outside autograd only.
 
         Raises:
-            ValueError: If a shape does not fit.
-            RuntimeError: If ``inplace`` is asked for while gradients are recorded.
+            ValueError: If a shape is wrong.
+            RuntimeError: If ``inplace`` is set while gradients are recorded.
         """
-        return self._write(state, *self._rows(state, key, value, strength, mask, inplace), inplace)
+        return self._write(state, *self._check_entries(state, key, value, strength, mask, inplace), inplace)
 
     def erase(
         self,
@@ -160,20 +192,26 @@ class Storage(nn.Module, ABC, Generic[S]):
         *,
         inplace: bool = False,
     ) -> S:
-        """Erase by content: presence is multiplied by 1 − strength · match, for every entry and key.
+        """Erase by content: multiply presence by 1 − strength · match, for every entry and key.
 
         Args:
-            state: What to erase from; unchanged, unless ``inplace``.
+            state: The state to erase from; unchanged, unless ``inplace``.
             key: ``(…, E, K)``.
             strength: ``(…, E)`` in [0, 1]; 1 by default.
             mask: ``(…, E)`` bool; a key where it is false erases nothing.
-            inplace: As in ``write``, with the same errors.
+            inplace: As in ``write``.
+
+        Raises:
+            ValueError: If a shape is wrong.
+            RuntimeError: If ``inplace`` is set while gradients are recorded.
         """
         check_inplace(inplace)
-        mask = self._check(state, key, "key", self.key_size, mask)
-        return self._erase(state, blank(key, mask), self._strength(strength, mask, key), mask, inplace)
+        mask = self._check_rows(state, key, "key", self.key_size, mask)
+        return self._erase(
+            state, apply_mask(key, mask), self._check_strength(strength, mask, key), mask, inplace
+        )
 
-    # --- by place -------------------------------------------------------------------------------------------
+    # --- by slot --------------------------------------------------------------------------------------------
 
     def place(
         self,
@@ -185,33 +223,37 @@ class Storage(nn.Module, ABC, Generic[S]):
         *,
         inplace: bool = False,
     ) -> tuple[S, Tensor]:
-        """Write as ``write`` does, with the same arguments, and say where.
+        """Write as ``write`` does, with the same arguments, and return the slots.
 
         Returns:
-            The new state, and slots ``(…, W)`` int64: −1 where no entry was made, for it was masked or of
-            strength zero. Where a later one of the W took the place of an earlier one, both name it.
+            The new state, and slots ``(…, W)`` int64. The slot is −1 where no entry was made, because it was
+            masked or of strength zero. If one of the W overwrites another, both name the same slot.
         """
-        rows = self._rows(state, key, value, strength, mask, inplace)
+        rows = self._check_entries(state, key, value, strength, mask, inplace)
         state, slots = self._place(state, *rows, inplace)
-        return state, made(slots, *rows[2:])
+        return state, mask_slots(slots, *rows[2:])
 
     def update(
         self, state: S, slots: Tensor, value: Tensor, mask: Tensor | None = None, *, inplace: bool = False
     ) -> S:
-        """New values for named entries; keys and presence stay, and so does an empty place.
+        """Replace the values of entries by slot; keys, presence and free slots stay as they are.
 
         Args:
-            state: What to update; unchanged, unless ``inplace``.
-            slots: ``(…, U)`` int64; where one slot is named twice, the last wins.
+            state: The state to update; unchanged, unless ``inplace``.
+            slots: ``(…, U)`` int64; the last update of a slot wins.
             value: ``(…, U, V)``.
             mask: ``(…, U)`` bool; an update where it is false does nothing.
-            inplace: As in ``write``, with the same errors, and one for a slot that is none.
+            inplace: As in ``write``.
+
+        Raises:
+            ValueError: If a shape is wrong or a slot is out of range.
+            RuntimeError: If ``inplace`` is set while gradients are recorded.
         """
         check_inplace(inplace)
-        mask = self._check(state, value, "value", self.value_size, mask)
+        mask = self._check_rows(state, value, "value", self.value_size, mask)
         slots = check_indices(slots, "slots", mask.shape).masked_fill(~mask, 0)
-        check_slots(slots, self._places(state))
-        return self._update(state, slots, blank(value, mask), mask, inplace)
+        check_slots(slots, self._num_slots(state))
+        return self._update(state, slots, apply_mask(value, mask), mask, inplace)
 
     # --- over time ------------------------------------------------------------------------------------------
 
@@ -225,44 +267,39 @@ class Storage(nn.Module, ABC, Generic[S]):
         erase_strength: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> tuple[Tensor, S]:
-        """T steps of erase → write → read, each seeing only what came before.
+        """Run T steps of erase → write → read; each step reads what the steps up to it have written.
 
-        This is the stepwise reference; a storage whose algebra permits overrides it with a parallel one.
+        A storage whose algebra permits it runs all steps in parallel. While a read hook is registered the
+        steps run one by one, so that the hook sees each read.
 
         Args:
-            state: Where to begin.
-            query: ``(…, T, K)``, one query a step.
-            key: ``(…, T, K)``, what is erased and then written at each step.
+            state: The state to start from.
+            query: ``(…, T, K)``, one query per step.
+            key: ``(…, T, K)``, erased and then written at each step.
             value: ``(…, T, V)``.
             write_strength: ``(…, T)`` in [0, 1]; 1 by default.
             erase_strength: ``(…, T)`` in [0, 1]; ``None`` erases nothing.
             mask: ``(…, T)`` bool; a step where it is false changes nothing and reads zero.
 
         Returns:
-            What was read, ``(…, T, V)``, and the state after the last step.
+            What each step read ``(…, T, V)``, and the state after the last step.
         """
         check_steps(query, key, value, write_strength, erase_strength, mask)
-        reads = [value[..., :0, :]]
-        for now in (slice(t, t + 1) for t in range(query.shape[-2])):
-            write_t, erase_t, mask_t = (
-                s if s is None else s[..., now] for s in (write_strength, erase_strength, mask)
-            )
-            if erase_t is not None:
-                state = self.erase(state, key[..., now, :], erase_t, mask_t)
-            state = self.write(state, key[..., now, :], value[..., now, :], write_t, mask_t)
-            reads.append(self.read(state, query[..., now, :], mask_t).value)
-        return torch.cat(reads[1:] or reads, -2), state
+        steps = (query, key, value, write_strength, erase_strength, mask)
+        return Storage._scan(self, state, *steps) if self.traced else self._scan(state, *steps)
 
     def reset(self, state: S, where: Tensor) -> S:
-        """Batch items where ``where`` (shape of the batch axes, bool) is true start afresh."""
+        """Reset batch items to the initial state where ``where`` (bool, shape of the batch axes) is true."""
         return where_items(where, self.initial_state(*where.shape, device=where.device), state)
 
     def select(self, state: S, index: Tensor) -> S:
-        """Pick items ``index`` ``(B',)`` along the first batch axis: beam search, shuffling, packing."""
+        """Select batch items ``index`` ``(B',)`` along the first batch axis, as beam search does."""
         return select_items(state, index)
 
-    def _check(self, state: S, rows: Tensor, name: str, size: int, mask: Tensor | None) -> Tensor:
-        """``rows`` (…, n, size) go with ``state``; their mask."""
+    # --- checks ---------------------------------------------------------------------------------------------
+
+    def _check_rows(self, state: S, rows: Tensor, name: str, size: int, mask: Tensor | None) -> Tensor:
+        """Check that ``rows`` ``(…, n, size)`` fit ``state``, and return their mask."""
         mask = check_rows(rows, name, size, mask)
         if not torch.compiler.is_compiling():
             if self._state_axes is None:
@@ -271,7 +308,7 @@ class Storage(nn.Module, ABC, Generic[S]):
             check_batch(rows, name, first.shape[: first.dim() - self._state_axes])
         return mask
 
-    def _rows(
+    def _check_entries(
         self,
         state: S,
         key: Tensor,
@@ -280,21 +317,30 @@ class Storage(nn.Module, ABC, Generic[S]):
         mask: Tensor | None,
         inplace: bool,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Key, value, strength and mask of what is to be written, checked and blanked."""
+        """Check the entries to be written, and return key, value, strength and mask, masked."""
         check_inplace(inplace)
-        mask = self._check(state, key, "key", self.key_size, mask)
-        self._check(state, value, "value", self.value_size, mask)
-        return blank(key, mask), blank(value, mask), self._strength(strength, mask, value), mask
+        mask = self._check_rows(state, key, "key", self.key_size, mask)
+        self._check_rows(state, value, "value", self.value_size, mask)
+        strength = self._check_strength(strength, mask, value)
+        return apply_mask(key, mask), apply_mask(value, mask), strength, mask
 
-    def _strength(self, strength: Tensor | None, mask: Tensor, like: Tensor) -> Tensor:
+    def _check_strength(self, strength: Tensor | None, mask: Tensor, like: Tensor) -> Tensor:
         if strength is None:
-            return mask.to(like.dtype if like.is_floating_point() else self._like.dtype)
+            return mask.to(like.dtype if like.is_floating_point() else self._reference.dtype)
         return check_strength(strength, mask)
 
-    def _new(self, device: torch.device | str | None, dtype: torch.dtype | None) -> dict[str, Any]:
-        """The keyword arguments that make a floating-point tensor of the state."""
-        return {"device": device or self._like.device, "dtype": dtype or self._like.dtype}
+    def _factory_kwargs(self, device: torch.device | str | None, dtype: torch.dtype | None) -> dict[str, Any]:
+        """Device and dtype of the floating-point tensors of a state."""
+        return {"device": device or self._reference.device, "dtype": dtype or self._reference.dtype}
 
     def extra_repr(self) -> str:
         """The sizes, for ``repr``."""
         return f"key_size={self.key_size}, value_size={self.value_size}"
+
+
+def mask_read(read: Read, mask: Tensor | None) -> Read:
+    """Zero value and weights of masked queries; ``mask`` is ``(…, Q)`` bool."""
+    if mask is None:
+        return read
+    weights = None if read.weights is None else apply_mask(read.weights, mask)
+    return Read(apply_mask(read.value, mask), weights, read.slots)

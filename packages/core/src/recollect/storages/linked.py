@@ -1,63 +1,104 @@
-"""Entries in an order: read by content, then along the links."""
+"""A doubly linked list of entries: O(1) to read, write, erase and follow."""
 
-from collections.abc import Callable
-from typing import Any, Literal, final
+import math
+from typing import NamedTuple, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from recollect.storages.links import Direction, Links
-from recollect.storages.links_hard import HardLinks
-from recollect.storages.links_soft import SoftLinks
-from recollect.storages.results import Entries, Read
+from recollect.ops.candidate_attention import (
+    candidate_attention,
+    candidate_cosine,
+    candidate_match,
+    decay_presence,
+)
+from recollect.ops.free_list import FreeList, full_free_list, pop_, release_
+from recollect.ops.hash_table import HashTables, empty_tables, insert_, lookup
+from recollect.ops.hashing import hash_planes, sign_hash
+from recollect.ops.indexing import (
+    gather_one,
+    gather_rows,
+    mask_repeats,
+    scatter_one_,
+    scatter_rows,
+    scatter_rows_,
+)
+from recollect.ops.linked_list import (
+    LinkedList,
+    empty_linked_list,
+    head,
+    insert_after_,
+    remove_,
+    remove_many_,
+    tail,
+)
+from recollect.state import Entries, Read, clone_integers, register_state
+from recollect.storages.ordered import Direction, OrderedStorage
+from recollect.validation import check_attention, check_buckets, check_positive
+
+
+@register_state
+class LinkedState(NamedTuple):
+    """State of a ``LinkedStorage``.
+
+    Attributes:
+        keys: ``(…, N, K)``.
+        values: ``(…, N, V)``.
+        presence: ``(…, N)`` in [0, 1]; arbitrary for a free slot.
+        stamp: ``(…, N)`` int64, the number of the write that made the entry; 0 for a free slot.
+        order: The entries in order.
+        usage: The same entries, the least recently used first.
+        tables: Hash tables from keys to slots.
+        free: The free slots.
+        clock: ``(…,)`` int64, number of entries written so far.
+    """
+
+    keys: Tensor
+    values: Tensor
+    presence: Tensor
+    stamp: Tensor
+    order: LinkedList
+    usage: LinkedList
+    tables: HashTables
+    free: FreeList
+    clock: Tensor
 
 
 @final
-class LinkedStorage(Links[Any]):
-    """Entries in an order: read by content, then along the links, forward and backward.
+class LinkedStorage(OrderedStorage[LinkedState]):
+    """A doubly linked list whose entries are found by hashing their keys.
 
-    Three ways to keep the links, one set of verbs:
+    A read by content weighs the query's candidates in several hash tables by presence · exp(sharpness ·
+    cosine), as a ``HashStorage`` of real keys does. ``follow`` moves each weight along one pointer. No method
+    costs more when there are more entries (with ``inplace=True`` for those that change the state). Pointers
+    have no gradient; keys, values, queries and strengths have. For differentiable links, see
+    ``TemporalLinkStorage``.
 
-    - ``"soft"``: the N × N temporal link matrix of the Differentiable Neural Computer (Graves et al. 2016,
-      Nature 538:471); links are degrees, with gradients. O(N²) a write. See ``SoftLinks``.
-    - ``"sparse"``: its ``kept`` largest entries in each row only, as in the Sparse DNC (Rae et al. 2016,
-      arXiv:1610.09027). O(N · kept) a write.
-    - ``"hard"``: pointers between nodes that are found by hashing their keys; O(1) for every verb, with
-      ``inplace=True`` for those that change the state. See ``HardLinks``.
-
-    A read by content weighs each entry by presence · exp(sharpness · similarity), as in a ``VectorStorage``
-    (with hard links, those that the query's hash finds, as in a ``HashStorage``); ``follow`` then moves those
-    weights along the links. A write goes to a free slot, else over the least recently used entry, and is
-    linked after the last entry, or after the one that ``after`` names. An erase unlinks what matches, joins
-    its neighbours and frees its slot.
+    A write at strength 0 makes no entry. An entry is removed, and its neighbours are joined, once its
+    presence is zero. A full bucket drops its oldest index; an entry that has lost its last index is only
+    found along the links.
 
     Args:
         key_size: Width K of keys and queries.
         value_size: Width V of values.
         slots: Number N of entries at most.
-        links: How the links are kept.
-        kept: With ``"sparse"``, how many links of each entry; 8 by default, N at most.
-        similarity: ``"cosine"`` or ``"dot"``; with ``"hard"``, the cosine only.
-        sharpness: Initial factor on the similarity; 10 for cosine and 1/√K for dot by default.
-        learn_sharpness: Whether the factor is a parameter (kept positive).
-        top_k: Attend to the k best entries only when reading by content; all by default. Not with ``"hard"``.
-        match_start: Cosine up to which ``erase`` leaves an entry alone; up to 0.999 its match rises to 1.
-        buckets: With ``"hard"``, buckets of each hash table; enough for N by default.
-        capacity: With ``"hard"``, indices that a bucket holds; 8 by default.
-        tables: With ``"hard"``, how many hash tables; 4 by default.
+        sharpness: Initial factor on the cosine.
+        learn_sharpness: Make the factor a parameter (kept positive).
+        match_start: Cosine up to which ``erase`` leaves an entry alone; the match rises to 1 at cosine 0.999.
+        buckets: Buckets per table, a power of two; by default enough to hold 2 N indices.
+        capacity: Indices per bucket.
+        tables: Number of independent tables.
+        seed: Seed of the hash, which is saved with the module.
 
     Raises:
-        ValueError: If an argument is out of range, or of no use with these links.
+        ValueError: If an argument is out of range.
 
     Example:
-        >>> storage = LinkedStorage(key_size=3, value_size=1, slots=8, links="soft")
+        >>> storage = LinkedStorage(key_size=3, value_size=1, slots=8)
         >>> keys, values = torch.eye(3), torch.tensor([[1.0], [2.0], [3.0]])
-        >>> state = storage.write(storage.initial_state(), keys, values)
-        >>> first = storage.read(state, keys[:1])
-        >>> storage.follow(state, first).value.round()
-        tensor([[2.]])
-        >>> without_second = storage.erase(state, keys[1:2])
-        >>> storage.follow(without_second, first).value.round()
+        >>> state = storage.write(storage.initial_state(), keys[[0, 2]], values[[0, 2]])
+        >>> state = storage.write(state, keys[1:2], values[1:2], after=torch.tensor([0]))
+        >>> storage.follow(state, storage.read(state, keys[1:2])).value.round()
         tensor([[3.]])
     """
 
@@ -66,90 +107,182 @@ class LinkedStorage(Links[Any]):
         key_size: int,
         value_size: int,
         slots: int,
-        links: Literal["soft", "sparse", "hard"] = "soft",
-        kept: int | None = None,
-        similarity: Literal["cosine", "dot"] = "cosine",
-        sharpness: float | None = None,
+        sharpness: float = 10.0,
         learn_sharpness: bool = False,
-        top_k: int | None = None,
         match_start: float = 0.5,
         buckets: int | None = None,
-        capacity: int | None = None,
-        tables: int | None = None,
+        capacity: int = 8,
+        tables: int = 4,
+        seed: int = 0,
     ) -> None:
         super().__init__(key_size, value_size, slots)
-        if links not in ("soft", "sparse", "hard"):
-            raise ValueError(f'links must be "soft", "sparse" or "hard", got {links!r}')
-        if kept is not None and links != "sparse":
-            raise ValueError(f'kept goes with links="sparse" only, got links={links!r}')
-        hashing = {"buckets": buckets, "capacity": capacity, "tables": tables}
-        given: dict[str, Any] = {name: number for name, number in hashing.items() if number is not None}
-        if given and links != "hard":
-            raise ValueError(f'{", ".join(given)} goes with links="hard" only, got links={links!r}')
-        if links == "hard" and (similarity != "cosine" or top_k is not None):
-            raise ValueError(
-                'links="hard" reads by cosine all that a hash finds: it takes neither another similarity '
-                f"nor top_k, got similarity={similarity!r}, top_k={top_k}"
-            )
-        if links == "sparse" and kept is None:
-            kept = 8
-        self.links = links
-        sizes, softness = (key_size, value_size, slots), (learn_sharpness, match_start)
-        self.variant: Links[Any] = (
-            HardLinks(*sizes, 10.0 if sharpness is None else sharpness, *softness, **given)
-            if links == "hard"
-            else SoftLinks(*sizes, kept, similarity, sharpness, learn_sharpness, top_k, match_start)
-        )
+        check_positive(capacity=capacity, tables=tables)
+        if buckets is None:
+            buckets = 1 << ((2 * slots - 1) // capacity).bit_length()
+        check_buckets(buckets)
+        check_attention(sharpness, match_start)
+        self.table_shape = (tables, buckets, capacity)
+        self.match_start = match_start
+        self.hash: Tensor
+        self.register_buffer("hash", hash_planes(key_size, tables, buckets.bit_length() - 1, seed))
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(sharpness)), requires_grad=learn_sharpness)
 
     def initial_state(
         self, *batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> Any:
-        """No entries and no links."""
-        return self.variant.initial_state(*batch, device=device, dtype=dtype)
+    ) -> LinkedState:
+        """Return a state without entries."""
+        kwargs = self._factory_kwargs(device, dtype)
+        where = kwargs["device"]
+        return LinkedState(
+            keys=torch.zeros(*batch, self.slots, self.key_size, **kwargs),
+            values=torch.zeros(*batch, self.slots, self.value_size, **kwargs),
+            presence=torch.zeros(*batch, self.slots, **kwargs),
+            stamp=torch.zeros(*batch, self.slots, device=where, dtype=torch.int64),
+            order=empty_linked_list(*batch, size=self.slots, device=where),
+            usage=empty_linked_list(*batch, size=self.slots, device=where),
+            tables=empty_tables(*batch, *self.table_shape, device=where),
+            free=full_free_list(*batch, size=self.slots, device=where),
+            clock=torch.zeros(batch, device=where, dtype=torch.int64),
+        )
 
-    def _read(self, state: Any, query: Tensor) -> Read:
-        return self.variant._read(state, query)
+    def _read(self, state: LinkedState, query: Tensor) -> Read:
+        slots, found = lookup(state.tables, state.stamp, sign_hash(query, self.hash))
+        scores = candidate_cosine(query, state.keys, slots) * self.log_sharpness.exp()
+        return candidate_attention(state.values, state.presence, slots, found, scores)
 
-    def reader(self, state: Any) -> Callable[[Tensor], Read]:
-        """As ``Storage.reader``."""
-        return self.variant.reader(state)
+    def _follow(
+        self, state: LinkedState, weights: Tensor, slots: Tensor | None, direction: Direction
+    ) -> Read:
+        if slots is None:
+            slots = torch.arange(self.slots, device=weights.device).expand(weights.shape)
+        pointers = state.order.next if direction == "forward" else state.order.prev
+        flat = slots.flatten(-2)  # (…, Q · k)
+        moved, live = pointers.gather(-1, flat), state.stamp.gather(-1, flat) > 0
+        exists = ((moved < self.slots) & live).view_as(slots)
+        moved = moved.view_as(slots).masked_fill(~exists, 0)
+        weights = weights.masked_fill(~exists, 0)
+        rows = gather_rows(state.values, moved)  # (…, Q, k, V)
+        return Read((weights.to(rows.dtype).unsqueeze(-2) @ rows).squeeze(-2), weights, moved)
 
-    def _follow(self, state: Any, weights: Tensor, slots: Tensor | None, direction: Direction) -> Read:
-        return self.variant._follow(state, weights, slots, direction)
-
-    def _link(
+    def _insert(
         self,
-        state: Any,
+        state: LinkedState,
         key: Tensor,
         value: Tensor,
         strength: Tensor,
         mask: Tensor,
         after: Tensor,
         inplace: bool,
-    ) -> tuple[Any, Tensor]:
-        return self.variant._link(state, key, value, strength, mask, after, inplace)
+    ) -> tuple[LinkedState, Tensor]:
+        state = state if inplace else clone_integers(state)
+        codes, mask = sign_hash(key, self.hash), mask & (strength > 0)
+        steps = [
+            self._allocate_(state, codes[..., w, :], after[..., w], mask[..., w])
+            for w in range(key.shape[-2])
+        ]
+        if not steps:
+            return state, torch.zeros_like(after)
+        slots = torch.stack(steps, -1)
+        scatter, last = scatter_rows_ if inplace else scatter_rows, mask_repeats(slots, mask)
+        keys, values, presence = (
+            scatter(old, new, slots, last) for old, new in zip(state[:3], (key, value, strength), strict=True)
+        )
+        return state._replace(keys=keys, values=values, presence=presence), slots
 
-    def _erase(self, state: Any, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool) -> Any:
-        return self.variant._erase(state, key, strength, mask, inplace)
+    def _allocate_(self, state: LinkedState, codes: Tensor, after: Tensor, mask: Tensor) -> Tensor:
+        """Allocate a slot for one entry per batch item, link it and index it, in place.
 
-    def _update(self, state: Any, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool) -> Any:
-        return self.variant._update(state, slots, value, mask, inplace)
+        Keys, values and presence are left to the caller, since they have gradients.
 
-    def _places(self, state: Any) -> int:
-        return self.variant._places(state)
+        Args:
+            state: Its integers are changed.
+            codes: ``(…, tables)``.
+            after: ``(…,)``, −1 for none.
+            mask: ``(…,)``.
 
-    def entries(self, state: Any) -> Entries:
-        """All N places, free ones with presence zero."""
-        return self.variant.entries(state)
+        Returns:
+            The slot ``(…,)``.
+        """
+        # The entry to insert after is not evicted, unless it is the only one.
+        oldest = head(state.usage)
+        second = gather_one(state.usage.next, oldest)
+        oldest = torch.where((oldest == after) & (second < self.slots), second, oldest)
+        full = mask & (state.free.count == 0)
+        slot = pop_(state.free, oldest.clamp_max(self.slots - 1), mask)
+        given = (after >= 0) & (gather_one(state.stamp, after.clamp_min(0)) > 0) & (after != slot)
+        for nodes in (state.order, state.usage):
+            remove_(nodes, slot, full)
+        insert_after_(state.order, slot, torch.where(given, after, tail(state.order)), mask)
+        insert_after_(state.usage, slot, tail(state.usage), mask)
+        number = state.clock + 1
+        scatter_one_(state.stamp, slot, number, mask)
+        insert_(state.tables, state.stamp, codes, slot, number, mask)
+        state.clock.add_(mask)
+        return slot
 
-    def touch(self, state: Any, read: Read) -> Any:
-        """Count a read as use: the entry that each query weighed most becomes the most recently used."""
-        return self.variant.touch(state, read)
+    def _erase(
+        self, state: LinkedState, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool
+    ) -> LinkedState:
+        state = state if inplace else clone_integers(state)
+        slots, found = lookup(state.tables, state.stamp, sign_hash(key, self.hash))
+        lost = strength.unsqueeze(-1) * candidate_match(key, state.keys, slots, self.match_start)
+        lost = lost.masked_fill(~(found & mask.unsqueeze(-1)), 0)
+        presence = state.presence
+        for e in range(key.shape[-2]):
+            candidates = slots[..., e, :]
+            presence, gone = decay_presence(presence, state.stamp, candidates, lost[..., e, :], inplace)
+            for nodes in (state.order, state.usage):
+                remove_many_(nodes, candidates, gone)
+            release_(state.stamp, state.free, candidates, gone)
+        return state._replace(presence=presence)
 
-    def inspect(self, state: Any) -> dict[str, Tensor]:
-        """Figures a person would want to see: ``occupancy``, ``presence``, ``age``, ``previous`` and more."""
-        return self.variant.inspect(state)
+    def _update(
+        self, state: LinkedState, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool
+    ) -> LinkedState:
+        mask = mask & (state.stamp.gather(-1, slots) > 0)
+        state = self._mark_used(state, slots, mask, inplace)
+        scatter = scatter_rows_ if inplace else scatter_rows
+        return state._replace(values=scatter(state.values, value, slots, mask_repeats(slots, mask)))
+
+    def _mark_used(self, state: LinkedState, slots: Tensor, mask: Tensor, inplace: bool) -> LinkedState:
+        """Move entries ``slots`` ``(…, n)`` to the end of the usage list in order, where ``mask`` is true."""
+        usage = state.usage if inplace else clone_integers(state.usage)
+        for slot, used in zip(slots.unbind(-1), mask.unbind(-1), strict=True):
+            remove_(usage, slot, used)
+            insert_after_(usage, slot, tail(usage), used)
+        return state._replace(usage=usage)
+
+    def touch(self, state: LinkedState, read: Read) -> LinkedState:
+        """Mark the entry that each query of ``read`` weighed most as the most recently used."""
+        if read.weights is None:
+            raise ValueError("this read has no weights: it did not come from a storage with entries")
+        highest, best = read.weights.max(-1, keepdim=True)
+        slots = (best if read.slots is None else read.slots.gather(-1, best)).squeeze(-1)
+        used = (highest.squeeze(-1) > 0) & (state.stamp.gather(-1, slots) > 0)
+        return self._mark_used(state, slots, used, inplace=False)
+
+    def _num_slots(self, state: LinkedState) -> int:
+        return state.presence.shape[-1]
+
+    def entries(self, state: LinkedState) -> Entries:
+        """Return all N slots; free ones have presence zero."""
+        return Entries(state.keys, state.values, state.presence.masked_fill(state.stamp == 0, 0))
+
+    def inspect(self, state: LinkedState) -> dict[str, Tensor]:
+        """Return ``occupancy`` ``(…,)``, and ``presence``, ``age`` in writes and ``previous`` ``(…, N)``.
+
+        ``previous`` is the entry that each entry comes after; −1 for none.
+        """
+        live = state.stamp > 0
+        previous = state.order.prev[..., :-1]
+        return {
+            "occupancy": live.float().mean(-1),
+            "presence": self.entries(state).filled,
+            "age": (state.clock.unsqueeze(-1) - state.stamp).masked_fill(~live, 0),
+            "previous": previous.masked_fill(~live | (previous == self.slots), -1),
+        }
 
     def extra_repr(self) -> str:
-        """The sizes, for ``print``."""
-        return f"{super().extra_repr()}, links={self.links!r}"
+        """The sizes, for ``repr``."""
+        tables, buckets, capacity = self.table_shape
+        return f"{super().extra_repr()}, buckets={buckets}, capacity={capacity}, tables={tables}"

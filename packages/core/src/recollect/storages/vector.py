@@ -1,4 +1,4 @@
-"""A fixed number of slots, each a key and a value, read by softmax attention."""
+"""A fixed number of key-value slots, read by softmax attention."""
 
 import math
 from collections.abc import Callable
@@ -7,17 +7,24 @@ from typing import Literal, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from recollect.state import register_state
-from recollect.storages.arguments import blank, check_attention, check_positive, check_steps
-from recollect.storages.attention import attention_weights, match, similarity, unit
+from recollect.ops.attention import (
+    attention_weights,
+    l2_normalize,
+    match,
+    presence_attention,
+    similarity,
+)
+from recollect.ops.cached_attention import cached_attention
+from recollect.ops.free_list import find_free_slots
+from recollect.ops.indexing import mask_repeats, scatter_rows, scatter_rows_
+from recollect.ops.masking import apply_mask
+from recollect.ops.ring_scan import ring_presence
+from recollect.state import Entries, Read, register_state
 from recollect.storages.base import Storage
-from recollect.storages.reading import entries_reader
-from recollect.storages.results import Entries, Read
-from recollect.storages.scanning import presence_attention, ring_presence
-from recollect.storages.slots import free_slots, put_rows, put_rows_, without_repeats
+from recollect.validation import check_attention, check_positive
 
 SCAN_BLOCK = 1024
-"""Steps of a scan taken at once; bounds its memory at SCAN_BLOCK · (N + SCAN_BLOCK) weights."""
+"""Steps that a scan runs in parallel, which bounds its memory to SCAN_BLOCK · (N + SCAN_BLOCK) weights."""
 
 
 @register_state
@@ -27,9 +34,9 @@ class VectorState(NamedTuple):
     Attributes:
         keys: ``(…, N, K)``.
         values: ``(…, N, V)``.
-        presence: ``(…, N)`` in [0, 1]; zero is a free place.
+        presence: ``(…, N)`` in [0, 1]; zero marks a free slot.
         usage: ``(…, N)`` int64, the clock when the entry was last written, updated or touched.
-        clock: ``(…,)`` int64, how many entries have been written so far.
+        clock: ``(…,)`` int64, number of entries written so far.
     """
 
     keys: Tensor
@@ -45,25 +52,25 @@ class VectorStorage(Storage[VectorState]):
 
     With ``policy="ring"`` and the dot product this is the memory of attention (Bahdanau et al. 2015,
     arXiv:1409.0473; Vaswani et al. 2017, arXiv:1706.03762), and ``scan`` is causal attention over the last N
-    entries. Memorizing Transformers (arXiv:2203.08913) add ``top_k``; with cosine similarity and a sharpness
-    it is the content addressing of the Neural Turing Machine (arXiv:1410.5401, eq. 5).
+    entries. Memorizing Transformers (Wu et al. 2022, arXiv:2203.08913) add ``top_k``. With cosine similarity
+    it is the content addressing of the Neural Turing Machine (Graves et al. 2014, arXiv:1410.5401, eq. 5).
 
-    A read costs O(N). A write goes
+    A read costs O(N). The policy determines where a write goes:
 
-    - ``"ring"``: to the next slot in turn, whatever stands there: the oldest entry is evicted;
-    - ``"lru"``: to a free slot, else over the least recently used one (see ``touch``);
-    - ``"content"``: over the entry whose key matches (cosine ≥ 0.999), else as ``"lru"``: an upsert.
+    - ``"ring"``: to the next slot in turn, which evicts the oldest entry;
+    - ``"lru"``: to a free slot, or else over the least recently used entry (see ``touch``);
+    - ``"content"``: over the entry whose key matches (cosine ≥ 0.999), or else as ``"lru"`` (an upsert).
 
     Args:
         key_size: Width K of keys and queries.
         value_size: Width V of values.
         slots: Number N of entries at most.
-        policy: Where a write goes when several places would do.
+        policy: ``"ring"``, ``"lru"`` or ``"content"``.
         similarity: ``"cosine"`` or ``"dot"``.
         sharpness: Initial factor on the similarity; 10 for cosine and 1/√K for dot by default.
-        learn_sharpness: Whether the factor is a parameter (kept positive).
+        learn_sharpness: Make the factor a parameter (kept positive).
         top_k: Attend to the k best entries only; all by default.
-        match_start: Cosine up to which ``erase`` leaves an entry alone; up to 0.999 its match rises to 1.
+        match_start: Cosine up to which ``erase`` leaves an entry alone; the match rises to 1 at cosine 0.999.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -112,13 +119,13 @@ class VectorStorage(Storage[VectorState]):
     def initial_state(
         self, *batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> VectorState:
-        """No entries; the clock stands at zero."""
-        new = self._new(device, dtype)
-        integer = {"device": new["device"], "dtype": torch.int64}
+        """Return a state without entries."""
+        kwargs = self._factory_kwargs(device, dtype)
+        integer = {"device": kwargs["device"], "dtype": torch.int64}
         return VectorState(
-            keys=torch.zeros(*batch, self.slots, self.key_size, **new),
-            values=torch.zeros(*batch, self.slots, self.value_size, **new),
-            presence=torch.zeros(*batch, self.slots, **new),
+            keys=torch.zeros(*batch, self.slots, self.key_size, **kwargs),
+            values=torch.zeros(*batch, self.slots, self.value_size, **kwargs),
+            presence=torch.zeros(*batch, self.slots, **kwargs),
             usage=torch.zeros(*batch, self.slots, **integer),
             clock=torch.zeros(batch, **integer),
         )
@@ -129,18 +136,18 @@ class VectorStorage(Storage[VectorState]):
         if self.top_k is None:
             weights = attention_weights(scores, presence)
             return Read(weights.to(state.values.dtype) @ state.values, weights, None)
-        reach = (scores.float() + presence.float().log()).detach()
-        slots = reach.topk(self.top_k, -1).indices
+        ranking = (scores.float() + presence.float().log()).detach()
+        slots = ranking.topk(self.top_k, -1).indices  # (…, Q, k)
         weights = attention_weights(scores.gather(-1, slots), presence.expand_as(scores).gather(-1, slots))
         rows = slots.flatten(-2).unsqueeze(-1)  # (…, Q·k, 1)
         values = torch.take_along_dim(state.values, rows, -2).reshape(*slots.shape, self.value_size)
         return Read((weights.to(values.dtype).unsqueeze(-2) @ values).squeeze(-2), weights, slots)
 
-    def reader(self, state: VectorState) -> Callable[[Tensor], Read]:
-        """As ``Storage.reader``; all keys are made ready once, unless ``top_k`` asks for a few only."""
+    def _reader(self, state: VectorState) -> Callable[[Tensor], Read] | None:
+        """Prepare all keys once, unless ``top_k`` needs a few only."""
         if self.top_k is not None:
-            return super().reader(state)
-        return entries_reader(self.entries(state), self.log_sharpness.exp(), self.similarity == "cosine")
+            return None
+        return cached_attention(self.entries(state), self.log_sharpness.exp(), self.similarity == "cosine")
 
     def _write(
         self, state: VectorState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
@@ -150,31 +157,31 @@ class VectorStorage(Storage[VectorState]):
     def _place(
         self, state: VectorState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> tuple[VectorState, Tensor]:
-        number = state.clock.unsqueeze(-1) + mask.cumsum(-1) - 1  # (…, W), of the store's life
-        if self.policy == "lru" and (free := free_slots(state.presence, strength, mask)) is not None:
-            return put_entries(state, (key, value, strength, number), free, mask, mask, inplace), free
+        number = state.clock.unsqueeze(-1) + mask.cumsum(-1) - 1  # (…, W), counted from the first write
+        if self.policy == "lru" and (free := find_free_slots(state.presence, strength, mask)) is not None:
+            return write_entries(state, (key, value, strength, number), free, mask, mask, inplace), free
         if self.policy == "ring":
-            last = mask & (number + self.slots > number[..., -1:])  # not overwritten by a later one of these
+            last = mask & (number + self.slots > number[..., -1:])  # not overwritten by a later one of the W
             slots = number % self.slots
-            return put_entries(state, (key, value, strength, number), slots, mask, last, inplace), slots
-        taken = [state.usage[..., :0]]
+            return write_entries(state, (key, value, strength, number), slots, mask, last, inplace), slots
+        chosen = [state.usage[..., :0]]
         for w in range(key.shape[-2]):
             now = slice(w, w + 1)
             rows = (key[..., now, :], value[..., now, :], strength[..., now], state.clock.unsqueeze(-1))
-            slot, now_mask = self._next(state, rows[0]), mask[..., now]
-            state = put_entries(state, rows, slot, now_mask, now_mask, inplace)
-            taken.append(slot)
-        return state, torch.cat(taken, -1)
+            slot, now_mask = self._choose_slot(state, rows[0]), mask[..., now]
+            state = write_entries(state, rows, slot, now_mask, now_mask, inplace)
+            chosen.append(slot)
+        return state, torch.cat(chosen, -1)
 
-    def _next(self, state: VectorState, key: Tensor) -> Tensor:
-        """Where one entry goes under ``lru`` and ``content``: ``(…, 1)``."""
+    def _choose_slot(self, state: VectorState, key: Tensor) -> Tensor:
+        """Slot ``(…, 1)`` of one entry under the policies ``lru`` and ``content``."""
         taken = state.presence > 0
-        free_first = torch.where(taken, state.usage + 1, 0).argmin(-1, keepdim=True)
+        free_or_oldest = torch.where(taken, state.usage + 1, 0).argmin(-1, keepdim=True)
         if self.policy == "lru":
-            return free_first
+            return free_or_oldest
         same = match(key.detach(), state.keys.detach(), self.match_start)[..., 0, :].masked_fill(~taken, 0)
         highest, best = same.max(-1, keepdim=True)
-        return torch.where(highest >= 1, best, free_first)
+        return torch.where(highest >= 1, best, free_or_oldest)
 
     def _erase(
         self, state: VectorState, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool
@@ -189,20 +196,20 @@ class VectorStorage(Storage[VectorState]):
     def _update(
         self, state: VectorState, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool
     ) -> VectorState:
-        used, once = state.clock.unsqueeze(-1).expand_as(slots), without_repeats(slots, mask)
-        put = put_rows_ if inplace else put_rows
+        used, last = state.clock.unsqueeze(-1).expand_as(slots), mask_repeats(slots, mask)
+        scatter = scatter_rows_ if inplace else scatter_rows
         return state._replace(
-            values=put(state.values, value, slots, once), usage=put(state.usage, used, slots, once)
+            values=scatter(state.values, value, slots, last), usage=scatter(state.usage, used, slots, last)
         )
 
     def entries(self, state: VectorState) -> Entries:
-        """All N places, free ones with presence zero."""
+        """Return all N slots; free ones have presence zero."""
         return Entries(state.keys, state.values, state.presence)
 
     def touch(self, state: VectorState, read: Read) -> VectorState:
-        """Count a read as use: the entry that each query weighed most becomes the most recently used.
+        """Mark the entry that each query of ``read`` weighed most as the most recently used.
 
-        ``read`` itself returns no state, so that a reader who wants ``lru`` to spare what is read says so.
+        ``Storage.read`` returns no state, so call this to let ``policy="lru"`` keep what is read.
         """
         if read.weights is None:
             raise ValueError("this read has no weights: it did not come from a storage with entries")
@@ -210,22 +217,21 @@ class VectorStorage(Storage[VectorState]):
         slots = (best if read.slots is None else read.slots.gather(-1, best)).squeeze(-1)
         found = read.weights.amax(-1) > 0
         used = state.clock.unsqueeze(-1).expand_as(slots)
-        return state._replace(usage=put_rows(state.usage, used, slots, without_repeats(slots, found)))
+        return state._replace(usage=scatter_rows(state.usage, used, slots, mask_repeats(slots, found)))
 
-    def scan(
+    def _scan(
         self,
         state: VectorState,
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        write_strength: Tensor | None = None,
-        erase_strength: Tensor | None = None,
-        mask: Tensor | None = None,
+        write_strength: Tensor | None,
+        erase_strength: Tensor | None,
+        mask: Tensor | None,
     ) -> tuple[Tensor, VectorState]:
-        """T steps at once for ``policy="ring"`` without ``top_k`` (causal attention), else step by step."""
+        """Run all steps in parallel for ``policy="ring"`` without ``top_k``: causal attention."""
         if self.policy != "ring" or self.top_k is not None:
-            return super().scan(state, query, key, value, write_strength, erase_strength, mask)
-        check_steps(query, key, value, write_strength, erase_strength, mask)
+            return super()._scan(state, query, key, value, write_strength, erase_strength, mask)
         outputs = []
         for start in range(0, query.shape[-2], SCAN_BLOCK):
             now = slice(start, start + SCAN_BLOCK)
@@ -245,10 +251,10 @@ class VectorStorage(Storage[VectorState]):
         erase_strength: Tensor | None,
         mask: Tensor | None,
     ) -> tuple[Tensor, VectorState]:
-        mask = self._check(state, query, "query", self.key_size, mask)
-        query, key, value = (blank(item, mask) for item in (query, key, value))
-        written = self._strength(write_strength, mask, value)
-        erased = None if erase_strength is None else self._strength(erase_strength, mask, value)
+        mask = self._check_rows(state, query, "query", self.key_size, mask)
+        query, key, value = (apply_mask(item, mask) for item in (query, key, value))
+        written = self._check_strength(write_strength, mask, value)
+        erased = None if erase_strength is None else self._check_strength(erase_strength, mask, value)
         presence = ring_presence(
             state.presence, state.keys, state.clock, key, written, erased, mask, self.match_start
         )
@@ -256,16 +262,16 @@ class VectorStorage(Storage[VectorState]):
         values = torch.cat([state.values.to(value.dtype), value], -2)
         scaled = query
         if self.similarity == "cosine":
-            scaled, keys = unit(query), unit(keys)
+            scaled, keys = l2_normalize(query), l2_normalize(keys)
         scaled = scaled * self.log_sharpness.exp().to(query.dtype)
         output = presence_attention(scaled, keys, values, presence)
-        # What is left of each entry after the last step: the old ones fade, the new ones are written so.
+        # Presence after the last step: that of the old entries, and the strength to write the new ones with.
         last = presence[..., -1, :].to(state.presence.dtype)
         state = state._replace(presence=last[..., : self.slots])
-        return blank(output, mask), self._write(state, key, value, last[..., self.slots :], mask, False)
+        return apply_mask(output, mask), self._write(state, key, value, last[..., self.slots :], mask, False)
 
     def inspect(self, state: VectorState) -> dict[str, Tensor]:
-        """``occupancy`` (…,), ``presence`` (…, N), and ``age`` (…, N) in writes since the last use."""
+        """Return ``occupancy`` ``(…,)``, ``presence`` and ``age`` ``(…, N)``, in writes since use."""
         return {
             "occupancy": (state.presence > 0).float().mean(-1),
             "presence": state.presence,
@@ -278,22 +284,22 @@ class VectorStorage(Storage[VectorState]):
         return f"{super().extra_repr()}, {own}"
 
 
-def put_entries(
+def write_entries(
     state: VectorState, rows: tuple[Tensor, ...], slots: Tensor, mask: Tensor, last: Tensor, inplace: bool
 ) -> VectorState:
-    """Write W entries to slots that have been chosen for them.
+    """Write W entries to given slots.
 
     Args:
-        state: What to write to.
+        state: The state to write to.
         rows: Keys ``(…, W, K)``, values ``(…, W, V)``, presence and usage ``(…, W)``.
         slots: ``(…, W)`` int64.
-        mask: ``(…, W)`` bool, which of them count as written.
-        last: ``(…, W)`` bool, which of those stay: no later one takes the same slot.
-        inplace: Whether to write to the tensors of ``state`` themselves.
+        mask: ``(…, W)`` bool, which of them are written.
+        last: ``(…, W)`` bool, which of those no later one overwrites.
+        inplace: Write to the tensors of ``state`` themselves.
     """
-    put = put_rows_ if inplace else put_rows
+    scatter = scatter_rows_ if inplace else scatter_rows
     keys, values, presence, usage = (
-        put(old, new, slots, last) for old, new in zip(state[:4], rows, strict=True)
+        scatter(old, new, slots, last) for old, new in zip(state[:4], rows, strict=True)
     )
     clock = state.clock.add_(mask.sum(-1)) if inplace else state.clock + mask.sum(-1)
     return VectorState(keys, values, presence, usage, clock)

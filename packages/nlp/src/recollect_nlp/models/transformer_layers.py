@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from recollect import Integration, Memory
+from recollect.ops.heads import merge_heads, split_heads
 from recollect.state import State, register_state
 
 Join = Callable[[nn.Module, Memory], Integration]
@@ -47,11 +48,9 @@ class Attention(nn.Module):
         Returns:
             What was read ``(B, T, D)`` and the weights ``(B, H, T, N)``.
         """
-        queries, keys, values = (
-            item.unflatten(-1, (self.heads, -1)).transpose(1, 2) for item in (self.query(x), keys, values)
-        )
+        queries, keys, values = (split_heads(item, self.heads) for item in (self.query(x), keys, values))
         weights = ((queries * queries.shape[-1] ** -0.5) @ keys.mT + bias).softmax(-1)
-        return self.output((weights @ values).transpose(1, 2).flatten(-2)), weights
+        return self.output(merge_heads(weights @ values)), weights
 
 
 class FeedForward(nn.Sequential):

@@ -46,7 +46,7 @@ class TransformerTranslator(Translator[TransformerState]):
         heads: Number of attention heads.
         dropout: Of embeddings and of what each part of a layer adds.
         memory: What one decoder layer carries beside its feed-forward part, over the pieces told so far; the
-            default is none. With ``remember=True`` it writes at every step.
+            default is none. With ``write_on_forward=True`` it writes at every step.
         integration: How it joins: ``Concatenation``, ``Parallel``, or ``Fusion`` with ``stepwise=True``,
             without which training would see another past than beam search.
         memory_layer: Which decoder layer carries it, counted as in Python.

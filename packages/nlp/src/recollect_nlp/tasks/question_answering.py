@@ -11,9 +11,9 @@ from torch.optim import Adam
 from torchmetrics import MetricCollection
 
 from recollect import Memory, Read, Storage
+from recollect.tracing import trace
 from recollect.training import DataModule, ReadPicture, Split, Task
 from recollect.training.errors import ArgumentError
-from recollect.training.watching import watch
 from recollect_nlp.data.question_data import QuestionData
 from recollect_nlp.data.questions import QuestionBatch
 from recollect_nlp.data.vocabulary import NO_ANSWER
@@ -161,12 +161,12 @@ class QuestionAnswering(Task):
         """Probabilities of the answers, and what was read of each story, where that can be told."""
         if self.memory is None:
             return self.model(batch).softmax(-1), [None] * len(batch.index)
-        with self.memory.tracing() as reads, watch(self.memory) as watched:
+        with self.memory.tracing() as reads, trace(self.memory) as traced:
             probabilities = self.model(batch).softmax(-1)
         told = batch.story_mask.sum(1)
         if any(read.weights is None for read in reads):
             return probabilities, [None] * len(told)
-        apart = kept_apart(watched.states.values(), told).tolist()
+        apart = kept_apart(traced.states.values(), told).tolist()
         sizes = enumerate(told.tolist())
         return probabilities, [read_weights(reads, b, size) if apart[b] else None for b, size in sizes]
 

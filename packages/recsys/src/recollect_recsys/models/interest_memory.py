@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from recollect.memories.base import Memory
+from recollect.ops.heads import expand_to_heads, merge_heads, split_heads
+from recollect.ops.indexing import mask_repeats, scatter_rows, scatter_rows_
 from recollect.state import State, map_state, register_state, where_items
 from recollect.storages.base import Storage
-from recollect.storages.slots import put_rows, put_rows_, without_repeats
 
 
 @register_state
@@ -108,15 +109,13 @@ class InterestMemory(Memory[InterestState]):
 
     def read(self, state: InterestState, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """What is remembered for Q session states ``x`` ``(…, Q, D)``: ``(…, Q, D)``, state unchanged."""
-        heads = None if mask is None else self._per_head(mask)
-        read = self._observe(
-            self.storage.read(state.store, self._heads_first(self.ask(self.norm_state(x))), heads)
-        )
+        heads = None if mask is None else expand_to_heads(mask, self.heads)
+        read = self.storage.read(state.store, split_heads(self.ask(self.norm_state(x)), self.heads), heads)
         return self._tell(read.value, mask)
 
     def erase(self, state: InterestState, x: Tensor, mask: Tensor | None = None) -> InterestState:
         """Forget items ``x`` ``(…, E, D)``, by content: what resembles them fades too."""
-        heads = None if mask is None else self._per_head(mask)
+        heads = None if mask is None else expand_to_heads(mask, self.heads)
         return state._replace(store=self.storage.erase(state.store, self._entries(x)[0], None, heads))
 
     def reset(self, state: InterestState, where: Tensor) -> InterestState:
@@ -141,12 +140,14 @@ class InterestMemory(Memory[InterestState]):
             raise ValueError(f"a session of {steps} steps was expected, not one of {x.shape[-2]}")
         coming, known = state.coming, state.known if mask is None else state.known & mask
         state = state._replace(coming=coming[..., :0, :], known=known[..., :0])
-        if self._traces:  # a scan hands out no weights
+        if self.storage.traced:  # a scan hands out no weights
             return self._steps(x, state, coming, known, mask)
         keys, values = self._entries(coming)
-        query = self._heads_first(self.ask(self.norm_state(x)))
+        query = split_heads(self.ask(self.norm_state(x)), self.heads)
         # A step without an item is the beginning, before which there is nothing to be read, or padding.
-        found, _ = self.storage.scan(state.store, query, keys, values, mask=self._per_head(known))
+        found, _ = self.storage.scan(
+            state.store, query, keys, values, mask=expand_to_heads(known, self.heads)
+        )
         state_after = self.write(state, coming, known)
         return self._tell(found, mask), state_after
 
@@ -167,25 +168,19 @@ class InterestMemory(Memory[InterestState]):
 
     def _write(self, state: InterestState, x: Tensor, mask: Tensor, inplace: bool) -> InterestState:
         keys, values = self._entries(x)
-        heads = self._per_head(mask)
+        heads = expand_to_heads(mask, self.heads)
         store, slots = self.storage.place(state.store, keys, values, None, heads, inplace=inplace)
         number = state.written.unsqueeze(-1) + mask.cumsum(-1) - 1
-        last, put = without_repeats(slots, slots >= 0), put_rows_ if inplace else put_rows
-        order = put(state.order, self._per_head(number), slots.clamp_min(0), last)
+        last, put = mask_repeats(slots, slots >= 0), scatter_rows_ if inplace else scatter_rows
+        order = put(state.order, expand_to_heads(number, self.heads), slots.clamp_min(0), last)
         return state._replace(store=store, order=order, written=state.written + mask.sum(-1))
 
     def _entries(self, x: Tensor) -> tuple[Tensor, Tensor]:
         item = self.norm_item(x)
-        return self._heads_first(self.key(item)), self._heads_first(self.value(item))
-
-    def _heads_first(self, x: Tensor) -> Tensor:
-        return x.reshape(*x.shape[:-1], self.heads, x.shape[-1] // self.heads).transpose(-3, -2)
-
-    def _per_head(self, x: Tensor) -> Tensor:
-        return x.unsqueeze(-2).expand(*x.shape[:-1], self.heads, x.shape[-1])
+        return split_heads(self.key(item), self.heads), split_heads(self.value(item), self.heads)
 
     def _tell(self, found: Tensor, mask: Tensor | None) -> Tensor:
-        y: Tensor = self.tell(found.transpose(-3, -2).flatten(-2))
+        y: Tensor = self.tell(merge_heads(found))
         return y if mask is None else y.masked_fill(~mask.unsqueeze(-1), 0)
 
     def inspect(self, state: InterestState) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any, cast, final
 import torch
 from torch import Tensor
 
-from recollect.memories.messages import MessagePassing  # imported there without PyG's warnings
+from recollect.memories.message_passing import MessagePassing  # imported there without PyG's warnings
 
 
 class _SymmetricProduct(torch.autograd.Function):

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recollect.ops.heads import merge_heads, split_heads
 from recollect_recsys.models.backbone import Backbone
 
 
@@ -95,9 +96,9 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, T, D)`` → ``(B, T, D)``; step t sees steps up to t."""
         parts = self.project(self.norm_attention(x)).chunk(3, -1)
-        query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        query, key, value = (split_heads(part, self.heads) for part in parts)
         dropout = self.dropout if self.training else 0.0
         seen = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
-        x = x + F.dropout(self.out(seen.transpose(1, 2).flatten(2)), self.dropout, self.training)
+        x = x + F.dropout(self.out(merge_heads(seen)), self.dropout, self.training)
         fed: Tensor = self.feed(x)
         return x + fed

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recollect.ops.heads import merge_heads, split_heads
 from recollect.state import register_state
 
 
@@ -99,16 +100,13 @@ class Attention(nn.Module):
         """``(B, T, D)`` → ``(B, T, D)``, and the last L steps."""
         x = self.norm(x)
         known = x if past is None else torch.cat([past, x], 1)
-        query = self._split(self.ask(x))
-        key, value = map(self._split, self.tell(known).chunk(2, -1))
+        query = split_heads(self.ask(x), self.heads)
+        key, value = (split_heads(item, self.heads) for item in self.tell(known).chunk(2, -1))
         found = F.scaled_dot_product_attention(
             query, key, value, allowed.unsqueeze(1), self.dropout if self.training else 0.0
         )
-        y: Tensor = self.leave(found.transpose(1, 2).flatten(2))
+        y: Tensor = self.leave(merge_heads(found))
         return y, None if past is None else known[:, known.shape[1] - past.shape[1] :]
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 @final

@@ -27,7 +27,7 @@ class SummaryMemory(Memory[State]):
         model_size: Width D.
         storage: The bank.
         segment: Steps of a segment; a whole call by default.
-        remember: Whether ``forward`` writes; it always reads.
+        write_on_forward: Whether ``forward`` writes; it always reads.
 
     Raises:
         ValueError: If ``segment`` is not positive, or the storage takes integer keys.
@@ -41,9 +41,9 @@ class SummaryMemory(Memory[State]):
     """
 
     def __init__(
-        self, model_size: int, storage: Storage, segment: int | None = None, remember: bool = True
+        self, model_size: int, storage: Storage, segment: int | None = None, write_on_forward: bool = True
     ) -> None:
-        super().__init__(model_size, storage, remember)
+        super().__init__(model_size, storage, write_on_forward)
         if segment is not None and segment < 1:
             raise ValueError(f"segment must be at least 1, got {segment}")
         if storage.integer_keys:
@@ -74,7 +74,7 @@ class SummaryMemory(Memory[State]):
 
     def read(self, state: State, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """What the bank holds for each of ``x`` ``(…, Q, D)`` → ``(…, Q, D)``; zero from an empty one."""
-        read = self._observe(self.storage.read(state, self.ask(self.norm_query(x)), mask))
+        read = self.storage.read(state, self.ask(self.norm_query(x)), mask)
         y: Tensor = self.tell(read.value)
         return y if mask is None else y.masked_fill(~mask.unsqueeze(-1), 0)
 
@@ -94,7 +94,7 @@ class SummaryMemory(Memory[State]):
             now = slice(start, start + length)
             mask_now = None if mask is None else mask[..., now]
             outputs.append(self.read(state, x[..., now, :], mask_now))
-            if self.remember:
+            if self.write_on_forward:
                 state = self.write(state, x[..., now, :], mask_now)
         return torch.cat(outputs, -2), state
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recollect import ExampleMemory
-from recollect.memories.examples import NEVER
+from recollect.memories.example import MIN_LOG_PROBABILITY
 from recollect.state import State
 from recollect_speech.models.alignment import TimedWord, Word
 from recollect_speech.models.listener import Heard, Listener, Masks
@@ -66,7 +66,7 @@ class WordRecognizer(Listener):
             found, remembered = in_turn(
                 OwnWords(self.head, self.memory), x, step, speakers or [None] * len(x), remembered
             )
-        return Heard(F.pad(found, (1, 0), value=NEVER), torch.ones_like(lengths), remembered)
+        return Heard(F.pad(found, (1, 0), value=MIN_LOG_PROBABILITY), torch.ones_like(lengths), remembered)
 
     def alone(self, samples: Tensor, lengths: Tensor) -> Tensor:
         """Log-probabilities ``(B, V − 1)`` of the words, whoever speaks."""

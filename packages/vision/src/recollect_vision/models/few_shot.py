@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recollect.memories.examples import Answer, ExampleMemory
+from recollect.memories.example import ClassPrediction, ExampleMemory
 from recollect_vision.models.backbone import Backbone
 from recollect_vision.models.linear_head import LinearHead
 
@@ -47,7 +47,7 @@ class FewShotClassifier(nn.Module):
         features = self.backbone(images.flatten(0, -4)).float()
         return cast(Tensor, features.unflatten(0, images.shape[:-3]))
 
-    def answer(self, examples: Tensor, labels: Tensor, queries: Tensor, classes: int) -> Answer:
+    def answer(self, examples: Tensor, labels: Tensor, queries: Tensor, classes: int) -> ClassPrediction:
         """Classify queries by labelled examples.
 
         Args:
@@ -63,7 +63,7 @@ class FewShotClassifier(nn.Module):
             ValueError: If the memory has no room for so many examples.
         """
         if isinstance(self.reader, LinearHead):
-            return Answer(self.reader(examples, labels, queries, classes), None)
+            return ClassPrediction(self.reader(examples, labels, queries, classes), None)
         memory = self.reader
         check_room(memory, labels.shape[-1])
         state = memory.initial_state(*labels.shape[:-1], device=examples.device, dtype=examples.dtype)

@@ -19,7 +19,7 @@ from torchmetrics.classification import (
 )
 
 from recollect import Concatenation, Integration, Memory, Storage
-from recollect.memories.examples import ExampleMemory, Reading
+from recollect.memories.example import ExampleMemory, ExampleMethod
 from recollect.training import DataModule, Picture
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
@@ -77,7 +77,7 @@ class Classification(Remembering):
         integration: type[Integration] = Concatenation,
         at: str | None = None,
         storage: Callable[[int, int], Storage] | None = None,
-        reading: Reading = "matching",
+        reading: ExampleMethod = "matching",
         whiten: bool = False,
         per_class: int = 50,
         share: float = 0.5,

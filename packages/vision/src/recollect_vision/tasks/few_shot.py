@@ -10,7 +10,7 @@ from torch.optim import AdamW
 from torchmetrics import MetricCollection
 
 from recollect import Storage
-from recollect.memories.examples import ExampleMemory, Reading
+from recollect.memories.example import ExampleMemory, ExampleMethod
 from recollect.training import DataModule, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
@@ -76,7 +76,7 @@ class FewShot(Task):
         self,
         backbone: Callable[[ImageSizes], Backbone],
         storage: Callable[[int, int], Storage] | None = None,
-        reading: Reading = "prototypes",
+        reading: ExampleMethod = "prototypes",
         similarity: Literal["euclidean", "cosine"] = "cosine",
         sharpness: float | None = None,
         learn_sharpness: bool = True,
@@ -100,7 +100,7 @@ class FewShot(Task):
             raise ValueError(f"settings need two ways and one shot at least, got {list(settings)}")
         self.backbone = backbone
         self.storage = storage
-        self.reading: Reading = reading
+        self.reading: ExampleMethod = reading
         self.similarity: Literal["euclidean", "cosine"] = similarity
         self.sharpness = sharpness
         self.learn_sharpness = learn_sharpness

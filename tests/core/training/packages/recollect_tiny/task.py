@@ -36,7 +36,7 @@ class PairMemory(Memory[VectorState]):
         return self.storage.write(state, key, value, mask=mask)
 
     def read(self, state: VectorState, x: Tensor, mask: Any = None) -> Tensor:
-        return self._observe(self.storage.read(state, x.chunk(2, -1)[0], mask)).value
+        return self.storage.read(state, x.chunk(2, -1)[0], mask).value
 
     def erase(self, state: VectorState, x: Tensor, mask: Any = None) -> VectorState:
         return self.storage.erase(state, x.chunk(2, -1)[0], mask=mask)

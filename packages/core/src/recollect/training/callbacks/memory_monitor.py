@@ -12,9 +12,9 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from matplotlib.figure import Figure
 from torch import nn
 
+from recollect.tracing import Trace, trace
 from recollect.training.pictures import numbered, pixels, save
 from recollect.training.task import Task
-from recollect.training.watching import Watched, watch
 
 
 class MemoryMonitor(Callback):
@@ -38,8 +38,8 @@ class MemoryMonitor(Callback):
         self.pictures = pictures
         self.every_n_epochs = every_n_epochs
         self.saved: list[Path] = []
-        self._watching: ExitStack | None = None
-        self._watched: Watched | None = None
+        self._hooks: ExitStack | None = None
+        self._trace: Trace | None = None
         self._batch: Any = None
 
     def on_validation_batch_start(
@@ -50,7 +50,7 @@ class MemoryMonitor(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Watch the middle batch."""
+        """Trace the middle batch."""
         if (dataloader_idx, batch_idx) == (
             0,
             middle(trainer.num_val_batches),
@@ -77,7 +77,7 @@ class MemoryMonitor(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Watch the middle batch."""
+        """Trace the middle batch."""
         if (dataloader_idx, batch_idx) == (0, middle(trainer.num_test_batches)):
             self._begin(pl_module, batch)
 
@@ -105,28 +105,28 @@ class MemoryMonitor(Callback):
         self._draw(trainer, pl_module, "test")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Stop watching."""
+        """Stop tracing."""
         self._close()
 
     # --- shared parts ---------------------------------------------------------------------------------------
 
     def _begin(self, task: LightningModule, batch: Any) -> None:
         self._close()
-        self._watching = ExitStack()
-        self._watched = self._watching.enter_context(watch(cast(nn.Module, task.model)))
+        self._hooks = ExitStack()
+        self._trace = self._hooks.enter_context(trace(cast(nn.Module, task.model)))
         self._batch = batch
 
     def _end(self, task: LightningModule) -> None:
-        if self._watched is None:
+        if self._trace is None:
             return
-        figures = {f"memory/{name}": value for name, value in self._watched.figures().items()}
+        figures = {f"memory/{name}": value for name, value in self._trace.figures().items()}
         self._close()
         task.log_dict(figures, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
 
     def _close(self) -> None:
-        if self._watching is not None:
-            self._watching.close()
-        self._watching = self._watched = None
+        if self._hooks is not None:
+            self._hooks.close()
+        self._hooks = self._trace = None
 
     def _draw(self, trainer: Trainer, task: LightningModule, name: str) -> None:
         batch, self._batch = self._batch, None
@@ -148,7 +148,7 @@ class MemoryMonitor(Callback):
 
 
 def middle(batches: Sequence[int | float]) -> int:
-    """The batch of the first loader that is watched: where they go by length, the first has the shortest.
+    """The batch of the first loader that is traced: where they go by length, the first has the shortest.
 
     Example:
         >>> middle([11])

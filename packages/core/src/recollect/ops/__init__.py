@@ -1,0 +1,1 @@
+"""Pure functions on tensors that storages and memories are made of."""

@@ -1,0 +1,103 @@
+"""Similarity, matching and attention over entries that may be partly present."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def l2_normalize(x: Tensor) -> Tensor:
+    """Scale vectors ``(…, K)`` to length 1; a zero vector stays zero, in half precision too."""
+    # 1e-12, torch's default, is 0 in float16.
+    return F.normalize(x, dim=-1, eps=max(1e-12, torch.finfo(x.dtype).tiny))
+
+
+def similarity(query: Tensor, key: Tensor, kind: str) -> Tensor:
+    """Similarity of every query with every key.
+
+    Args:
+        query: ``(…, Q, K)``.
+        key: ``(…, N, K)``.
+        kind: ``"cosine"`` or ``"dot"``.
+
+    Returns:
+        ``(…, Q, N)``.
+    """
+    if kind == "cosine":
+        query, key = l2_normalize(query), l2_normalize(key)
+    return query @ key.mT
+
+
+def match(query: Tensor, key: Tensor, start: float = 0.5, full: float = 0.999) -> Tensor:
+    """Degree to which two keys are the same: 0 up to cosine ``start``, 1 from ``full`` on, linear between.
+
+    The degree is exactly 1 already below cosine 1, so that rounding does no harm: erasing a key at strength 1
+    removes it completely. A zero key matches nothing.
+
+    Args:
+        query: ``(…, Q, K)``.
+        key: ``(…, N, K)``.
+        start: Cosine up to which two keys are different.
+        full: Cosine from which on they are the same.
+
+    Returns:
+        ``(…, Q, N)`` in [0, 1], in float32 or wider.
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        wide = torch.promote_types(query.dtype, torch.float32)
+        cosine = similarity(query.to(wide), key.to(wide), "cosine")
+    return ((cosine - start) / (full - start)).clamp(0, 1)
+
+
+def attention_weights(scores: Tensor, presence: Tensor) -> Tensor:
+    """Softmax weighted by presence: weights ∝ presence · exp(score).
+
+    Each row sums to 1, or to 0 where nothing is present.
+
+    Args:
+        scores: ``(…, Q, N)``.
+        presence: ``(…, Q, N)`` or broadcastable, in [0, 1].
+
+    Returns:
+        ``(…, Q, N)``, in float32 or wider.
+    """
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    scores = scores.masked_fill(presence <= 0, -torch.inf)
+    # A row with nothing present has maximum −∞, and −∞ − (−∞) is NaN.
+    highest = scores.detach().amax(-1, keepdim=True).clamp_min(torch.finfo(scores.dtype).min)
+    weighted = presence * (scores - highest).exp()
+    return weighted / weighted.sum(-1, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)
+
+
+def presence_bias(presence: Tensor) -> tuple[Tensor, Tensor]:
+    """Logarithm of presence, to be added to the scores of a softmax, and whether anything is present.
+
+    A softmax over a row with nothing present would be 0/0. The bias of such a row is zero; zero the output
+    afterwards.
+
+    Args:
+        presence: ``(…, N)`` in [0, 1].
+
+    Returns:
+        The bias ``(…, N)``, and ``(…, 1)`` bool.
+    """
+    present = presence > 0
+    found = present.any(-1, keepdim=True)
+    bias = presence.clamp_min(torch.finfo(presence.dtype).tiny).log()
+    return bias.masked_fill(~present, -torch.inf).masked_fill(~found, 0), found
+
+
+def presence_attention(query: Tensor, keys: Tensor, values: Tensor, presence: Tensor) -> Tensor:
+    """Scaled dot-product attention with weights ∝ presence · exp(query · key); zero if nothing is present.
+
+    Args:
+        query: ``(…, Q, K)``, already scaled.
+        keys: ``(…, N, K)``.
+        values: ``(…, N, V)``.
+        presence: ``(…, Q, N)`` in [0, 1].
+
+    Returns:
+        ``(…, Q, V)``.
+    """
+    bias, found = presence_bias(presence)
+    output = F.scaled_dot_product_attention(query, keys, values, attn_mask=bias.to(query.dtype), scale=1.0)
+    return output.masked_fill(~found, 0)

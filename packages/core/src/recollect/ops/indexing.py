@@ -1,0 +1,77 @@
+"""Batched gathering and scattering of rows; a trailing underscore marks in-place functions."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def gather_one(table: Tensor, slot: Tensor) -> Tensor:
+    """Look up one element per batch item, ``table[…, slot]``: ``(…, N)``, ``(…,)`` → ``(…,)``."""
+    return table.gather(-1, slot.unsqueeze(-1)).squeeze(-1)
+
+
+def gather_rows(table: Tensor, slots: Tensor) -> Tensor:
+    """Look up rows of ``table`` ``(…, N, D)`` at ``slots`` ``(…, Q, C)``, at a cost independent of N.
+
+    Returns:
+        ``(…, Q, C, D)``.
+    """
+    *batch, size, width = table.shape
+    first = torch.arange(0, table[..., 0].numel(), size, device=table.device).reshape(*batch, 1, 1)
+    return F.embedding(slots + first, table.reshape(-1, width))
+
+
+def scatter_one_(table: Tensor, slot: Tensor, value: Tensor | int, mask: Tensor) -> None:
+    """Set one element per batch item in place, ``table[…, slot] = value`` where ``mask`` ``(…,)`` is true."""
+    change = (value - gather_one(table, slot)).unsqueeze(-1)
+    masked_scatter_add_(table, slot.unsqueeze(-1), change, mask.unsqueeze(-1))
+
+
+def masked_scatter_add_(table: Tensor, slots: Tensor, change: Tensor, mask: Tensor) -> None:
+    """Add ``change`` ``(…, n)`` in place at ``slots`` ``(…, n)`` where ``mask`` ``(…, n)`` is true.
+
+    Masked rows add zero, so that they may name any slot, even one that another row changes.
+    """
+    table.scatter_add_(-1, slots, change.masked_fill(~mask, 0))
+
+
+def scatter_rows(table: Tensor, rows: Tensor, slots: Tensor, mask: Tensor) -> Tensor:
+    """Copy ``table`` ``(…, N, *)`` with ``rows[…, w]`` at ``slots[…, w]`` for each row w that ``mask`` keeps.
+
+    Slots must not repeat among unmasked rows; see ``mask_repeats``. Costs one copy of ``table`` and O(W).
+    """
+    axis = slots.dim() - 1
+    size = table.shape[axis]
+    # Masked rows all go to a spare slot at the end, which is cut off again.
+    padded = torch.cat([table, table.narrow(axis, 0, 1)], axis)
+    index = slots.masked_fill(~mask, size).reshape(*slots.shape, *[1] * (table.dim() - slots.dim()))
+    return padded.scatter_(axis, index.expand_as(rows), rows.to(table.dtype)).narrow(axis, 0, size)
+
+
+def scatter_rows_(table: Tensor, rows: Tensor, slots: Tensor, mask: Tensor) -> Tensor:
+    """In-place version of ``scatter_rows``; its cost does not depend on N."""
+    *batch, row = mask.nonzero(as_tuple=True)
+    table[(*batch, slots[(*batch, row)])] = rows[(*batch, row)].to(table.dtype)
+    return table
+
+
+def mask_repeats(slots: Tensor, mask: Tensor) -> Tensor:
+    """Drop from ``mask`` ``(…, W)`` the rows whose slot a later unmasked row names again.
+
+    Example:
+        >>> mask_repeats(torch.tensor([3, 1, 3]), torch.tensor([True, True, True]))
+        tensor([False,  True,  True])
+    """
+    # Masked rows get distinct numbers above all slots, so that they shadow nothing.
+    own = torch.arange(slots.shape[-1], device=slots.device)
+    shifted = torch.where(mask, slots, own + slots.amax() + 1) if slots.numel() else slots
+    order = shifted.argsort(dim=-1, stable=True)
+    in_order = shifted.gather(-1, order)
+    last = torch.ones_like(mask)
+    last[..., :-1] = in_order[..., 1:] != in_order[..., :-1]
+    return mask & torch.zeros_like(mask).scatter(-1, order, last)
+
+
+def mask_slots(slots: Tensor, strength: Tensor, mask: Tensor) -> Tensor:
+    """Set ``slots`` ``(…, W)`` to −1 for rows that are masked or have strength zero."""
+    return slots.masked_fill(~(mask & (strength > 0)), -1)

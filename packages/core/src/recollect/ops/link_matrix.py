@@ -1,0 +1,111 @@
+"""The temporal link matrix of the Differentiable Neural Computer."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from recollect.state import register_state
+
+NEGLIGIBLE = 1e-12
+"""Weight below which an entry counts as unlinked, since it is too small to divide by."""
+
+
+@register_state
+class LinkMatrix(NamedTuple):
+    """Links between all pairs of N entries (Graves et al. 2016, Nature 538:471).
+
+    L[i, j] is the degree to which entry i comes right after entry j, and p[j] the degree to which j is the
+    last entry. The outgoing weight of an entry, Σ_i L[i, j] + p[j], is at most its presence, and the incoming
+    weight, Σ_j L[i, j], is at most that. Links form no cycle.
+
+    Attributes:
+        weights: ``(…, N, N)``, L.
+        precedence: ``(…, N)``, p.
+    """
+
+    weights: Tensor
+    precedence: Tensor
+
+    def remove(self, slot: Tensor, mask: Tensor) -> "LinkMatrix":
+        """Remove entries ``slot`` ``(…, 1)`` where ``mask`` ``(…, 1)`` is true, and join their neighbours."""
+        weights, precedence = self._wide()
+        row = weights.take_along_dim(slot.unsqueeze(-1), -2).squeeze(-2)
+        column = weights.take_along_dim(slot.unsqueeze(-2), -1).squeeze(-1)
+        last = precedence.gather(-1, slot)
+        through = torch.maximum(row.sum(-1, keepdim=True), column.sum(-1, keepdim=True) + last)
+        share = row * safe_reciprocal(through) * mask
+        weights = weights + column.unsqueeze(-1) * share.unsqueeze(-2)
+        at = slot_mask(slot, precedence.shape[-1]) & mask
+        weights = weights.masked_fill(at.unsqueeze(-1) | at.unsqueeze(-2), 0)
+        return self._like(weights, (precedence + last * share).masked_fill(at, 0))
+
+    def insert(self, slot: Tensor, strength: Tensor, after: Tensor, given: Tensor) -> "LinkMatrix":
+        """Insert unlinked entries ``slot`` after ``after`` where ``given``, else at the end; all ``(…, 1)``.
+
+        At the end it is the DNC's update: L[i, :] = s · p, then p ← (1 − s) p + s e_i. After a given entry a,
+        the new entry takes over the share s of the outgoing weight of a, and is linked after a by that much.
+        """
+        weights, precedence = self._wide()
+        strength = strength.to(weights.dtype)
+        at = slot_mask(slot, precedence.shape[-1]).to(weights.dtype)
+        behind = (slot_mask(after, precedence.shape[-1]) & given).to(weights.dtype)
+        followers = weights.take_along_dim(after.unsqueeze(-2), -1).squeeze(-1) * given
+        last = precedence.gather(-1, after) * given
+        leaving = followers.sum(-1, keepdim=True) + last
+        row = strength * torch.where(given, leaving * behind, precedence)
+        weights = weights + (strength * followers).unsqueeze(-1) * (at - behind).unsqueeze(-2)
+        weights = weights + at.unsqueeze(-1) * row.unsqueeze(-2)
+        appended = (1 - strength) * precedence + strength * at
+        inserted = precedence + strength * last * (at - behind)
+        return self._like(weights, torch.where(given, inserted, appended))
+
+    def erase(self, erased: Tensor) -> "LinkMatrix":
+        """Erase every entry to the degrees ``erased`` ``(…, E, N)``, one after the other.
+
+        With e = 1 − Π (1 − erased) and D = diag(e / throughput), each path through erased entries becomes a
+        link: L ← (1 − e) L (I − D L)^{-1} (1 − e), for rows and columns. The inverse is a finite sum over
+        paths, since links form no cycle, and the order of the E erasures does not matter.
+        """
+        left = (1 - erased).prod(-2)
+        weights, precedence = self._wide()
+        through = torch.maximum(weights.sum(-1), weights.sum(-2) + precedence)
+        passed = ((1 - left) * safe_reciprocal(through)).unsqueeze(-1) * weights
+        both = torch.cat([weights, precedence.unsqueeze(-2)], -2)
+        one = torch.eye(weights.shape[-1], device=weights.device, dtype=weights.dtype)
+        with torch.autocast(weights.device.type, enabled=False):
+            joined = torch.linalg.solve(one - passed, both, left=False)
+        joined = joined * left.unsqueeze(-2)
+        return self._like(joined[..., :-1, :] * left.unsqueeze(-1), joined[..., -1, :])
+
+    def follow(self, weights: Tensor, forward: bool) -> Tensor:
+        """Move weights ``(…, Q, N)`` one link forward, L w, or backward, Lᵀ w."""
+        return weights.to(self.weights.dtype) @ (self.weights.mT if forward else self.weights)
+
+    def previous(self) -> Tensor:
+        """The entry that each entry most comes after, ``(…, N)`` int64; −1 for none."""
+        most, index = self.weights.max(-1)
+        return index.masked_fill(most <= 0, -1)
+
+    def _wide(self) -> tuple[Tensor, Tensor]:
+        wide = torch.promote_types(self.weights.dtype, torch.float32)
+        return self.weights.to(wide), self.precedence.to(wide)
+
+    def _like(self, weights: Tensor, precedence: Tensor) -> "LinkMatrix":
+        return LinkMatrix(weights.to(self.weights.dtype), precedence.to(self.precedence.dtype))
+
+
+def empty_link_matrix(batch: tuple[int, ...], slots: int, **kwargs: Any) -> LinkMatrix:
+    """N entries without links; ``kwargs`` are dtype and device."""
+    return LinkMatrix(torch.zeros(*batch, slots, slots, **kwargs), torch.zeros(*batch, slots, **kwargs))
+
+
+def slot_mask(slot: Tensor, size: int) -> Tensor:
+    """One-hot mask ``(…, N)`` bool of ``slot`` ``(…, 1)``."""
+    return torch.arange(size, device=slot.device) == slot
+
+
+def safe_reciprocal(weight: Tensor) -> Tensor:
+    """1 / weight, or 0 where the weight is negligible, with a finite gradient everywhere."""
+    passes = weight > NEGLIGIBLE
+    return torch.where(passes, 1 / torch.where(passes, weight, 1), 0)
