@@ -26,7 +26,7 @@ def transformer(**settings):
 
 
 def remembering(integration):
-    memory = MemoryNetwork(8, VectorStorage(8, 8, slots=3), remember=integration is not stepwise)
+    memory = MemoryNetwork(8, VectorStorage(8, 8, slots=3), write_on_forward=integration is not stepwise)
     model = transformer(memory=memory, integration=integration, memory_layer=0)
     with torch.no_grad():  # let the memory in: at initialisation the weight that does so is zero
         for name, parameter in model.decoder[0].feed_forward.named_parameters():

@@ -9,9 +9,9 @@ from recollect_speech.models.summary_memory import SummaryMemory
 D = 8
 
 
-def memory(segment: int | None = 5, slots: int = 4, remember: bool = True) -> SummaryMemory:
+def memory(segment: int | None = 5, slots: int = 4, write_on_forward: bool = True) -> SummaryMemory:
     torch.manual_seed(0)
-    return SummaryMemory(D, VectorStorage(D, D, slots=slots, similarity="dot"), segment, remember)
+    return SummaryMemory(D, VectorStorage(D, D, slots=slots, similarity="dot"), segment, write_on_forward)
 
 
 def test_each_segment_leaves_one_entry_and_the_oldest_goes() -> None:
