@@ -1,6 +1,6 @@
-"""The laws of storages, for every storage to be run through, a user's own included."""
+"""The laws that every storage must satisfy, as a test suite for any storage."""
 
-from recollect.testing.laws import LAWS, check_all, check_declared
+from recollect.testing.laws import LAWS, check_all, check_unsupported
 from recollect.testing.laws_content import check_capacity, check_erase, check_read_after_write
 from recollect.testing.laws_gradients import check_compiles, check_gradients
 from recollect.testing.laws_time import check_masks, check_scan_equals_steps, check_splits
@@ -21,7 +21,6 @@ __all__ = [
     "check_batch_items",
     "check_capacity",
     "check_compiles",
-    "check_declared",
     "check_default_device",
     "check_device",
     "check_erase",
@@ -31,5 +30,6 @@ __all__ = [
     "check_scan_equals_steps",
     "check_splits",
     "check_states_are_values",
+    "check_unsupported",
     "distinct_keys",
 ]

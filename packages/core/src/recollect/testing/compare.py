@@ -1,4 +1,4 @@
-"""How the laws compare: reads, gradients and whole memories."""
+"""Comparison of reads, gradients and states."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from recollect.testing.trial import Steps, Trial, leaves
 
 
 def assert_close(actual: Tensor, expected: Tensor, what: str, tolerance: float | None = None) -> None:
-    """Two tensors agree up to rounding, or up to an absolute ``tolerance``."""
+    """Assert that two tensors agree up to rounding, or up to ``tolerance``."""
     if tolerance is None:
         tolerance = 1e-8 if actual.dtype == torch.float64 else 1e-4
     torch.testing.assert_close(
@@ -18,22 +18,22 @@ def assert_close(actual: Tensor, expected: Tensor, what: str, tolerance: float |
 
 
 def assert_equal(actual: Tensor, expected: Tensor, what: str) -> None:
-    """Two tensors agree in every bit."""
+    """Assert that two tensors agree in every bit."""
     torch.testing.assert_close(
         actual, expected, rtol=0, atol=0, equal_nan=True, msg=lambda detail: f"{what}: {detail}"
     )
 
 
 def assert_unchanged(state: Any, copy: Any, what: str) -> None:
-    """A state is what it was, bit by bit."""
+    """Assert that a state equals its copy in every bit."""
     for now, before in zip(leaves(state), leaves(copy), strict=True):
         assert_equal(now, before, f"{what} changed the state it was given")
 
 
-def assert_same_memory(trial: Trial, actual: Any, expected: Any, what: str) -> None:
-    """Two states hold the same entries, read the same, and go on the same when more is written."""
+def assert_same_state(trial: Trial, actual: Any, expected: Any, what: str) -> None:
+    """Assert that two states hold the same entries and read the same, now and after further writes."""
     storage = trial.storage
-    if trial.offers("entries"):
+    if trial.supports("entries"):
         ours, theirs = storage.entries(actual), storage.entries(expected)
         assert_close(ours.filled, theirs.filled, f"{what}: presence")
         for name in ("keys", "values"):
@@ -52,7 +52,7 @@ def assert_same_memory(trial: Trial, actual: Any, expected: Any, what: str) -> N
 
 
 def step_by_step(trial: Trial, state: Any, steps: Steps) -> tuple[Tensor, Any]:
-    """T steps of erase → write → read by the single verbs: what ``scan`` must equal."""
+    """Run T steps of erase → write → read by single calls; ``scan`` must equal this."""
     reads = []
     for t in range(steps.query.shape[-2]):
         now = steps.at(slice(t, t + 1))
@@ -64,7 +64,7 @@ def step_by_step(trial: Trial, state: Any, steps: Steps) -> tuple[Tensor, Any]:
 
 
 def gradients(trial: Trial, output: Tensor, state: Any, steps: Steps) -> dict[str, Tensor]:
-    """Gradients of what was read, and of what the last state reads, in every argument and parameter."""
+    """Gradients of the reads, and of a read of the last state, in every argument and parameter."""
     probe = trial.sequence(3, salt=60).query
     last = trial.storage.read(state, probe).value
     weights = torch.randn(output.shape, generator=trial.generator(61)).to(output.dtype)

@@ -1,4 +1,4 @@
-"""The ten laws that every storage obeys, as one suite."""
+"""The ten laws that every storage must satisfy, as one suite."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -25,14 +25,14 @@ LAWS: Mapping[str, Callable[[Trial], None]] = MappingProxyType(
         "compiles": check_compiles,
     }
 )
-"""The laws by name, in the order of their numbers; each raises ``AssertionError`` where it does not hold."""
+"""The laws by name, in the order of their numbers; each raises ``AssertionError`` if violated."""
 
 
-def check_declared(trial: Trial) -> None:
-    """What a storage is said to be without, it refuses, in its own name and with advice.
+def check_unsupported(trial: Trial) -> None:
+    """Check that unsupported methods raise ``NotImplementedError`` that names the storage.
 
     Raises:
-        AssertionError: If a verb in ``trial.without`` is offered after all, or refused without a word.
+        AssertionError: If a method in ``trial.unsupported`` works, or its error does not name the storage.
     """
     storage, steps = trial.storage, trial.sequence(1)
     calls: dict[str, Callable[[], Any]] = {
@@ -40,38 +40,40 @@ def check_declared(trial: Trial) -> None:
         "entries": lambda: storage.entries(trial.empty()),
         "update": lambda: storage.update(trial.empty(), steps.key[..., 0].long() * 0, steps.value),
     }
-    for verb in trial.without:
-        if verb not in calls:
-            raise ValueError(f"every storage has {verb!r}; only {', '.join(calls)} may be left out")
+    for method in trial.unsupported:
+        if method not in calls:
+            raise ValueError(f"every storage has {method!r}; only {', '.join(calls)} may be unsupported")
         try:
-            calls[verb]()
-        except NotImplementedError as refusal:
-            message = str(refusal)
+            calls[method]()
+        except NotImplementedError as error:
+            message = str(error)
             assert type(storage).__name__ in message, (
-                f"{verb} is refused without naming the storage: {message!r}"
+                f"the error of {method} does not name the storage: {message!r}"
             )
         else:
-            raise AssertionError(f"{type(storage).__name__} is said to be without {verb}, but offers it")
+            raise AssertionError(
+                f"{type(storage).__name__} supports {method}, which is listed as unsupported"
+            )
 
 
 def check_all(storage: Storage, **settings: Any) -> None:
-    """Run a storage through all ten laws.
+    """Check all ten laws for a storage.
 
     Args:
-        storage: What is tried; a small one (a handful of slots, keys of width 4 or more) is quickest.
-        **settings: Of the ``Trial``: batch axes, seed, verbs that the storage does not offer, …
+        storage: The storage; a small one (a few slots, keys of width 4 or more) is fastest.
+        **settings: Arguments of the ``Trial``: batch axes, seed, unsupported methods, …
 
     Raises:
-        AssertionError: If a law does not hold; the message says which.
+        AssertionError: If a law is violated; the message names it.
 
     Example:
         >>> from recollect import VectorStorage
         >>> check_all(VectorStorage(key_size=4, value_size=2, slots=3), steps=4)
     """
     trial = Trial(storage, **settings)
-    check_declared(trial)
+    check_unsupported(trial)
     for name, law in LAWS.items():
         try:
             law(trial)
         except AssertionError as error:
-            raise AssertionError(f"{type(storage).__name__} breaks the law {name!r}: {error}") from error
+            raise AssertionError(f"{type(storage).__name__} violates the law {name!r}: {error}") from error

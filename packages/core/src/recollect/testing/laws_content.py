@@ -1,8 +1,8 @@
-"""Laws 1, 2 and 8: what is written is read, what is erased is not, and a full store goes on."""
+"""Laws 1, 2 and 8: read after write, erase, and eviction."""
 
 import torch
 
-from recollect.testing.compare import assert_close, assert_same_memory
+from recollect.testing.compare import assert_close, assert_same_state
 from recollect.testing.trial import Trial, leaves
 
 
@@ -22,13 +22,13 @@ def check_read_after_write(trial: Trial) -> None:
     several = storage.write(empty, keys, values)
     found = storage.read(several, keys).value
     assert_close(found, values, "read among dissimilar keys", trial.tolerance)
-    assert_close(storage.reader(several)(keys).value, found, "what a reader reads")
+    assert_close(storage.reader(several)(keys).value, found, "a read by a reader")
 
 
 def check_erase(trial: Trial) -> None:
-    """Law 2: after ``erase(k)``, v is no longer read; other, dissimilar keys read as before."""
+    """Law 2: after ``erase(k)``, v is no longer read, and dissimilar keys read as before."""
     storage = trial.storage
-    if not trial.offers("erase"):
+    if not trial.supports("erase"):
         return
     count = min(4, _capacity(trial))
     keys, values = trial.distinct(count), trial.values(count)
@@ -42,18 +42,18 @@ def check_erase(trial: Trial) -> None:
         assert_close(
             found,
             storage.read(never, others).value,
-            "others read as if it was never written",
+            "other keys read as if it was never written",
             trial.tolerance / 10,
         )
-        assert_close(found, storage.read(state, others).value, "others read as before", trial.tolerance)
-        # A value that stands out shows in every read that has any part of it.
+        assert_close(found, storage.read(state, others).value, "other keys read as before", trial.tolerance)
+        # A large value shows in every read that includes any of it.
         loud = values.index_fill(-2, torch.tensor([gone]), 1e4)
         erased = storage.erase(storage.write(trial.empty(), keys, loud), keys[..., one, :])
-        heard = storage.read(erased, keys).value.amax()
-        assert heard <= values.amax() + 1e-3, f"an erased value is still read: {heard}"
+        largest = storage.read(erased, keys).value.amax()
+        assert largest <= values.amax() + 1e-3, f"an erased value is still read: {largest}"
     zero = torch.zeros_like(values[..., 0])
     untouched = storage.erase(state, keys, strength=zero)
-    assert_same_memory(trial, untouched, state, "an erase at strength 0 changes nothing")
+    assert_same_state(trial, untouched, state, "an erase at strength 0 changes nothing")
     emptied = storage.erase(state, keys)
     assert_close(storage.read(emptied, keys).value, torch.zeros_like(values), "an emptied store reads zero")
     again = storage.write(emptied, keys, values)
@@ -63,7 +63,7 @@ def check_erase(trial: Trial) -> None:
 
 
 def check_capacity(trial: Trial) -> None:
-    """Law 8: past capacity a store evicts; it neither grows nor fails, and the newest entry can be read."""
+    """Law 8: a full store evicts; it neither grows nor fails, and the newest entry can be read."""
     storage, empty = trial.storage, trial.empty()
     count = 2 * _capacity(trial) + 3
     keys, values = trial.distinct(count), trial.values(count)
@@ -78,12 +78,12 @@ def check_capacity(trial: Trial) -> None:
         assert_close(
             storage.read(state, newest).value, value, "the newest entry of a full store", trial.tolerance
         )
-    assert_same_memory(trial, at_once, one_by_one, "a full store, written at once and one by one")
+    assert_same_state(trial, at_once, one_by_one, "a full store, written at once and one by one")
 
 
 def _capacity(trial: Trial) -> int:
     if trial.capacity is not None:
         return trial.capacity
-    if not trial.offers("entries"):
-        raise ValueError("say how many entries the storage holds: Trial(capacity=…)")
+    if not trial.supports("entries"):
+        raise ValueError("pass the number of entries that the storage holds: Trial(capacity=…)")
     return trial.storage.entries(trial.empty()).filled.shape[-1]

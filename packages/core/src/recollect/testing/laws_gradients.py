@@ -1,4 +1,4 @@
-"""Laws 9 and 10: gradients arrive, and one step can be compiled."""
+"""Laws 9 and 10: gradients, and compilation."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from recollect.testing.trial import Trial
 
 
 def check_gradients(trial: Trial, steps: int = 1000) -> None:
-    """Law 9: gradients reach every argument, stay finite over many steps and in bfloat16 autocast.
+    """Law 9: gradients reach every argument, and stay finite over many steps and in bfloat16 autocast.
 
     Args:
-        trial: The experiment.
+        trial: The trial.
         steps: Length of the long sequence.
     """
     storage = trial.storage
@@ -27,25 +27,25 @@ def check_gradients(trial: Trial, steps: int = 1000) -> None:
         for name, gradient in found.items():
             assert bool(gradient.isfinite().all()), f"the gradient in {name} {where} is not finite"
             reached = bool(gradient.ne(0).any()) or gradient.numel() == 0
-            assert reached or name in trial.without_gradient, f"no gradient reaches {name} {where}"
+            assert reached or name in trial.non_differentiable, f"no gradient reaches {name} {where}"
 
 
 def check_compiles(trial: Trial, backend: str = "eager") -> None:
     """Law 10: ``torch.compile(fullgraph=True)`` takes one step of erase → write → read.
 
     Args:
-        trial: The experiment.
-        backend: What the graph is compiled by; ``"inductor"`` takes long and needs a C++ compiler.
+        trial: The trial.
+        backend: Backend of ``torch.compile``; ``"inductor"`` is slow and needs a C++ compiler.
     """
     storage, steps = trial.storage, trial.sequence(1)
 
     def step(state: Any, query: Tensor, key: Tensor, value: Tensor, strength: Tensor) -> tuple[Tensor, Any]:
-        if trial.offers("erase"):
+        if trial.supports("erase"):
             state = storage.erase(state, key, strength)
         state = storage.write(state, key, value, strength)
         return storage.read(state, query).value, state
 
-    arguments = (trial.used(), *steps[:4])
+    arguments = (trial.written_state(), *steps[:4])
     torch.compiler.reset()
     compiled = torch.compile(step, fullgraph=True, backend=backend, dynamic=False)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""One random experiment on a storage: what the laws are checked with."""
+"""Trials: random inputs for a storage, which the laws are checked with."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ KeyMaker = Callable[[Storage, tuple[int, ...], int, torch.Generator], Tensor]
 
 
 class Steps(NamedTuple):
-    """The arguments of ``Storage.scan``, without the state."""
+    """The arguments of ``Storage.scan`` besides the state."""
 
     query: Tensor
     key: Tensor
@@ -26,12 +26,12 @@ class Steps(NamedTuple):
     mask: Tensor | None
 
     def at(self, where: slice | Tensor) -> "Steps":
-        """Some of the steps."""
+        """Select steps."""
         axes = self.write_strength.dim()
         return self.each(lambda tensor: tensor[..., where] if tensor.dim() == axes else tensor[..., where, :])
 
     def each(self, change: Callable[[Tensor], Tensor]) -> "Steps":
-        """The same steps with every tensor changed alike."""
+        """Apply a function to every tensor."""
         return Steps(
             query=change(self.query),
             key=change(self.key),
@@ -42,33 +42,32 @@ class Steps(NamedTuple):
         )
 
     def floats(self) -> dict[str, Tensor]:
-        """The arguments that can have a gradient, by name."""
+        """Floating-point arguments, by name."""
         named = self._asdict().items()
         return {name: tensor for name, tensor in named if tensor is not None and tensor.is_floating_point()}
 
     def requiring_grad(self) -> "Steps":
-        """The same numbers as new leaves of the autograd graph."""
+        """Copy the steps to new leaves of the autograd graph."""
         return self._replace(**{n: t.detach().clone().requires_grad_() for n, t in self.floats().items()})
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One random experiment.
+    """A storage with random inputs.
 
     Args:
-        storage: What is tried.
+        storage: The storage.
         batch: Batch axes; none, one or several.
-        steps: How many steps, writes or erases T a sequence has.
-        seed: Of all random numbers.
-        cuts: Where a sequence is cut into pieces, each in [0, T]; a repeated one makes an empty piece.
-        mask: Which steps are real, read in a circle where it is shorter than the sequence.
-        capacity: How many entries the storage holds; the number of its ``entries`` by default.
-        without: Verbs that the storage does not offer (``"erase"``, ``"entries"``, ``"update"``): they must
-            raise ``NotImplementedError`` in its name, and the laws about them are left out.
-        without_gradient: Arguments of ``scan`` that its reads are not differentiable in.
-        make_keys: Makes keys that the storage tells apart.
-        tolerance: How far a read may be from the value of the one entry that it asks for, when entries with
-            dissimilar keys stand beside it.
+        steps: Length T of sequences.
+        seed: Seed of all random numbers.
+        cuts: Positions in [0, T] that cut a sequence into pieces; a repeated one makes an empty piece.
+        mask: Which steps are unmasked, repeated up to the length of the sequence.
+        capacity: Number of entries that the storage holds; the number of its ``entries`` by default.
+        unsupported: Methods that the storage does not support (``"erase"``, ``"entries"``, ``"update"``).
+            They must raise ``NotImplementedError`` that names the storage; their laws are skipped.
+        non_differentiable: Arguments of ``scan`` without a gradient.
+        make_keys: Makes keys that the storage can tell apart.
+        tolerance: Maximum error of a read of one entry while entries with dissimilar keys are present.
     """
 
     storage: Storage
@@ -78,45 +77,45 @@ class Trial:
     cuts: tuple[int, ...] = (1, 1, 4)
     mask: tuple[bool, ...] = (True, False, True, True)
     capacity: int | None = None
-    without: frozenset[str] = frozenset()
-    without_gradient: frozenset[str] = frozenset()
+    unsupported: frozenset[str] = frozenset()
+    non_differentiable: frozenset[str] = frozenset()
     make_keys: KeyMaker = field(default_factory=lambda: distinct_keys)
     tolerance: float = 1e-2
 
-    def wide(self) -> "Trial":
-        """The same trial in float64, where only a wrong formula makes a difference."""
+    def double(self) -> "Trial":
+        """Return the trial in float64, where rounding does not hide errors."""
         return replace(self, storage=copy.deepcopy(self.storage).double())
 
-    def offers(self, verb: str) -> bool:
-        """Whether the storage has this verb."""
-        return verb not in self.without
+    def supports(self, method: str) -> bool:
+        """Whether the storage supports a method."""
+        return method not in self.unsupported
 
     def generator(self, salt: int = 0) -> torch.Generator:
-        """A generator of this trial's random numbers."""
+        """Make a random number generator."""
         return torch.Generator().manual_seed(self.seed * 1000 + salt)
 
     def empty(self) -> Any:
-        """A state with nothing in it."""
+        """Return an empty state."""
         return self.storage.initial_state(*self.batch)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of values and strengths."""
+        """Dtype of values and strengths."""
         floating = [tensor.dtype for tensor in leaves(self.empty()) if tensor.is_floating_point()]
         return floating[0] if floating else torch.get_default_dtype()
 
     def distinct(self, count: int, salt: int = 0) -> Tensor:
-        """Keys that the storage tells apart; the last is dissimilar to all others: ``(…, count, K)``."""
+        """Dissimilar keys ``(…, count, K)``; the last is dissimilar to all others even past K keys."""
         keys = self.make_keys(self.storage, self.batch, count, self.generator(salt))
         return keys if self.storage.integer_keys else keys.to(self.dtype)
 
     def values(self, count: int, salt: int = 1) -> Tensor:
-        """``(…, count, V)``, none near zero."""
+        """Values ``(…, count, V)``, none near zero."""
         shape = (*self.batch, count, self.storage.value_size)
         return (torch.rand(shape, generator=self.generator(salt)) + 0.5).to(self.dtype)
 
     def sequence(self, count: int | None = None, salt: int = 2) -> Steps:
-        """T steps over a few keys that come again, exactly or nearly, so that writes meet and erases bite."""
+        """T steps over a few recurring keys, exact or noisy, so that writes and erases interact."""
         count = self.steps if count is None else count
         generator = self.generator(salt)
         shape = (*self.batch, count)
@@ -125,48 +124,48 @@ class Trial:
             return (0.1 + 0.8 * torch.rand(shape, generator=generator)).to(self.dtype)
 
         return Steps(
-            query=self._recurring(shape, generator),
-            key=self._recurring(shape, generator),
+            query=self._recurring_keys(shape, generator),
+            key=self._recurring_keys(shape, generator),
             value=self.values(count, salt + 1),
             write_strength=strengths(),
-            erase_strength=strengths() if self.offers("erase") else None,
+            erase_strength=strengths() if self.supports("erase") else None,
             mask=None,
         )
 
-    def _recurring(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    def _recurring_keys(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         pool = 4
         chosen = torch.randint(0, pool, shape, generator=generator)
         width = self.storage.key_size
         if self.storage.integer_keys:
             return (chosen.unsqueeze(-1) * 31 + torch.arange(width)).contiguous()
-        # The pool is a matter of the seed alone: pieces of one trial with other salts meet the same keys.
+        # The pool depends on the seed only, so that sequences with other salts share the keys.
         centres = torch.randn(pool, width, generator=self.generator(99))
         noise = torch.randn(*shape, width, generator=generator)
         apart = torch.randint(0, 2, (*shape, 1), generator=generator)
         return (centres[chosen] + 0.3 * apart * noise).to(self.dtype)
 
     def pattern(self, count: int) -> Tensor:
-        """The mask of a sequence, ``(count,)``."""
-        circle = self.mask or (True,)
-        return torch.tensor([circle[t % len(circle)] for t in range(count)], dtype=torch.bool)
+        """Mask of a sequence, ``(count,)``."""
+        cycle = self.mask or (True,)
+        return torch.tensor([cycle[t % len(cycle)] for t in range(count)], dtype=torch.bool)
 
     def pieces(self, count: int) -> Iterator[slice]:
-        """The pieces that ``cuts`` makes of a sequence."""
+        """Pieces of a sequence between ``cuts``."""
         ends = [*sorted(min(cut, count) for cut in self.cuts), count]
         for start, end in zip([0, *ends[:-1]], ends, strict=True):
             yield slice(start, end)
 
-    def used(self) -> Any:
-        """A state that has been written to already, but not filled."""
+    def written_state(self) -> Any:
+        """Return a state with some entries."""
         steps = self.sequence(2, salt=20)
         return self.storage.write(self.empty(), steps.key, steps.value, steps.write_strength)
 
 
 def distinct_keys(storage: Storage, batch: tuple[int, ...], count: int, generator: torch.Generator) -> Tensor:
-    """Orthogonal real keys as far as there are dimensions, or different integers.
+    """Make orthogonal real keys up to the number of dimensions, or different integers.
 
-    Beyond the number of dimensions, keys are random; the last is orthogonal to all others even then. All are
-    long (norm 10), so that softmax over dot products tells them apart as softmax over cosines does.
+    Beyond the number of dimensions keys are random, but the last is still orthogonal to all others. All have
+    norm 10, so that a softmax over dot products separates them as one over cosines does.
     """
     width = storage.key_size
     if storage.integer_keys:
@@ -174,7 +173,7 @@ def distinct_keys(storage: Storage, batch: tuple[int, ...], count: int, generato
         keys = first.unsqueeze(-1) * 1009 + torch.arange(width) * 7
         return keys.expand(*batch, count, width).clone()
     if width < 2:
-        raise ValueError("keys of width 1 are all alike: try the storage with a key_size of at least 4")
+        raise ValueError("keys of width 1 are all alike: use a storage with a key_size of at least 4")
     basis, _ = torch.linalg.qr(torch.randn(*batch, width, width, generator=generator, dtype=torch.float64))
     if count <= width:
         return torch.mul(basis[..., :count, :], 10)
@@ -184,7 +183,7 @@ def distinct_keys(storage: Storage, batch: tuple[int, ...], count: int, generato
 
 
 def leaves(state: State) -> list[Tensor]:
-    """All tensors of a state, in order."""
+    """Return all tensors of a state, in order."""
     found: list[Tensor] = []
 
     def visit(tensor: Tensor) -> Tensor:
