@@ -22,7 +22,7 @@ class Edges(NamedTuple):
         features: ``(…, L, D)``, its features.
         present: ``(…, L)`` bool; false marks a free position.
         pending: ``(…, L)`` bool, whether its message is still to be applied.
-        count: ``(…,)`` int64, number of edges added so far.
+        added: ``(…,)`` int64, number of edges added so far.
     """
 
     source: Tensor
@@ -31,7 +31,7 @@ class Edges(NamedTuple):
     features: Tensor
     present: Tensor
     pending: Tensor
-    count: Tensor
+    added: Tensor
 
 
 @register_state
@@ -64,7 +64,7 @@ def empty_edges(*batch: int, size: int, width: int, device: Any, dtype: torch.dt
         features=torch.zeros(*batch, size, width, dtype=dtype, device=device),
         present=free,
         pending=free.clone(),
-        count=torch.zeros(batch, dtype=torch.int64, device=device),
+        added=torch.zeros(batch, dtype=torch.int64, device=device),
     )
 
 
@@ -81,11 +81,11 @@ def add_edges(
         features: ``(…, E, D)``.
         mask: ``(…, E)`` bool; an edge where it is false is not added.
     """
-    positions = (edges.count.unsqueeze(-1) + mask.cumsum(-1) - 1) % edges.source.shape[-1]
+    positions = (edges.added.unsqueeze(-1) + mask.cumsum(-1) - 1) % edges.source.shape[-1]
     last = mask_repeats(positions, mask)
     new = (source, target, relation, features, mask, mask)
     columns = [scatter_rows(old, rows, positions, last) for old, rows in zip(edges[:6], new, strict=True)]
-    return Edges._make([*columns, edges.count + mask.sum(-1)])
+    return Edges._make([*columns, edges.added + mask.sum(-1)])
 
 
 def remove_nodes(state: GraphState, gone: Tensor) -> GraphState:

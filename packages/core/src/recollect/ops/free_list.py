@@ -14,12 +14,12 @@ class FreeList(NamedTuple):
     """The free ones of N slots, as a stack.
 
     Attributes:
-        stack: ``(…, N)`` int64; its first ``count`` elements are the free slots.
-        count: ``(…,)`` int64, number of free slots.
+        stack: ``(…, N)`` int64; its first ``size`` elements are the free slots.
+        size: ``(…,)`` int64, number of free slots.
     """
 
     stack: Tensor
-    count: Tensor
+    size: Tensor
 
 
 def full_free_list(*batch: int, size: int, device: torch.device) -> FreeList:
@@ -36,9 +36,9 @@ def pop_(free: FreeList, default: Tensor, mask: Tensor) -> Tensor:
         default: ``(…,)`` int64.
         mask: ``(…,)`` bool; nothing is popped where it is false.
     """
-    top = gather_one(free.stack, (free.count - 1).clamp_min(0))
-    available = free.count > 0
-    free.count.sub_((mask & available).to(torch.int64))
+    top = gather_one(free.stack, (free.size - 1).clamp_min(0))
+    available = free.size > 0
+    free.size.sub_((mask & available).to(torch.int64))
     return torch.where(available, top, default)
 
 
@@ -50,9 +50,9 @@ def push_(free: FreeList, slots: Tensor, mask: Tensor) -> None:
         slots: ``(…, n)`` int64, without repeats among the unmasked.
         mask: ``(…, n)`` bool; a slot where it is false is not pushed.
     """
-    top = (free.count.unsqueeze(-1) + mask.cumsum(-1) - 1).clamp(0, free.stack.shape[-1] - 1)
+    top = (free.size.unsqueeze(-1) + mask.cumsum(-1) - 1).clamp(0, free.stack.shape[-1] - 1)
     masked_scatter_add_(free.stack, top, slots - free.stack.gather(-1, top), mask)
-    free.count.add_(mask.sum(-1))
+    free.size.add_(mask.sum(-1))
 
 
 def release_(stamp: Tensor, free: FreeList, slots: Tensor, mask: Tensor) -> None:

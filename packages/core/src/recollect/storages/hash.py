@@ -208,7 +208,7 @@ class HashStorage(Storage[HashState]):
         """
         existing, exists = self._find(state, key, codes)
         fresh = mask & live & ~exists
-        evict = fresh & (state.free.count == 0)
+        evict = fresh & (state.free.size == 0)
         slot = torch.where(exists, existing, pop_(state.free, state.hand, fresh))
         state.hand.copy_(torch.where(evict, (state.hand + 1) % self.size, state.hand))
         mask = mask & (live | exists)

@@ -207,7 +207,7 @@ class LinkedStorage(OrderedStorage[LinkedState]):
         oldest = head(state.usage)
         second = gather_one(state.usage.next, oldest)
         oldest = torch.where((oldest == after) & (second < self.slots), second, oldest)
-        full = mask & (state.free.count == 0)
+        full = mask & (state.free.size == 0)
         slot = pop_(state.free, oldest.clamp_max(self.slots - 1), mask)
         given = (after >= 0) & (gather_one(state.stamp, after.clamp_min(0)) > 0) & (after != slot)
         for nodes in (state.order, state.usage):

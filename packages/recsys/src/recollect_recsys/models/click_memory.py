@@ -73,7 +73,7 @@ class ClickMemory(nn.Module):
         """What nodes ``first`` and on are written as: ``(count, V)``, the same each time."""
         generator = torch.Generator().manual_seed(first)
         new = torch.randn(count, self.graph.model_size, generator=generator, device="cpu")
-        return new.to(self.graph.query.weight)
+        return new.to(self.graph.query_proj.weight)
 
     @torch.no_grad()
     def remember(self, clicks: Tensor) -> ClickGraph:

@@ -83,7 +83,7 @@ class ImageClassifier(nn.Module):
         self.examples = examples
         self.whitening = ClassWhitening(backbone.feature_size) if whiten else None
         self.share = share
-        room = classes if examples is None else examples.classes
+        room = classes if examples is None else examples.num_classes
         self.register_buffer("known", torch.arange(room) < classes)
         slots = 0
         if examples is not None:

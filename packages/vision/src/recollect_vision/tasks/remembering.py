@@ -122,7 +122,7 @@ class Remembering(Task):
         if shown is not None:
             names, images = shown
             self.classes += [name for name in names if name not in self.classes]
-            if self.model.examples is None or len(self.classes) > self.model.examples.classes:
+            if self.model.examples is None or len(self.classes) > self.model.examples.num_classes:
                 raise ArgumentError(
                     f"--data.examples has classes that there is no room for ({len(self.classes)} in all): "
                     "train with --model.storage, and --model.spare as large as the number of new classes"
