@@ -47,7 +47,7 @@ def model(integration: type[Integration] = Concatenation, **parts) -> SessionRec
 def learned(made: SessionRecommender) -> SessionRecommender:
     """As after some training: what lets the memory in is no longer zero."""
     for name, parameter in made.named_parameters():
-        if "project" in name or "gate" in name:
+        if "out_proj" in name or "gate" in name:
             torch.nn.init.normal_(parameter, std=0.5)
     return made
 
@@ -131,7 +131,7 @@ def test_an_item_memory_is_shared_and_changes_nothing_before_training() -> None:
     plain = SessionRecommender(9, GRU4Rec(8)).eval()
     plain.load_state_dict({k: v for k, v in made.state_dict().items() if not k.startswith("shared")})
     torch.testing.assert_close(made(batch()), plain(batch()))
-    torch.nn.init.normal_(made.shared.project.weight)
+    torch.nn.init.normal_(made.shared.out_proj.weight)
     assert not torch.allclose(made(batch()), plain(batch()))
     made.loss(made(batch()), batch().target).backward()
     assert shared.keys.grad is not None

@@ -37,7 +37,7 @@ def recognizer(joined: type[Integration] | None = None, chunk: int | None = 4, *
     )
     model = Recognizer(5, 8000, encoder, bins=20, channels=4, **more).eval()
     for name, parameter in model.named_parameters():  # a memory that has something to say
-        if "gate" in name or "project" in name:
+        if "gate" in name or "out_proj" in name:
             torch.nn.init.normal_(parameter, std=0.5)
     return model
 
