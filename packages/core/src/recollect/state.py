@@ -50,7 +50,7 @@ class Entries(NamedTuple):
 
 
 def register_state(cls: C) -> C:
-    """Class decorator for states: ``torch.load(weights_only=True)`` loads them, ``torch.compile`` traces them.
+    """Class decorator for states, so that ``torch.load(weights_only=True)`` and ``torch.compile`` work.
 
     Example:
         >>> from typing import NamedTuple
