@@ -154,6 +154,45 @@ def test_what_may_be_right_is_left_to_the_parser(args: list[str]):
     assert answer("recollect_vision", "digits", ["fit", *args]) is None
 
 
+def made_up_run(root: Path, domain: str, name: str, settings: str) -> Path:
+    run = root / "runs" / domain / name / "2026-01-31_12-00-00"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints" / "last.ckpt").touch()
+    (run / "config.yaml").write_text(settings)
+    return run
+
+
+def test_data_of_ones_own_is_refused_by_a_run_on_built_in_data_with_the_config_to_use(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    settings = find_config("co2", "recollect_timeseries").read_text()
+    run = made_up_run(tmp_path, "timeseries", "co2", settings)
+    asked = ["predict", "--ckpt_path", "last", "--data.path", "my.csv"]
+    told = refused("recollect_timeseries", *asked, "--trainer.default_root_dir", str(tmp_path), capsys=capsys)
+    assert "Co2Data has no argument 'path'; configs whose data has it: --config csv" in told
+    told = refused("recollect_timeseries", *asked, "--config", str(run / "config.yaml"), capsys=capsys)
+    assert "--config csv" in told
+
+
+def test_flags_are_checked_against_the_classes_of_the_run_not_of_the_packaged_config(tmp_path: Path):
+    settings = find_config("csv", "recollect_timeseries").read_text()
+    made_up_run(tmp_path, "timeseries", "co2", settings)
+    asked = ["predict", "--ckpt_path", "best", "--data.path", "my.csv"]
+    root = ["--trainer.default_root_dir", str(tmp_path)]
+    assert answer("recollect_timeseries", "co2", [*asked, *root]) is None
+
+
+def test_a_checkpoint_that_is_missing_is_said_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    root = ["--trainer.default_root_dir", str(tmp_path)]
+    for checkpoint, said in (("last", "no run of 'digits'"), ("gone.ckpt", "there is no such file")):
+        with pytest.raises(SystemExit) as stop:
+            command_line("recollect_vision", "digits")(["test", "--ckpt_path", checkpoint, *root])
+        assert stop.value.code == 1
+        assert said in capsys.readouterr().err
+    assert "needs --ckpt_path" in refused("recollect_vision", "test", *root, capsys=capsys)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("package", "config"), EVERY_CONFIG)
 def test_a_packaged_config_given_as_a_file_is_right(package: str, config: str, tmp_path: Path):
     copy = tmp_path / "mine.yaml"

@@ -7,3 +7,7 @@ class UserError(Exception):
 
 class ArgumentError(UserError, ValueError):
     """The command line names something that does not exist, or lacks something; the exit code is 2."""
+
+
+class CheckpointError(UserError, ValueError):
+    """A checkpoint cannot be found, is of another task, or does not fit the model."""

@@ -50,10 +50,11 @@ from recollect.training.results import (
     training_seconds,
     write_results,
 )
-from recollect.training.runs import discard, domain, fill, new_folder, stamp
+from recollect.training.runs import discard, fill, new_folder, stamp
 from recollect.training.signals import Stopped, stopping
 from recollect.training.task import Task
 from recollect_cli.flags import COMMANDS, flags
+from recollect_cli.runs import domain
 
 FOLDER_VARIABLE = "RECOLLECT_RUN_FOLDER"
 """Tells the processes that a run starts which folder it has."""

@@ -1,6 +1,6 @@
 """Mistakes that a user can mend: the command line shows them as one line, without a traceback."""
 
-from recollect_cli.errors import ArgumentError, UserError
+from recollect_cli.errors import ArgumentError, CheckpointError, UserError
 
 __all__ = [
     "ArgumentError",
@@ -19,10 +19,6 @@ class DataError(UserError, ValueError):
 
 class DownloadError(UserError, OSError):
     """A dataset could not be fetched; the message says from where, and where to put it by hand."""
-
-
-class CheckpointError(UserError, ValueError):
-    """A checkpoint cannot be found, is of another task, or does not fit the model."""
 
 
 class DiskError(UserError, OSError):

@@ -1,4 +1,4 @@
-"""Run folders: ``<root>/runs/<domain>/<config>/<time>``, one to a run, and what is found in them."""
+"""Run folders: made, discarded, and their best checkpoint."""
 
 import shutil
 import time
@@ -7,6 +7,7 @@ from typing import Any
 
 from recollect.training.checkpoints import load
 from recollect.training.errors import ArgumentError, CheckpointError
+from recollect_cli.runs import last_checkpoint
 
 PLACEHOLDER = "{run}"
 """Stands for the run folder in a config."""
@@ -53,46 +54,9 @@ def discard(folder: Path, failed: bool) -> None:
         shutil.rmtree(folder)
 
 
-def domain(package: str) -> str:
-    """What the runs of an application package are filed under.
-
-    Example:
-        >>> domain("recollect_vision")
-        'vision'
-    """
-    return package.removeprefix("recollect_")
-
-
-def run_name(path: Path) -> str:
-    """The name of a run's config: ``babi`` for ``…/runs/nlp/babi/<time>/config.yaml``, else the file's own.
-
-    Example:
-        >>> run_name(Path("configs/babi.yaml")), run_name(Path("runs/nlp/babi/2026-01-31/config.yaml"))
-        ('babi', 'babi')
-    """
-    folders = [parent.name for parent in path.parents]
-    if path.name == "config.yaml" and "runs" in folders[2:4]:
-        return folders[1]
-    return path.stem
-
-
 def stamp() -> str:
     """The time, as a folder's name that sorts by it."""
     return time.strftime("%Y-%m-%d_%H-%M-%S")
-
-
-def last_checkpoint(run: Path) -> Path:
-    """The most recent checkpoint of a run.
-
-    Raises:
-        CheckpointError: If it has none.
-    """
-    found = list((run / "checkpoints").glob("last*.ckpt"))
-    if not found:
-        raise CheckpointError(
-            f"{run} has no last checkpoint: {run / 'checkpoints' / 'last.ckpt'} is not there"
-        )
-    return max(found, key=lambda path: path.stat().st_mtime_ns)
 
 
 def best_checkpoint(run: Path) -> Path:
@@ -110,30 +74,6 @@ def best_checkpoint(run: Path) -> Path:
     raise CheckpointError(
         f"{run} has no best checkpoint: no ModelCheckpoint has saved one; there is last.ckpt"
     )
-
-
-def newest_run(root: Path, package: str, name: str) -> Path:
-    """The latest run of a package's config that has a checkpoint.
-
-    Raises:
-        CheckpointError: If there is none.
-    """
-    parent = root / "runs" / domain(package) / name
-    found = [path for path in parent.glob("*/checkpoints/last*.ckpt")]
-    if not found:
-        raise CheckpointError(
-            f"there is no checkpoint to go on from: no run of {name!r} under {parent} has one. "
-            "Train first, or give --ckpt_path a file, or --trainer.default_root_dir the folder that has runs/"
-        )
-    return max(found, key=lambda path: path.stat().st_mtime_ns).parent.parent
-
-
-def run_of(path: Path) -> Path | None:
-    """The run folder that a checkpoint or a ``config.yaml`` belongs to, if any."""
-    for folder in (path.parent, path.parent.parent):
-        if (folder / "config.yaml").is_file() and (folder / "checkpoints").is_dir():
-            return folder
-    return None
 
 
 def fill(value: Any, run: Path) -> Any:

@@ -11,8 +11,9 @@ from recollect.training.checkpoints import check_task, load
 from recollect.training.data import DataModule
 from recollect.training.errors import CheckpointError
 from recollect.training.loggers import quietly
-from recollect.training.runs import best_checkpoint, last_checkpoint
+from recollect.training.runs import best_checkpoint
 from recollect.training.task import Task
+from recollect_cli.runs import last_checkpoint
 
 
 class TrainedRun(NamedTuple):
