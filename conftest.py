@@ -1,12 +1,14 @@
 """What holds for all tests."""
 
+import gc
 import os
+from collections.abc import Generator
 
 import pytest
-import torch
 
-# Tests run in several processes, and each of them would take all the cores.
-torch.set_num_threads(1)
+# Tests run in several processes, and each of them would take all the cores. Torch reads this when it is
+# imported; the process that hands out the tests imports nothing as heavy.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,3 +25,14 @@ def pytest_configure(config: pytest.Config) -> None:
     os.sched_getaffinity = lambda pid: set(range(cores))
     if hasattr(os, "process_cpu_count"):  # since Python 3.13
         os.process_cpu_count = lambda: cores
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector from the million objects that imports make, now and later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()

@@ -20,9 +20,9 @@ TWO = ["--trainer.devices", "2", "--data.batch_size", "8", "--trainer.enable_pro
 
 
 def run_two(root: Path, *commands: list[str]) -> None:
-    """Run command lines in two processes, forked from a server that has done the imports."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["recollect.training.cli", "recollect_tiny.task"])
+    """Run command lines in two processes, forked from this one, which has imported all that they need."""
+    # After a backward pass on an accelerator, autograd refuses to work in a fork.
+    context = multiprocessing.get_context("forkserver" if torch.accelerator.is_available() else "fork")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -137,16 +138,22 @@ def title(figure: Figure, text: str, size: float = 10) -> None:
 
 def pixels(figure: Figure) -> NDArray[np.uint8]:
     """The figure as an image ``(height, width, 3)``."""
-    canvas: Any = FigureCanvasAgg(figure)  # untyped in matplotlib
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return _rendered(figure)[..., :3].copy()
 
 
 def save(figure: Figure, path: Path) -> None:
     """Write the figure as PNG, making the folder where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    canvas: Any = FigureCanvasAgg(figure)  # untyped in matplotlib
-    canvas.print_png(str(path))
+    imsave(path, _rendered(figure), format="png", dpi=figure.dpi)
+
+
+def _rendered(figure: Figure) -> NDArray[np.uint8]:
+    """The figure's pixels, rendered again only if it has changed: layout and text take most of a second."""
+    canvas: Any = figure.canvas  # untyped in matplotlib
+    if figure.stale or not isinstance(canvas, FigureCanvasAgg):
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+    return np.asarray(canvas.buffer_rgba())
 
 
 def _short(text: str) -> str:
