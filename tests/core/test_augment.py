@@ -466,7 +466,7 @@ def test_a_compiled_model_computes_what_it_does_uncompiled(integration):
     model = augment(mlp(), at="0", memory=make_memory, integration=integration)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
-    compiled, x = torch.compile(model, backend="eager"), torch.randn(2, 3, D)
+    compiled, x = torch.compile(model, backend="eager"), torch.randn(2, 2, D)
 
     torch.testing.assert_close(compiled(x), model(x))
     with carry(model):

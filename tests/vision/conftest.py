@@ -45,25 +45,26 @@ def write_images(tmp_path: Path) -> Writer:
     return write
 
 
+def draw_alphabets(root: Path, alphabets: int = 3, characters: int = 4, drawings: int = 4) -> Path:
+    """Draw ``characters`` strokes of their own in each of ``alphabets``, each ``drawings`` times by hand."""
+    hand = random.Random(0)
+    for alphabet in range(alphabets):
+        for character in range(characters):
+            folder = root / f"alphabet{alphabet}" / f"character{character:02d}"
+            folder.mkdir(parents=True, exist_ok=True)
+            stroke = [(hand.uniform(5, 23), hand.uniform(5, 23)) for _ in range(4)]
+            for drawing in range(drawings):
+                shaken = [(x + hand.uniform(-1, 1), y + hand.uniform(-1, 1)) for x, y in stroke]
+                image = Image.new("1", (28, 28), 1)
+                ImageDraw.Draw(image).line(shaken, fill=0, width=2)
+                image.save(folder / f"{character:04d}_{drawing:02d}.png")
+    return root
+
+
 @pytest.fixture
 def write_drawings(tmp_path: Path) -> Writer:
-    """Draw ``characters`` strokes of their own in each of ``alphabets``, each ``drawings`` times by hand."""
-
-    def write(name: str = "drawings", alphabets: int = 3, characters: int = 4, drawings: int = 4) -> Path:
-        hand = random.Random(0)
-        for alphabet in range(alphabets):
-            for character in range(characters):
-                folder = tmp_path / name / f"alphabet{alphabet}" / f"character{character:02d}"
-                folder.mkdir(parents=True, exist_ok=True)
-                stroke = [(hand.uniform(5, 23), hand.uniform(5, 23)) for _ in range(4)]
-                for drawing in range(drawings):
-                    shaken = [(x + hand.uniform(-1, 1), y + hand.uniform(-1, 1)) for x, y in stroke]
-                    image = Image.new("1", (28, 28), 1)
-                    ImageDraw.Draw(image).line(shaken, fill=0, width=2)
-                    image.save(folder / f"{character:04d}_{drawing:02d}.png")
-        return tmp_path / name
-
-    return write
+    """Draw alphabets in a folder of the given name."""
+    return lambda name="drawings", **counts: draw_alphabets(tmp_path / name, **counts)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,10 @@
 """Every few-shot config trains, tests and predicts on a few drawings of its own kind."""
 
 import csv
+import functools
 import json
+import shutil
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,6 +13,8 @@ import yaml
 
 from recollect_vision.cli import main
 from recollect_vision.data import omniglot
+
+from .conftest import draw_alphabets
 
 CONFIGS = {
     path.stem: path
@@ -21,15 +26,40 @@ QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summa
 
 
 @pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_drawings) -> Path:
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As if Omniglot were 18 characters of six drawings, in three alphabets."""
-    monkeypatch.setenv("RECOLLECT_DATA", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(omniglot, "CHARACTERS", 18)
-    monkeypatch.setattr(omniglot, "DRAWERS", 6)
-    monkeypatch.setattr(omniglot, "TEST", 6)
-    monkeypatch.setattr(omniglot, "BACKGROUND", {"alphabet0", "alphabet1"})
-    return write_drawings("omniglot/omniglot_resized", alphabets=3, characters=6, drawings=6)
+    return shrink(monkeypatch, tmp_path)
+
+
+def shrink(patch: pytest.MonkeyPatch, root: Path) -> Path:
+    patch.setenv("RECOLLECT_DATA", str(root))
+    patch.chdir(root)
+    patch.setattr(omniglot, "CHARACTERS", 18)
+    patch.setattr(omniglot, "DRAWERS", 6)
+    patch.setattr(omniglot, "TEST", 6)
+    patch.setattr(omniglot, "BACKGROUND", {"alphabet0", "alphabet1"})
+    return draw_alphabets(root / "omniglot" / "omniglot_resized", alphabets=3, characters=6, drawings=6)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes a run of a config, once; not to be changed."""
+
+    @functools.cache
+    def fit(name: str) -> Path:
+        root = tmp_path_factory.mktemp(name)
+        with pytest.MonkeyPatch.context() as patch:
+            shrink(patch, root)
+            main(["fit", "--config", name, *flags(name), *epochs(name), *QUIET])
+        return next((root / "runs" / "vision" / name).iterdir())
+
+    return fit
+
+
+@pytest.fixture
+def copied(trained: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
+    """Copies such a run under ``tmp_path``, to be used up."""
+    return lambda name: Path(shutil.copytree(trained(name), tmp_path / "runs" / "vision" / name / "copied"))
 
 
 def flags(name: str) -> list[str]:
@@ -49,9 +79,11 @@ def flags(name: str) -> list[str]:
 
 
 def epochs(name: str) -> list[str]:
-    """A short training, to the end of its schedule."""
+    """A short training of a narrow network, to the end of its schedule."""
     steps = ["--model.scheduler.init_args.total_steps", "4", "--trainer.max_epochs", "2"]
-    return [*steps, "--data.episodes", "4" if "mann" in name else "2", "--trainer.log_every_n_steps", "1"]
+    narrow = [] if "mann" in name else ["--model.backbone.init_args.channels", "[8, 8, 8, 8]"]
+    episodes = ["--data.episodes", "4" if "mann" in name else "2"]
+    return [*steps, *episodes, *narrow, "--trainer.log_every_n_steps", "1"]
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -64,9 +96,8 @@ def test_a_config_trains_and_tests(name: str, small, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["omniglot", "omniglot-without-memory", "omniglot-mann"])
-def test_what_was_trained_classifies_by_a_few_examples(name: str, small: Path, tmp_path, monkeypatch):
-    main(["fit", "--config", name, *flags(name), *epochs(name), *QUIET])
-    run = next((tmp_path / "runs" / "vision" / name).iterdir())
+def test_what_was_trained_classifies_by_a_few_examples(name, copied, small: Path, tmp_path, monkeypatch):
+    run = copied(name)
     results = json.loads((run / "results.json").read_text())
     assert any("characters to learn from, 6 to choose by, 6 tested on" in note for note in results["notes"])
     assert list((run / "pictures").glob("test-episode*.png")) or "mann" in name
@@ -87,10 +118,8 @@ def test_what_was_trained_classifies_by_a_few_examples(name: str, small: Path, t
         assert all(file.startswith(str(examples)) for file in compared)
 
 
-def test_a_trained_memory_can_be_read_in_the_other_way(small, tmp_path):
-    name = "omniglot"
-    main(["fit", "--config", name, *flags(name), *epochs(name), *QUIET])
-    run = next((tmp_path / "runs" / "vision" / name).iterdir())
+def test_a_trained_memory_can_be_read_in_the_other_way(copied, small):
+    run = copied("omniglot")
     again = ["--config", str(run / "config.yaml"), "--ckpt_path", "best", *QUIET]
     main(["test", *again, "--model.reading", "matching"])
     measured = [json.loads(path.read_text())["metrics"] for path in run.rglob("results.json")]

@@ -61,7 +61,13 @@ def config(manifest: Path) -> dict:
     return {
         "model": {"class_path": "recollect_speech.tasks.Recognition", "init_args": model},
         "data": {"class_path": "recollect_speech.data.own.ManifestData", "init_args": data},
-        "trainer": {"max_epochs": 14, "gradient_clip_val": 1.0, "log_every_n_steps": 5, "callbacks": [saver]},
+        "trainer": {
+            "max_epochs": 14,
+            "check_val_every_n_epoch": 7,
+            "gradient_clip_val": 1.0,
+            "log_every_n_steps": 5,
+            "callbacks": [saver],
+        },
     }
 
 

@@ -1,9 +1,11 @@
 """The task as its user runs it: fit, test, predict, examples shown afterwards, classes forgotten."""
 
 import csv
+import functools
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,15 +21,23 @@ from recollect_vision.progressive_resizing import ProgressiveResizing
 
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 EVERY_STEP = ["--trainer.log_every_n_steps", "1"]
-SMALL = ["--data.size", "8", "--data.batch_size", "8", "--model.backbone.init_args.width", "8"]
+SMALL = ["--data.size", "8", "--data.batch_size", "8"]
+NARROW = ["--model.backbone.init_args.width", "8"]
 SHORT = ["--trainer.max_epochs", "5", "--model.scheduler.init_args.T_max", "5"]
+SHORTER = ("--trainer.max_epochs", "2", "--model.scheduler.init_args.T_max", "2")
+CROWDED = ("--model.per_class", "1", "--model.spare", "0", *SHORTER)
+WHITENED = (
+    *("--model.backbone", "recollect_vision.models.whitened_network.WhitenedNetwork"),
+    *("--model.backbone.widths", "[6]", "--model.whiten", "true", *SHORTER),
+)
 
 
 def fit(root: Path, images: Path, *flags: str) -> Path:
     """The folder of a run."""
     before = set((root / "runs").glob("*/*/*"))
     where = ["--data.path", str(images), "--trainer.default_root_dir", str(root)]
-    main(["fit", "--config", "folder", *where, *SMALL, *SHORT, *EVERY_STEP, *QUIET, *flags])
+    narrow = [] if "--model.backbone" in flags else NARROW
+    main(["fit", "--config", "folder", *where, *SMALL, *narrow, *SHORT, *EVERY_STEP, *QUIET, *flags])
     (folder,) = set((root / "runs").glob("*/*/*")) - before
     return folder
 
@@ -44,6 +54,12 @@ def rows(run: Path, *flags: str) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, colours) -> Path:
     return fit(tmp_path_factory.mktemp("trained"), colours)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory, colours) -> Callable[..., Path]:
+    """Makes the run of given flags, once; not to be changed."""
+    return functools.cache(lambda *flags: fit(tmp_path_factory.mktemp("fitted"), colours, *flags))
 
 
 def test_a_run_learns_and_leaves_figures_and_pictures(trained):
@@ -72,8 +88,8 @@ def test_predict_names_class_probability_and_what_was_compared(trained, colours)
         assert len(remembered) == len(json.loads(row["weights"])) == 5
 
 
-def test_no_more_images_are_named_than_are_remembered(tmp_path, colours):
-    run = fit(tmp_path, colours, "--model.per_class", "1")
+def test_no_more_images_are_named_than_are_remembered(fitted, colours):
+    run = fitted(*CROWDED)
     for flags, classes in (([], ["blue", "green", "red"]), (["--data.forget", "[green]"], ["blue", "red"])):
         for row in rows(run, "--data.images", str(colours / "blue"), *flags):
             assert sorted(Path(name).parent.name for name in json.loads(row["remembered"])) == classes
@@ -108,8 +124,8 @@ def test_what_is_not_there_is_named(trained, capsys, flags, message):
     assert message in capsys.readouterr().err
 
 
-def test_classes_for_which_there_is_no_room_are_refused(tmp_path, colours, write_images, capsys):
-    run = fit(tmp_path, colours, "--model.spare", "0")
+def test_classes_for_which_there_is_no_room_are_refused(fitted, write_images, capsys):
+    run = fitted(*CROWDED)
     with pytest.raises(SystemExit):
         rows(run, "--data.examples", str(write_images("new", classes=["grey"], count=2)))
     assert "no room for (4 in all)" in capsys.readouterr().err
@@ -137,7 +153,8 @@ def test_training_begins_with_small_images_and_ends_with_whole_ones(tmp_path, co
 
     resize = ProgressiveResizing.__call__
     monkeypatch.setattr(ProgressiveResizing, "__call__", noted)
-    fit(tmp_path, colours, "--model.resizing", "recollect_vision.progressive_resizing.ProgressiveResizing")
+    resizing = "recollect_vision.progressive_resizing.ProgressiveResizing"
+    fit(tmp_path, colours, "--model.resizing", resizing, *SHORTER)
     assert seen[0] == (0.0, 4)
     assert seen[-1] == (1 - 1 / len(seen), 8)
     assert [size for _, size in seen] == sorted(size for _, size in seen)
@@ -154,13 +171,8 @@ def test_resizing_without_an_end_of_training_is_refused(tmp_path, colours, capsy
     assert "--model.resizing needs a training that ends" in capsys.readouterr().err
 
 
-def test_a_network_is_prepared_with_training_images(tmp_path, colours):
-    backbone = "recollect_vision.models.whitened_network.WhitenedNetwork"
-    where = ["--data.path", str(colours), "--trainer.default_root_dir", str(tmp_path)]
-    network = ["--model.backbone", backbone, "--model.backbone.widths", "[6]", "--data.size", "8"]
-    main(["fit", "--config", "folder", *where, *network, *SHORT, *EVERY_STEP, *QUIET])
-    (folder,) = (tmp_path / "runs" / "vision" / "folder").iterdir()
-    run = load_run(folder)
+def test_a_network_is_prepared_with_training_images(fitted):
+    run = load_run(fitted(*WHITENED))
     data = run.data
     images = torch.stack([data.part("train").image(number) for number in data.numbers["train"]])
     filters = whitening_filters(data.normalized(images))
@@ -199,8 +211,8 @@ def test_the_memory_is_of_the_weights_that_are_saved(trained):
     assert len(numbers) == len(data.remembered(50))
 
 
-def test_features_are_whitened_before_examples_are_kept(tmp_path, colours):
-    run = load_run(fit(tmp_path, colours, "--model.whiten", "true"))
+def test_features_are_whitened_before_examples_are_kept(fitted):
+    run = load_run(fitted(*WHITENED))
     model, data = run.task.model, run.data
     numbers = model.number[model.number >= 0]
     features = run.task.features_of(data.part("train"), numbers.tolist())

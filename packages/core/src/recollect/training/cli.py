@@ -155,14 +155,11 @@ class RecollectCLI(LightningCLI):
 
     # --- parsing --------------------------------------------------------------------------------------------
 
-    def subcommands(self) -> dict[str, set[str]]:
-        """The given command alone: a parser takes a tenth of a second to build."""
-        command = self.invocation.command
-        return {command: LightningCLI.subcommands()[command]}
-
     def _prepare_subcommand_parser(
         self, klass: type, subcommand: str, **kwargs: Any
     ) -> LightningArgumentParser:
+        if subcommand != self.invocation.command:
+            return self.init_parser()  # nothing is parsed with it; its arguments take a tenth of a second
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "predict":
             parser.add_argument(
