@@ -203,7 +203,8 @@ def test_training_can_begin_with_another_run(
 ) -> None:
     shared = ["--config", str(folder / "tones.yaml"), *QUIET, "--trainer.default_root_dir", str(tmp_path)]
     start = ["--model.start", str(run_of(folder))]
-    main(["fit", *shared, *start, "--trainer.max_epochs", "1", "--model.optimizer.init_args.lr", "1e-9"])
+    short = ["--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1"]
+    main(["fit", *shared, *start, *short, "--model.optimizer.init_args.lr", "1e-9"])
     run = next((tmp_path / "runs" / "speech" / "tones").iterdir())
     assert json.loads((run / "results.json").read_text())["metrics"]["test/wer"] < 0.1
     config = yaml.safe_load((run / "config.yaml").read_text())
