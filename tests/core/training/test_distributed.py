@@ -2,6 +2,7 @@
 
 import multiprocessing
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,11 @@ TWO = ["--trainer.devices", "2", "--data.batch_size", "8", "--trainer.enable_pro
 
 
 def run_two(root: Path, *commands: list[str]) -> None:
-    """Run command lines in two processes, forked from this one, which has imported all that they need."""
-    # After a backward pass on an accelerator, autograd refuses to work in a fork.
-    context = multiprocessing.get_context("forkserver" if torch.accelerator.is_available() else "fork")
+    """Run command lines in two processes, forked from this one where that is safe, for it has the imports."""
+    # After a backward pass on an accelerator, autograd refuses to work in a fork; from 3.12 on, Python warns of
+    # forks where threads run.
+    fork = sys.version_info < (3, 12) and not torch.accelerator.is_available()
+    context = multiprocessing.get_context("fork" if fork else "forkserver")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
