@@ -22,8 +22,8 @@ TWO = ["--trainer.devices", "2", "--data.batch_size", "8", "--trainer.enable_pro
 
 def run_two(root: Path, *commands: list[str]) -> None:
     """Run command lines in two processes, forked from this one where that is safe, for it has the imports."""
-    # After a backward pass on an accelerator, autograd refuses to work in a fork; from 3.12 on, Python warns of
-    # forks where threads run.
+    # After a backward pass on an accelerator, autograd refuses to work in a fork; from 3.12 on, Python
+    # warns of forks where threads run.
     fork = sys.version_info < (3, 12) and not torch.accelerator.is_available()
     context = multiprocessing.get_context("fork" if fork else "forkserver")
     with socket.socket() as probe:
