@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from recollect.training import DataError, TrainedRun, load_run
-from recollect_vision.calibration import calibration, compared, main, temperature_of
+from recollect_vision.calibration import calibration, compare_calibration, fit_temperature, main
 from recollect_vision.cli import main as command
-from recollect_vision.known import classifier_of
+from recollect_vision.known import classification_run
 from recollect_vision.tasks import OnlineFewShot
 
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
@@ -34,7 +34,7 @@ def test_the_temperature_is_found_by_which_logits_were_multiplied(temperature):
     torch.manual_seed(0)
     logits = torch.randn(20_000, 4)
     label = torch.multinomial(logits.softmax(1), 1).squeeze(1)
-    assert temperature_of(logits * temperature, label) == pytest.approx(temperature, rel=0.05)
+    assert fit_temperature(logits * temperature, label) == pytest.approx(temperature, rel=0.05)
 
 
 def test_figures_of_probabilities_that_are_known():
@@ -53,7 +53,7 @@ def test_a_class_that_was_impossible_has_a_finite_loss():
 def test_network_temperature_and_memory_are_compared(run_of, capsys):
     folder = run_of("folder")
     run = load_run(folder)
-    network, scaled, remembered, both = compared(run.task, run.data)
+    network, scaled, remembered, both = compare_calibration(run.task, run.data)
     measured = json.loads((folder / "results.json").read_text())["metrics"]
     assert remembered.accuracy == pytest.approx(measured["test/accuracy"])
     assert remembered.ece == pytest.approx(measured["test/ece"], abs=1e-5)
@@ -63,16 +63,19 @@ def test_network_temperature_and_memory_are_compared(run_of, capsys):
     main([str(folder)])
     printed = capsys.readouterr().out
     assert "network, temperature" in printed
-    assert "network and examples, share 0.5" in printed
+    assert "network and examples, mix weight 0.5" in printed
 
 
 def test_without_a_memory_the_network_is_compared_with_itself(run_of):
     run = load_run(run_of("folder-without-memory"))
-    assert [row.source.split(",")[0] for row in compared(run.task, run.data)] == ["network", "network"]
+    assert [row.source.split(",")[0] for row in compare_calibration(run.task, run.data)] == [
+        "network",
+        "network",
+    ]
     run.data.splits = run.data.splits._replace(test=None)
     del run.data.numbers
     with pytest.raises(DataError, match="has no test split"):
-        compared(run.task, run.data)
+        compare_calibration(run.task, run.data)
 
 
 def test_bare_help_says_what_it_takes(capsys):
@@ -83,4 +86,4 @@ def test_bare_help_says_what_it_takes(capsys):
 def test_a_run_of_another_task_is_named():
     other = TrainedRun(OnlineFewShot.__new__(OnlineFewShot), None)
     with pytest.raises(DataError, match="somewhere is no run of Classification, but of OnlineFewShot"):
-        classifier_of("somewhere", other)
+        classification_run("somewhere", other)

@@ -5,12 +5,12 @@ import torch
 
 from recollect.training.errors import ArgumentError
 from recollect_vision.episode_accuracy import (
-    Features,
+    FeatureCollector,
     Setting,
-    accuracies,
-    by_class,
     draw_episodes,
-    with_interval,
+    episode_accuracies,
+    group_by_class,
+    mean_with_interval,
 )
 from recollect_vision.episode_picture import EpisodePicture
 
@@ -18,15 +18,15 @@ from recollect_vision.episode_picture import EpisodePicture
 def table(classes: int = 6, each: int = 8):
     """Class c has the features (c, number of the image)."""
     labels = torch.arange(classes).repeat_interleave(each)
-    return by_class(torch.stack([labels, torch.arange(len(labels)) % each], -1).float(), labels)
+    return group_by_class(torch.stack([labels, torch.arange(len(labels)) % each], -1).float(), labels)
 
 
 def test_images_keep_their_class_and_order_however_batches_came():
     features, labels = torch.tensor([[1.0], [5.0], [2.0], [6.0]]), torch.tensor([3, 9, 3, 9])
-    found = by_class(features, labels)
+    found = group_by_class(features, labels)
     assert found.features.squeeze(-1).tolist() == [[1.0, 2.0], [5.0, 6.0]]
     assert found.counts.tolist() == [2, 2]
-    uneven = by_class(features[:3], labels[:3])
+    uneven = group_by_class(features[:3], labels[:3])
     assert uneven.counts.tolist() == [2, 1]
 
 
@@ -52,8 +52,8 @@ def test_accuracy_is_one_for_who_knows_and_chance_for_who_does_not():
         return torch.rand(*queries.shape[:2], classes, generator=generator)
 
     generator = torch.Generator().manual_seed(0)
-    assert accuracies(knows, draw_episodes(table(), 5, 4, 60, seed=0), shots=1).tolist() == [1.0] * 60
-    guessed = accuracies(guesses, draw_episodes(table(), 5, 4, 400, seed=0), shots=1)
+    assert episode_accuracies(knows, draw_episodes(table(), 5, 4, 60, seed=0), shots=1).tolist() == [1.0] * 60
+    guessed = episode_accuracies(guesses, draw_episodes(table(), 5, 4, 400, seed=0), shots=1)
     assert guessed.shape == (400,)
     assert abs(guessed.mean() - 0.2) < 0.03
 
@@ -67,13 +67,13 @@ def test_what_cannot_be_drawn_is_an_error():
 
 def test_the_interval_is_that_of_the_mean():
     values = torch.randn(10_000, generator=torch.Generator().manual_seed(0))
-    found = with_interval("x", values)
+    found = mean_with_interval("x", values)
     assert abs(found["x_ci95"] - 0.0196) < 0.0005
     assert Setting(20, 1).name == "20way_1shot"
 
 
 def test_features_of_all_batches_are_kept():
-    metric = Features()
+    metric = FeatureCollector()
     metric.update(torch.ones(2, 3), torch.tensor([0, 1]))
     metric.update(torch.zeros(1, 3), torch.tensor([2]))
     assert metric.compute()["features"].sum(-1).tolist() == [3, 3, 0]

@@ -21,7 +21,7 @@ CONFIGS = {
     for path in sorted(Path(str(files("recollect_vision"))).joinpath("configs").glob("*.yaml"))
     if "FewShot" in path.read_text()
 }
-OWN = "recollect_vision.data.own_drawings.DrawingData"
+CHARACTER_FOLDER = "recollect_vision.data.own_drawings.CharacterFolderData"
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 
 
@@ -135,7 +135,10 @@ def test_a_trained_memory_can_be_read_in_the_other_way(copied, small):
         (["--model.test_queries", "6"], "an episode takes 7 images of each class, but one has 6"),
         (["--model.storage.init_args.slots", "4"], "10 examples do not fit into the 4 places"),
         (["--data.ways", "40"], "there are 24 classes to learn from"),
-        (["--data", OWN, "--data.path", "nowhere", "--data.held_out", "0.2"], "nowhere is no folder"),
+        (
+            ["--data", CHARACTER_FOLDER, "--data.path", "nowhere", "--data.held_out", "0.2"],
+            "nowhere is no folder",
+        ),
     ],
 )
 def test_mistakes_are_named(wrong: list[str], message: str, small, capsys):
@@ -148,7 +151,7 @@ def test_mistakes_are_named(wrong: list[str], message: str, small, capsys):
 def test_own_drawings_train_without_a_download(write_drawings, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     folder = str(write_drawings(alphabets=4, characters=5, drawings=5))
-    own = ["--data", OWN, "--data.path", folder, "--data.ways", "4"]
+    own = ["--data", CHARACTER_FOLDER, "--data.path", folder, "--data.ways", "4"]
     small = ["--model.settings", "[[4, 1]]", "--model.test_queries", "3", "--trainer.fast_dev_run", "2"]
     main(["fit", "--config", "omniglot", *own, *small, *QUIET])
     assert "test/accuracy_4way_1shot" in capsys.readouterr().out

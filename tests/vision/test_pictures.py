@@ -2,7 +2,7 @@
 
 import torch
 
-from recollect_vision.pictures import ConfusionPicture, NeighbourPicture, Shown
+from recollect_vision.pictures import CaptionedImage, ConfusionPicture, NeighbourPicture
 
 
 def test_a_confusion_matrix_has_true_classes_down_and_predicted_ones_across() -> None:
@@ -24,8 +24,8 @@ def test_a_confusion_matrix_has_true_classes_down_and_predicted_ones_across() ->
 def test_neighbours_stand_beside_the_image_that_was_compared_with_them() -> None:
     image = torch.rand(1, 8, 8)
     rows = [
-        [Shown(image, "true: a\npredicted: b"), Shown(image, "b\nweight 0.90")],
-        [Shown(image, "true: c")],
+        [CaptionedImage(image, "true: a\npredicted: b"), CaptionedImage(image, "b\nweight 0.90")],
+        [CaptionedImage(image, "true: c")],
     ]
     picture = NeighbourPicture(rows)
     figure = picture.draw()

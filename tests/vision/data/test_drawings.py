@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from recollect.training import DataError
-from recollect_vision.data.drawings import decode, read_archives, read_folder
+from recollect_vision.data.drawings import decode, read_archives, read_character_folder
 
 
 def test_ink_is_white_on_black_whatever_the_file_holds(tmp_path: Path):
@@ -27,7 +27,7 @@ def test_ink_is_white_on_black_whatever_the_file_holds(tmp_path: Path):
 
 
 def test_characters_are_sorted_and_their_drawings_too(write_drawings):
-    found = read_folder(write_drawings(), 28)
+    found = read_character_folder(write_drawings(), 28)
     assert [(c.alphabet, c.name) for c in found] == [
         (f"alphabet{a}", f"character{c:02d}") for a in range(3) for c in range(4)
     ]
@@ -39,7 +39,9 @@ def test_characters_are_sorted_and_their_drawings_too(write_drawings):
 def test_an_archive_holds_what_its_folder_held(write_drawings, tmp_path: Path):
     folder = write_drawings("images_background")
     archive = shutil.make_archive(str(tmp_path / "zipped"), "zip", tmp_path, "images_background")
-    for packed, loose in zip(read_archives([Path(archive)], 28), read_folder(folder, 28), strict=True):
+    for packed, loose in zip(
+        read_archives([Path(archive)], 28), read_character_folder(folder, 28), strict=True
+    ):
         assert packed[:2] == loose[:2]
         assert torch.equal(packed.images, loose.images)
 
@@ -50,7 +52,7 @@ def test_a_damaged_image_is_named(content: bytes | None, write_drawings):
     path = folder / "alphabet1" / "character02" / "0002_01.png"
     path.write_bytes(path.read_bytes()[:-30] if content is None else content)
     with pytest.raises(DataError, match=r"0002_01.png"):
-        read_folder(folder, 28)
+        read_character_folder(folder, 28)
 
 
 def test_a_damaged_archive_is_named(write_drawings, tmp_path: Path):
@@ -67,8 +69,8 @@ def test_images_in_the_wrong_place_are_an_error(write_drawings):
     folder = write_drawings()
     shutil.copy(folder / "alphabet0/character00/0000_00.png", folder / "stray.png")
     with pytest.raises(DataError, match=r"stray.png does not lie in alphabet/character"):
-        read_folder(folder, 28)
+        read_character_folder(folder, 28)
     empty = folder / "alphabet0" / "character00" / "nothing"
     empty.mkdir()
     with pytest.raises(DataError, match="has no images"):
-        read_folder(empty, 28)
+        read_character_folder(empty, 28)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recollect_vision.data.affine import random_affine
-from recollect_vision.data.episodes import Episodes, draw_episode, generator_of
+from recollect_vision.data.episodes import Episodes, draw_episode, episode_generator
 
 
 def classes(counts: list[int]) -> list[torch.Tensor]:
@@ -40,7 +40,7 @@ def test_every_image_has_the_same_chance():
     counts = torch.tensor([2, 4])
     seen = torch.zeros(2, 4)
     for number in range(2000):
-        drawn = draw_episode(counts, 2, 2, generator_of(0, number))
+        drawn = draw_episode(counts, 2, 2, episode_generator(0, number))
         for c, images in zip(drawn.classes, drawn.images, strict=True):
             seen[c, images] += 1
     assert seen[0].tolist() == [2000, 2000, 0, 0]

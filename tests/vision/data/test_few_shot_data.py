@@ -5,12 +5,12 @@ import torch
 
 from recollect.training import DataError
 from recollect.training.errors import ArgumentError
-from recollect_vision.data.own_drawings import DrawingData
+from recollect_vision.data.own_drawings import CharacterFolderData
 
 
 @pytest.fixture
-def data(write_drawings) -> DrawingData:
-    return DrawingData(
+def data(write_drawings) -> CharacterFolderData:
+    return CharacterFolderData(
         path=write_drawings(), ways=3, shots=1, queries=2, episodes=5, batch_size=2, classes_at_once=2
     )
 
@@ -41,23 +41,23 @@ def test_every_image_of_validation_and_test_comes_once(data):
 
 def test_statistics_of_other_splits_are_not_learnt(data):
     assert data.training_classes == len(data.classes("train"))
-    restored = DrawingData(path=data.path / "gone")
+    restored = CharacterFolderData(path=data.path / "gone")
     restored.load_state_dict(data.state_dict())
     assert restored.training_classes == data.training_classes  # a checkpoint needs no training data
 
 
 def test_what_does_not_suffice_is_said(write_drawings, data):
     with pytest.raises(DataError, match=r"has 4 drawings; an episode takes 5"):
-        _ = DrawingData(path=write_drawings(), shots=2, queries=3).parts
+        _ = CharacterFolderData(path=write_drawings(), shots=2, queries=3).splits
     with pytest.raises(ArgumentError, match=r"--data.ways 9: there are 8 classes"):
-        DrawingData(path=write_drawings(), ways=9).dataset("train")
+        CharacterFolderData(path=write_drawings(), ways=9).dataset("train")
     with pytest.raises(ArgumentError, match="leave none to learn from"):
-        _ = DrawingData(path=write_drawings("few", alphabets=1, characters=2)).parts
+        _ = CharacterFolderData(path=write_drawings("few", alphabets=1, characters=2)).splits
     with pytest.raises(ArgumentError, match="is no folder"):
-        _ = DrawingData(path=data.path / "gone").parts
+        _ = CharacterFolderData(path=data.path / "gone").splits
     for wrong in ({"ways": 1}, {"shots": 0}, {"augmentation": -1.0}, {"held_out": 0.7}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
-            DrawingData(path=data.path, **wrong)
+            CharacterFolderData(path=data.path, **wrong)
 
 
 def test_prediction_needs_examples_and_images(data):

@@ -131,7 +131,7 @@ def test_images_that_are_not_kept_are_decoded_again(write_images, monkeypatch):
     path = write_images() / "red"
     paths, labels = sorted(path.glob("*.png")), torch.zeros(12, dtype=torch.int64)
     kept = ImageFiles(ImageSizes(3, 8, 8), paths, labels)
-    monkeypatch.setattr(image_set, "KEPT", 0)
+    monkeypatch.setattr(image_set, "CACHE_BYTES", 0)
     lazy = ImageFiles(ImageSizes(3, 8, 8), paths, labels)
     assert all(torch.equal(kept.image(n), lazy.image(n)) for n in range(12))
 

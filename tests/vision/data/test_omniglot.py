@@ -50,14 +50,14 @@ def test_the_copy_is_taken_where_it_is_there(small, write_drawings):
     write_drawings("omniglot/omniglot_resized")
     data = OmniglotData(held_out=2, ways=2)
     data.prepare_data()
-    assert [len(part) for part in data.parts] == [7, 2, 3]
+    assert [len(part) for part in data.splits] == [7, 2, 3]
 
 
 def test_the_official_archives_are_fetched_and_hold_the_same(official, write_drawings, tmp_path):
     data = OmniglotData(held_out=2, ways=2)
     data.prepare_data()
     assert (tmp_path / "omniglot" / "images_background.zip").exists()
-    fetched = data.parts
+    fetched = data.splits
     shutil.rmtree(official)  # nothing is fetched twice
     assert names(OmniglotData(held_out=2, ways=2).parts.test) == names(fetched.test)
 
@@ -89,7 +89,7 @@ def test_a_missing_drawing_is_an_error(small, write_drawings):
 def test_no_character_is_in_two_parts(split, small, write_drawings):
     write_drawings("omniglot/omniglot_resized")
     data = OmniglotData(split=split, held_out=2, held_out_alphabets=1, ways=2)
-    parts = [names(part) for part in data.parts]
+    parts = [names(part) for part in data.splits]
     assert sum(map(len, parts)) == len(set.union(*parts)) == 12
     assert all(parts)
     other = OmniglotData(split=split, held_out=2, held_out_alphabets=1, ways=2, seed=5)
@@ -99,7 +99,7 @@ def test_no_character_is_in_two_parts(split, small, write_drawings):
 def test_alphabets_are_not_shared_in_the_split_by_alphabet(small, write_drawings):
     write_drawings("omniglot/omniglot_resized")
     data = OmniglotData(split="alphabet", held_out_alphabets=1)
-    alphabets = [{c.alphabet for c in part} for part in data.parts]
+    alphabets = [{c.alphabet for c in part} for part in data.splits]
     assert alphabets[2] == {"alphabet2"}
     assert alphabets[0] | alphabets[1] == {"alphabet0", "alphabet1"}
     with pytest.raises(ArgumentError, match="can choose"):

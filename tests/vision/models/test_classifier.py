@@ -13,17 +13,21 @@ from recollect import (
     VectorStorage,
 )
 from recollect_vision.models.backbone import ImageSizes
-from recollect_vision.models.classifier import NOBODY, ImageClassifier
+from recollect_vision.models.classifier import NO_EXAMPLE, ImageClassifier
 from recollect_vision.models.resnet import SmallResNet
 
 SIZES = ImageSizes(1, 8, 8)
 
 
-def classifier(share: float = 0.5, classes: int = 2, spare: int = 2, storage=None) -> ImageClassifier:
+def classifier(
+    mix_weight: float = 0.5, classes: int = 2, extra_classes: int = 2, storage=None
+) -> ImageClassifier:
     torch.manual_seed(0)
-    storage = storage or VectorStorage(16, classes + spare, slots=8, sharpness=50.0, match_start=0.998)
+    storage = storage or VectorStorage(
+        16, classes + extra_classes, slots=8, sharpness=50.0, match_start=0.998
+    )
     model = ImageClassifier(
-        SmallResNet(SIZES, width=4), classes, ExampleMemory(storage, similarity="cosine"), share
+        SmallResNet(SIZES, width=4), classes, ExampleMemory(storage, similarity="cosine"), mix_weight
     )
     return model.eval()
 
@@ -42,7 +46,7 @@ def test_without_examples_the_network_speaks_alone():
 
 
 def test_network_and_memory_are_mixed():
-    model, features = classifier(share=0.3), directions()
+    model, features = classifier(mix_weight=0.3), directions()
     model.remember(features[:2], torch.tensor([1, 0]), torch.tensor([10, 11]))
     said = model.classify(features[:1]).probability[0]
     alone = model.head(features[:1]).softmax(-1)[0]
@@ -92,7 +96,7 @@ def test_a_learnt_class_can_be_forgotten():
     torch.testing.assert_close(said.sum(1), torch.ones(4))
     model.clear()
     assert model.classify(features).probability[:, 0].gt(0).all()
-    assert model.number.eq(NOBODY).all()
+    assert model.number.eq(NO_EXAMPLE).all()
 
 
 def test_what_is_remembered_travels_with_the_weights():
@@ -129,7 +133,7 @@ def test_another_storage_serves_as_well():
     storage = HashStorage(16, 4, buckets=16, capacity=4, tables=4, match_start=0.998)
     model, features = classifier(storage=storage), directions()
     model.remember(features, torch.tensor([0, 1, 2, 3]), torch.tensor([4, 5, 6, 7]))
-    found = model.classify(features, share=1.0)
+    found = model.classify(features, mix_weight=1.0)
     assert found.probability.argmax(1).tolist() == [0, 1, 2, 3]
     assert found.number.gather(1, found.weight.argmax(1, keepdim=True)).squeeze(1).tolist() == [4, 5, 6, 7]
 
@@ -158,8 +162,8 @@ def test_a_learned_memory_joins_without_a_change_and_then_learns(integration, at
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="share must be in"):
-        classifier(share=1.5)
+    with pytest.raises(ValueError, match="mix_weight must be in"):
+        classifier(mix_weight=1.5)
     model = ImageClassifier(SmallResNet(SIZES, width=4), 2)
     with pytest.raises(ValueError, match="no memory of examples"):
         model.remember(directions(), torch.zeros(4, dtype=torch.int64), torch.zeros(4, dtype=torch.int64))
@@ -169,7 +173,7 @@ def test_a_whitened_memory_is_read_by_what_varies_alike():
     torch.manual_seed(0)
     storage = VectorStorage(16, 3, slots=64, sharpness=50.0, match_start=0.998)
     memory = ExampleMemory(storage, "prototypes", "cosine")
-    model = ImageClassifier(SmallResNet(SIZES, width=4), 2, memory, share=1.0, whiten=True).eval()
+    model = ImageClassifier(SmallResNet(SIZES, width=4), 2, memory, mix_weight=1.0, whiten=True).eval()
     # Within the two classes that are known the first direction varies a hundred times as much as the others,
     # and the new class differs from them in the last one only, by far less than that.
     label = torch.arange(40) % 2

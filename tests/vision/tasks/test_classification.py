@@ -16,7 +16,7 @@ from recollect.training.callbacks.parts_summary import parts
 from recollect_vision import open_classes
 from recollect_vision.cli import main
 from recollect_vision.models.whitened_network import whitening_filters
-from recollect_vision.open_classes import by_examples, known
+from recollect_vision.open_classes import accuracy_by_shots, all_features
 from recollect_vision.progressive_resizing import ProgressiveResizing
 
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
@@ -25,7 +25,7 @@ SMALL = ["--data.size", "8", "--data.batch_size", "8"]
 NARROW = ["--model.backbone.init_args.width", "8"]
 SHORT = ["--trainer.max_epochs", "5", "--model.scheduler.init_args.T_max", "5"]
 SHORTER = ("--trainer.max_epochs", "2", "--model.scheduler.init_args.T_max", "2")
-CROWDED = ("--model.per_class", "1", "--model.spare", "0", *SHORTER)
+CROWDED = ("--model.per_class", "1", "--model.extra_classes", "0", *SHORTER)
 WHITENED = (
     *("--model.backbone", "recollect_vision.models.whitened_network.WhitenedNetwork"),
     *("--model.backbone.widths", "[6]", "--model.whiten", "true", *SHORTER),
@@ -182,9 +182,9 @@ def test_a_network_is_prepared_with_training_images(fitted):
 def test_classes_that_were_left_out_are_learnt_from_examples_and_erased(tmp_path, colours, capsys):
     folder = fit(tmp_path, colours, "--data.leave_out", "[green]")
     run = load_run(folder)
-    images = known(run.task, run.data)
+    images = all_features(run.task, run.data)
     for reading in ("matching", "prototypes"):
-        nothing, some = by_examples(run.task.model, images, 2, shots=[0, 5], reading=reading)
+        nothing, some = accuracy_by_shots(run.task.model, images, 2, shots=[0, 5], reading=reading)
         assert float(nothing.new) == 0
         assert float(nothing.old) == 1
         assert some.new.mean() > 0.9
@@ -206,17 +206,17 @@ def test_the_memory_is_of_the_weights_that_are_saved(trained):
     features = model.features(
         data.normalized(torch.stack([data.part("train").image(int(n)) for n in numbers]))
     )
-    kept = model.examples.storage.entries(model.kept.get())
+    kept = model.examples.storage.entries(model.example_state.get())
     torch.testing.assert_close(kept.keys[kept.filled > 0], features, rtol=1e-4, atol=1e-5)
-    assert len(numbers) == len(data.remembered(50))
+    assert len(numbers) == len(data.example_numbers(50))
 
 
 def test_features_are_whitened_before_examples_are_kept(fitted):
     run = load_run(fitted(*WHITENED))
     model, data = run.task.model, run.data
     numbers = model.number[model.number >= 0]
-    features = run.task.features_of(data.part("train"), numbers.tolist())
-    kept = model.examples.storage.entries(model.kept.get())
+    features = run.task.extract_features(data.part("train"), numbers.tolist())
+    kept = model.examples.storage.entries(model.example_state.get())
     seen = model.whitening(features)
     torch.testing.assert_close(kept.keys[kept.filled > 0], seen, rtol=1e-3, atol=1e-4)
     label = data.part("train").labels[numbers]
@@ -234,7 +234,7 @@ def test_examples_read_as_prototypes_are_named_all_the_same(tmp_path, colours):
 def test_open_classes_need_classes_that_were_left_out_and_a_memory(trained):
     run = load_run(trained)
     with pytest.raises(DataError, match="no class was left out"):
-        known(run.task, run.data)
+        all_features(run.task, run.data)
 
 
 def test_a_run_resumed_between_epochs_is_the_uninterrupted_one(tmp_path, colours, monkeypatch):

@@ -17,8 +17,8 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from recollect.training import TrainedRun
 from recollect.training.reports import report_runs
 from recollect_vision.data.images import ImageData
-from recollect_vision.known import classifier_of, of_split
-from recollect_vision.tasks.classification import BINS, Classification, surprise
+from recollect_vision.known import classification_run, split_features
+from recollect_vision.tasks.classification import BINS, Classification, negative_log_likelihood
 
 
 class Calibration(NamedTuple):
@@ -37,7 +37,7 @@ class Calibration(NamedTuple):
     loss: float
 
 
-def temperature_of(logits: Tensor, label: Tensor) -> float:
+def fit_temperature(logits: Tensor, label: Tensor) -> float:
     """The T > 0 for which softmax(logits / T) has the least cross-entropy (Guo et al. 2017, section 4.2).
 
     Args:
@@ -46,7 +46,7 @@ def temperature_of(logits: Tensor, label: Tensor) -> float:
 
     Example:
         >>> logits = torch.tensor([[9.0, 0.0], [9.0, 0.0], [9.0, 0.0], [0.0, 9.0]])
-        >>> round(temperature_of(logits, torch.tensor([0, 0, 0, 0])), 2)  # sure to e⁹ : 1, right 3 times of 4
+        >>> round(fit_temperature(logits, torch.tensor([0, 0, 0, 0])), 2)  # 3 of 4 are right
         8.19
     """
     logits = logits.double()
@@ -70,21 +70,21 @@ def calibration(source: str, probability: Tensor, label: Tensor) -> Calibration:
         source,
         float((probability.argmax(1) == label).float().mean()),
         float(multiclass_calibration_error(probability, label, probability.shape[1], n_bins=BINS)),
-        float(surprise(probability, label)),
+        float(negative_log_likelihood(probability, label)),
     )
 
 
 @torch.no_grad()
-def compared(task: Classification, data: ImageData) -> list[Calibration]:
+def compare_calibration(task: Classification, data: ImageData) -> list[Calibration]:
     """The network alone and with a temperature; if it has a memory, either with that. On the test images.
 
     Raises:
         DataError: If there are no test images.
     """
-    tuning, tuning_label = of_split(task, data, "val", data.numbers["val"])
-    test, label = of_split(task, data, "test", data.numbers["test"])
-    model, share = task.model, task.model.share
-    temperature = temperature_of(model.head(tuning), tuning_label)
+    tuning, tuning_label = split_features(task, data, "val", data.numbers["val"])
+    test, label = split_features(task, data, "test", data.numbers["test"])
+    model, mix_weight = task.model, task.model.mix_weight
+    temperature = fit_temperature(model.head(tuning), tuning_label)
     logits = model.head(test)
     scaled = (logits / temperature).softmax(1)
     rows = [
@@ -92,10 +92,12 @@ def compared(task: Classification, data: ImageData) -> list[Calibration]:
         calibration(f"network, temperature {temperature:.3f}", scaled, label),
     ]
     if model.examples is not None:
-        said, recalled = (model.classify(test, each).probability for each in (share, 1.0))
-        both = share * recalled + (1 - share) * F.pad(scaled, (0, recalled.shape[1] - scaled.shape[1]))
+        said, recalled = (model.classify(test, each).probability for each in (mix_weight, 1.0))
+        both = mix_weight * recalled + (1 - mix_weight) * F.pad(
+            scaled, (0, recalled.shape[1] - scaled.shape[1])
+        )
         rows += [
-            calibration(f"network and examples, share {share:g}", said, label),
+            calibration(f"network and examples, mix weight {mix_weight:g}", said, label),
             calibration("network, temperature, and examples", both, label),
         ]
     return rows
@@ -104,7 +106,7 @@ def compared(task: Classification, data: ImageData) -> list[Calibration]:
 def report(folder: str, run: TrainedRun) -> None:
     """Print a table of a run."""
     print(folder)
-    for row in compared(*classifier_of(folder, run)):
+    for row in compare_calibration(*classification_run(folder, run)):
         print(f"  {row.source:<36} accuracy {row.accuracy:.4f}  ece {row.ece:.4f}  −log p {row.loss:.4f}")
 
 

@@ -9,9 +9,9 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from recollect.training.errors import ArgumentError
-from recollect_vision.data.episodes import Drawn, draw_episode, generator_of
+from recollect_vision.data.episodes import EpisodeIndices, draw_episode, episode_generator
 
-AT_ONCE = 50
+EPISODES_PER_CHUNK = 50
 """Episodes that are read side by side."""
 
 Z95 = 1.959964
@@ -36,7 +36,7 @@ class Setting(NamedTuple):
 
 
 @final
-class Features(Metric):
+class FeatureCollector(Metric):
     """Keeps the features of all images with their classes; over all processes."""
 
     full_state_update = False
@@ -81,13 +81,13 @@ class FeatureTable(NamedTuple):
     features: Tensor
     counts: Tensor
 
-    def take(self, drawn: list[Drawn]) -> FeatureEpisodes:
+    def take(self, drawn: list[EpisodeIndices]) -> FeatureEpisodes:
         """The features of E episodes."""
         classes, images, order = (torch.stack(p).to(self.features.device) for p in zip(*drawn, strict=True))
         return FeatureEpisodes(self.features[classes.unsqueeze(-1), images], order)
 
 
-def by_class(features: Tensor, labels: Tensor) -> FeatureTable:
+def group_by_class(features: Tensor, labels: Tensor) -> FeatureTable:
     """A table of features ``(n, D)`` with classes ``(n,)``; classes without images are left out.
 
     Images of a class keep their order, and classes that of their numbers, whoever computed them.
@@ -109,9 +109,11 @@ def draw_episodes(
         ArgumentError: If there are too few classes, or a class has too few images.
     """
     check_draw(table.counts, ways, each)
-    for start in range(0, number, AT_ONCE):
-        numbers = range(start, min(start + AT_ONCE, number))
-        yield table.take([draw_episode(table.counts, ways, each, generator_of(seed, i)) for i in numbers])
+    for start in range(0, number, EPISODES_PER_CHUNK):
+        numbers = range(start, min(start + EPISODES_PER_CHUNK, number))
+        yield table.take(
+            [draw_episode(table.counts, ways, each, episode_generator(seed, i)) for i in numbers]
+        )
 
 
 def check_draw(counts: Tensor, ways: int, each: int) -> None:
@@ -126,7 +128,7 @@ def check_draw(counts: Tensor, ways: int, each: int) -> None:
         raise ArgumentError(f"an episode takes {each} images of each class, but one has {int(counts.min())}")
 
 
-def accuracies(
+def episode_accuracies(
     classify: Callable[[Tensor, Tensor, Tensor, int], Tensor], batches: Iterator[FeatureEpisodes], shots: int
 ) -> Tensor:
     """Share of queries whose most probable class is right, for each episode.
@@ -146,11 +148,11 @@ def accuracies(
     return torch.cat(found)
 
 
-def with_interval(name: str, values: Tensor) -> dict[str, Tensor]:
+def mean_with_interval(name: str, values: Tensor) -> dict[str, Tensor]:
     """The mean of independent values, and half the width of its 95 % interval, as ``<name>_ci95``.
 
     Example:
-        >>> with_interval("accuracy", torch.tensor([0.9, 1.0, 0.8, 1.0]))
+        >>> mean_with_interval("accuracy", torch.tensor([0.9, 1.0, 0.8, 1.0]))
         {'accuracy': tensor(0.9250), 'accuracy_ci95': tensor(0.0938)}
     """
     return {name: values.mean(), f"{name}_ci95": Z95 * values.std() / len(values) ** 0.5}

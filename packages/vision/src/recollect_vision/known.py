@@ -10,14 +10,14 @@ from recollect_vision.data.images import ImageData
 from recollect_vision.tasks.classification import Classification
 
 
-class Known(NamedTuple):
+class LabelledFeatures(NamedTuple):
     """Features and labels of N images: ``(N, D)`` and ``(N,)``."""
 
     features: Tensor
     label: Tensor
 
 
-def classifier_of(folder: str, run: TrainedRun) -> tuple[Classification, ImageData]:
+def classification_run(folder: str, run: TrainedRun) -> tuple[Classification, ImageData]:
     """The parts of a run of ``Classification``.
 
     Raises:
@@ -29,9 +29,9 @@ def classifier_of(folder: str, run: TrainedRun) -> tuple[Classification, ImageDa
     return task, data
 
 
-def of_split(
+def split_features(
     task: Classification, data: ImageData, split: Split, numbers: Sequence[int] | None = None
-) -> Known:
+) -> LabelledFeatures:
     """Images of a split as the network sees them.
 
     Args:
@@ -47,4 +47,4 @@ def of_split(
     if part is None:
         raise DataError(f"{data.source} has no {split} split")
     chosen = list(range(len(part)) if numbers is None else numbers)
-    return Known(task.features_of(part, chosen), part.labels[chosen])
+    return LabelledFeatures(task.extract_features(part, chosen), part.labels[chosen])

@@ -18,7 +18,7 @@ from recollect.training import DataError, TrainedRun
 from recollect.training.pictures import save
 from recollect.training.reports import report_runs
 from recollect_vision.data.images import ImageData
-from recollect_vision.known import Known, classifier_of, of_split
+from recollect_vision.known import LabelledFeatures, classification_run, split_features
 from recollect_vision.models.classifier import ImageClassifier
 from recollect_vision.pictures import CurvePicture
 from recollect_vision.tasks.classification import Classification
@@ -32,7 +32,7 @@ READINGS: dict[ExampleMethod, str] = {"matching": "read one by one", "prototypes
 """How the same examples are read, training being the same for all."""
 
 
-class AfterExamples(NamedTuple):
+class ShotAccuracy(NamedTuple):
     """Accuracies among old and new classes together.
 
     Attributes:
@@ -48,7 +48,7 @@ class AfterExamples(NamedTuple):
     restored: bool
 
 
-def known(task: Classification, data: ImageData) -> tuple[Known, Known]:
+def all_features(task: Classification, data: ImageData) -> tuple[LabelledFeatures, LabelledFeatures]:
     """The training and test images of all classes, those that were left out included, as a network sees them.
 
     Raises:
@@ -58,43 +58,48 @@ def known(task: Classification, data: ImageData) -> tuple[Known, Known]:
         raise DataError("no class was left out: train with --data.leave_out '[Bag, Dress]', for instance")
     if task.model.examples is None:
         raise DataError("this network has no memory of examples to write to: train with --model.storage")
-    return of_split(task, data, "train"), of_split(task, data, "test")
+    return split_features(task, data, "train"), split_features(task, data, "test")
 
 
 @torch.no_grad()
-def by_examples(
+def accuracy_by_shots(
     model: ImageClassifier,
-    images: tuple[Known, Known],
+    images: tuple[LabelledFeatures, LabelledFeatures],
     old: int,
     shots: Sequence[int] = SHOTS,
     reading: ExampleMethod | None = None,
-    share: float | None = None,
-) -> list[AfterExamples]:
+    mix_weight: float | None = None,
+) -> list[ShotAccuracy]:
     """Accuracy after each number of examples of the classes that were left out.
 
     Args:
         model: Trained, with a memory of examples.
-        images: Of training, from which examples are drawn, and test: see ``known``.
+        images: Of training, from which examples are drawn, and test: see ``all_features``.
         old: Number of classes that it was trained on, which come first.
         shots: Numbers of examples of each new class.
         reading: How examples are read; as the model does by default.
-        share: λ, how much the memory has to say; as in training by default.
+        mix_weight: λ, how much the memory has to say; as in training by default.
     """
     examples = cast(ExampleMemory, model.examples)
     own = examples.method
     examples.method = reading or own
-    rows = [_measure(model, *images, old, count, share) for count in shots]
+    rows = [_measure(model, *images, old, count, mix_weight) for count in shots]
     examples.method = own
     return rows
 
 
 def _measure(
-    model: ImageClassifier, train: Known, test: Known, old: int, shots: int, share: float | None
-) -> AfterExamples:
+    model: ImageClassifier,
+    train: LabelledFeatures,
+    test: LabelledFeatures,
+    old: int,
+    shots: int,
+    mix_weight: float | None,
+) -> ShotAccuracy:
     is_old = test.label < old
-    before = model.classify(test.features[is_old], share).probability
+    before = model.classify(test.features[is_old], mix_weight).probability
     right: list[tuple[float, float]] = []
-    restored, kept = True, map_state(Tensor.clone, model.kept.get())
+    restored, kept = True, map_state(Tensor.clone, model.example_state.get())
     for draw in range(DRAWS if shots else 1):
         generator = torch.Generator().manual_seed(draw)
         for label in range(old, int(train.label.max()) + 1):
@@ -102,24 +107,24 @@ def _measure(
             chosen = own[torch.randperm(len(own), generator=generator)[:shots]]
             if shots:
                 model.remember(train.features[chosen], train.label[chosen], chosen)
-        said = model.classify(test.features, share).probability.argmax(1)
+        said = model.classify(test.features, mix_weight).probability.argmax(1)
         hit = (said == test.label).float()
         right.append((float(hit[is_old].mean()), float(hit[~is_old].mean())))
         for label in range(old, int(train.label.max()) + 1):
             model.forget(label)
-        restored &= torch.equal(before, model.classify(test.features[is_old], share).probability)
-        model.kept.set(kept)  # the next draw goes to the same places
+        restored &= torch.equal(before, model.classify(test.features[is_old], mix_weight).probability)
+        model.example_state.set(kept)  # the next draw goes to the same places
     on_old, on_new = torch.tensor(right).T
-    return AfterExamples(shots, on_old, on_new, restored)
+    return ShotAccuracy(shots, on_old, on_new, restored)
 
 
 def report(folder: str, run: TrainedRun) -> None:
     """Print a table of a run, and draw it in its ``pictures``."""
-    task, data = classifier_of(folder, run)
+    task, data = classification_run(folder, run)
     curves = {}
-    images, old = known(task, data), len(data.classes)
+    images, old = all_features(task, data), len(data.classes)
     for reading, name in READINGS.items():
-        rows = by_examples(task.model, images, old, reading=reading)
+        rows = accuracy_by_shots(task.model, images, old, reading=reading)
         print(f"{folder}, {name}; new: {', '.join(data.leave_out)}")
         for row in rows:
             erased = "as before" if row.restored else "CHANGED"

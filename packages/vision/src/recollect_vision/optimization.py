@@ -12,7 +12,7 @@ BIASES = "biases"
 """What marks a group of biases, for an optimiser that cares."""
 
 
-def groups_of(model: nn.Module, normalized: nn.Module) -> list[dict[str, Any]]:
+def group_biases(model: nn.Module, normalized: nn.Module) -> list[dict[str, Any]]:
     """What there is to learn in ``model``, and apart the biases of batch normalisation in ``normalized``.
 
     The groups are alike to an optimiser that does not look at ``BIASES``. A group of nothing is left out.
@@ -33,7 +33,7 @@ class FastBiasSGD(SGD):
     that as much decays in a step.
 
     Args:
-        params: Groups, those of biases marked by ``BIASES``: see ``groups_of``.
+        params: Groups, those of biases marked by ``BIASES``: see ``group_biases``.
         lr: Learning rate of all else.
         bias_rate: How many times as large that of the biases is.
         momentum: As in ``SGD``.
@@ -65,7 +65,7 @@ class FastBiasSGD(SGD):
 
 
 @final
-class Triangle(LambdaLR):
+class TriangularLR(LambdaLR):
     """Each group's own learning rate, times what rises from ``start`` to 1 and falls to ``end``.
 
     Both in straight lines. ``OneCycleLR`` would give all groups the same rate. After ``total_steps`` the rate
@@ -83,8 +83,8 @@ class Triangle(LambdaLR):
 
     Example:
         >>> optimizer = SGD(nn.Linear(1, 1).parameters(), lr=10.0)
-        >>> schedule = Triangle(optimizer, total_steps=4, start=0.2, peak=0.5, end=0.0)
-        >>> [round(triangle(step, 4, 0.2, 0.5, 0.0), 2) for step in range(6)]
+        >>> schedule = TriangularLR(optimizer, total_steps=4, start=0.2, peak=0.5, end=0.0)
+        >>> [round(triangular_factor(step, 4, 0.2, 0.5, 0.0), 2) for step in range(6)]
         [0.2, 0.6, 1.0, 0.5, 0.0, 0.0]
         >>> optimizer.param_groups[0]["lr"]
         2.0
@@ -103,11 +103,13 @@ class Triangle(LambdaLR):
                 f"total_steps must be at least 1 and peak in (0, 1), got {total_steps} and {peak}"
             )
         self.total_steps = total_steps
-        super().__init__(optimizer, partial(triangle, total=total_steps, start=start, peak=peak, end=end))
+        super().__init__(
+            optimizer, partial(triangular_factor, total=total_steps, start=start, peak=peak, end=end)
+        )
 
 
-def triangle(step: int, total: int, start: float, peak: float, end: float) -> float:
-    """The factor at ``step``: see ``Triangle``."""
+def triangular_factor(step: int, total: int, start: float, peak: float, end: float) -> float:
+    """The factor at ``step``: see ``TriangularLR``."""
     top = peak * total
     if step < top:
         return start + (1 - start) * step / top

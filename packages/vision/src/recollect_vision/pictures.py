@@ -8,7 +8,7 @@ from torch import Tensor
 
 from recollect.training.pictures import COLOURS, plain, title
 
-NUMBERS = 20
+MAX_ANNOTATED_CLASSES = 20
 """Classes up to which the cells of a matrix have numbers in them."""
 
 
@@ -43,7 +43,7 @@ class ConfusionPicture(NamedTuple):
         axes.set_yticks(range(count), names, fontsize=8)
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
-        if count <= NUMBERS:
+        if count <= MAX_ANNOTATED_CLASSES:
             for row, column in self.counts.nonzero().tolist():
                 colour = "white" if shares[row, column] > 0.5 else "black"
                 number = str(int(self.counts[row, column]))
@@ -51,7 +51,7 @@ class ConfusionPicture(NamedTuple):
         return figure
 
 
-class Shown(NamedTuple):
+class CaptionedImage(NamedTuple):
     """An image and what is written above it.
 
     Attributes:
@@ -70,7 +70,7 @@ class NeighbourPicture(NamedTuple):
         rows: For each image, first itself and then the others, by weight.
     """
 
-    rows: Sequence[Sequence[Shown]]
+    rows: Sequence[Sequence[CaptionedImage]]
 
     @property
     def name(self) -> str:

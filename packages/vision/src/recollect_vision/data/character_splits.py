@@ -9,7 +9,7 @@ from recollect.training.errors import ArgumentError
 from recollect_vision.data.drawings import Character
 
 
-class Parts(NamedTuple):
+class CharacterSplits(NamedTuple):
     """Characters by what they are for; no character is in two of them.
 
     Attributes:
@@ -23,7 +23,7 @@ class Parts(NamedTuple):
     test: list[Character]
 
 
-def at_random(characters: Sequence[Character], test: int, val: int, seed: int) -> Parts:
+def random_split(characters: Sequence[Character], test: int, val: int, seed: int) -> CharacterSplits:
     """``test`` characters drawn at random, then ``val`` of the others; the rest is learnt from.
 
     Raises:
@@ -37,17 +37,19 @@ def at_random(characters: Sequence[Character], test: int, val: int, seed: int) -
             "learn from"
         )
     drawn = [characters[place] for place in order]
-    return Parts(drawn[:learnt], drawn[learnt : learnt + val], drawn[learnt + val :])
+    return CharacterSplits(drawn[:learnt], drawn[learnt : learnt + val], drawn[learnt + val :])
 
 
-def by_alphabet(characters: Sequence[Character], background: Collection[str], val: int, seed: int) -> Parts:
+def alphabet_split(
+    characters: Sequence[Character], background: Collection[str], val: int, seed: int
+) -> CharacterSplits:
     """Alphabets not in ``background`` are the test; ``val`` of those in it, drawn at random, choose."""
     known = sorted({character.alphabet for character in characters} & set(background))
     if not 0 < val < len(known):
         raise ArgumentError(f"of {len(known)} background alphabets, 1 to {len(known) - 1} can choose")
     order = torch.randperm(len(known), generator=torch.Generator().manual_seed(seed)).tolist()
     choosing = {known[place] for place in order[:val]}
-    return Parts(
+    return CharacterSplits(
         [c for c in characters if c.alphabet in background and c.alphabet not in choosing],
         [c for c in characters if c.alphabet in choosing],
         [c for c in characters if c.alphabet not in background],

@@ -9,7 +9,7 @@ from recollect_vision.data.image_set import StoredImages
 from recollect_vision.data.images import ImageData
 from recollect_vision.data.splits import Splits, hold_out
 
-TEST_SHARE = 0.25
+TEST_FRACTION = 0.25
 BRIGHTEST = 16
 """Grey values of the file go from 0 to 16."""
 
@@ -29,7 +29,7 @@ class DigitsData(ImageData):
         images = torch.from_numpy(found.images * (255 / BRIGHTEST)).round().to(torch.uint8).unsqueeze(1)
         labels = torch.from_numpy(found.target).long()
         classes = [str(name) for name in found.target_names]
-        train, test = hold_out(list(range(len(labels))), labels, TEST_SHARE, 0, classes)
+        train, test = hold_out(list(range(len(labels))), labels, TEST_FRACTION, 0, classes)
         return Splits(
             classes,
             StoredImages(images[train], labels[train], "train"),

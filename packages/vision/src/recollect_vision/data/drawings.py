@@ -31,7 +31,7 @@ class Character(NamedTuple):
     images: Tensor
 
 
-class File(NamedTuple):
+class CharacterFile(NamedTuple):
     """An image, not decoded yet.
 
     Attributes:
@@ -45,13 +45,13 @@ class File(NamedTuple):
     content: bytes
 
 
-def read_folder(folder: Path, size: int) -> list[Character]:
+def read_character_folder(folder: Path, size: int) -> list[Character]:
     """The characters of ``folder/alphabet/character/*.png``, sorted by name.
 
     Raises:
         DataError: If there are none, or one of the files is no image.
     """
-    return gather(_files(folder), size, str(folder))
+    return group_characters(_files(folder), size, str(folder))
 
 
 def read_archives(paths: Iterable[Path], size: int) -> list[Character]:
@@ -61,10 +61,10 @@ def read_archives(paths: Iterable[Path], size: int) -> list[Character]:
         DataError: If there are none, or an archive or one of the files is damaged.
     """
     paths = list(paths)
-    return gather(_packed(paths), size, " and ".join(map(str, paths)))
+    return group_characters(_packed(paths), size, " and ".join(map(str, paths)))
 
 
-def gather(files: Iterable[File], size: int, place: str) -> list[Character]:
+def group_characters(files: Iterable[CharacterFile], size: int, place: str) -> list[Character]:
     """Characters from their files, sorted by alphabet and name; ``place`` is where there ought to be some."""
     drawings: dict[tuple[str, str], list[tuple[str, Tensor]]] = defaultdict(list)
     for file in files:
@@ -90,15 +90,15 @@ def decode(content: bytes, size: int, place: str) -> Tensor:
     return 255 - torch.from_numpy(np.array(grey)).unsqueeze(0)
 
 
-def _files(folder: Path) -> Iterator[File]:
+def _files(folder: Path) -> Iterator[CharacterFile]:
     for path in image_files(folder):
         parts = path.relative_to(folder).parts
         if len(parts) != 3:
             raise DataError(f"{path} does not lie in alphabet/character below {folder}")
-        yield File(str(path), (parts[0], parts[1], parts[2]), path.read_bytes())
+        yield CharacterFile(str(path), (parts[0], parts[1], parts[2]), path.read_bytes())
 
 
-def _packed(paths: Iterable[Path]) -> Iterator[File]:
+def _packed(paths: Iterable[Path]) -> Iterator[CharacterFile]:
     for path in paths:
         try:
             with zipfile.ZipFile(path) as archive:
@@ -106,6 +106,8 @@ def _packed(paths: Iterable[Path]) -> Iterator[File]:
                     parts = name.split("/")
                     if name.lower().endswith(".png") and len(parts) >= 3:
                         alphabet, character, file = parts[-3:]
-                        yield File(f"{path}: {name}", (alphabet, character, file), archive.read(name))
+                        yield CharacterFile(
+                            f"{path}: {name}", (alphabet, character, file), archive.read(name)
+                        )
         except zipfile.BadZipFile as error:
             raise DataError(f"{path} is damaged: {error}") from error

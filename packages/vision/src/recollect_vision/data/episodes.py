@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from recollect_vision.data.affine import random_affine
 
 
-class Drawn(NamedTuple):
+class EpisodeIndices(NamedTuple):
     """What an episode is made of, by number.
 
     Attributes:
@@ -30,7 +30,7 @@ class EpisodeBatch(NamedTuple):
     Attributes:
         images: ``(E, N, n, 1, S, S)`` in [0, 1], of N classes: the first of the n are the labelled examples.
         classes: ``(E, N)`` int64, which training classes they are.
-        order: ``(E, N·n)`` int64: see ``Drawn``.
+        order: ``(E, N·n)`` int64: see ``EpisodeIndices``.
     """
 
     images: Tensor
@@ -38,7 +38,7 @@ class EpisodeBatch(NamedTuple):
     order: Tensor
 
 
-def draw_episode(counts: Tensor, ways: int, each: int, generator: torch.Generator) -> Drawn:
+def draw_episode(counts: Tensor, ways: int, each: int, generator: torch.Generator) -> EpisodeIndices:
     """``ways`` classes at random, ``each`` images at random of each: without replacement, in random order.
 
     Args:
@@ -57,10 +57,10 @@ def draw_episode(counts: Tensor, ways: int, each: int, generator: torch.Generato
     chances = torch.rand(ways, most, generator=generator)
     absent = torch.arange(most) >= counts[classes].unsqueeze(-1)
     images = chances.masked_fill(absent, torch.inf).argsort(-1)[:, :each]
-    return Drawn(classes, images, torch.randperm(ways * each, generator=generator))
+    return EpisodeIndices(classes, images, torch.randperm(ways * each, generator=generator))
 
 
-def generator_of(seed: int, number: int) -> torch.Generator:
+def episode_generator(seed: int, number: int) -> torch.Generator:
     """Random numbers that depend on a seed and an episode's number alone."""
     return torch.Generator().manual_seed(seed * 1_000_003 + number)
 
@@ -95,7 +95,7 @@ class Episodes(Dataset[EpisodeBatch]):
 
     def __getitem__(self, number: int) -> EpisodeBatch:
         """Episode ``number``, without the axis E."""
-        generator = generator_of(self.seed, number)
+        generator = episode_generator(self.seed, number)
         drawn = draw_episode(self._counts, self.ways, self.each, generator)
         numbers = zip(drawn.classes.tolist(), drawn.images, strict=True)
         images = torch.cat([self.classes[number][chosen] for number, chosen in numbers])

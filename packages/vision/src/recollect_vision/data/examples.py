@@ -12,7 +12,7 @@ from recollect_vision.data.drawings import decode
 from recollect_vision.data.listing import image_files, labelled_files
 
 
-class Examples(NamedTuple):
+class SupportSet(NamedTuple):
     """Labelled examples: the images of a folder for each class.
 
     Attributes:
@@ -28,7 +28,7 @@ class Examples(NamedTuple):
     labels: Tensor
 
 
-class Question(NamedTuple):
+class QueryBatch(NamedTuple):
     """Images to be classified.
 
     Attributes:
@@ -40,7 +40,7 @@ class Question(NamedTuple):
     images: Tensor
 
 
-def read_examples(folder: Path, size: int) -> Examples:
+def read_support_set(folder: Path, size: int) -> SupportSet:
     """The examples of ``folder/<class>/*.png``, images at any depth.
 
     Raises:
@@ -50,7 +50,7 @@ def read_examples(folder: Path, size: int) -> Examples:
     if len(names) < 2:
         raise DataError(f"{folder} holds examples of {names[0]} only: nothing can be told apart")
     images = torch.stack([read_image(path, size) for path in paths])
-    return Examples(names, [str(path) for path in paths], images, labels)
+    return SupportSet(names, [str(path) for path in paths], images, labels)
 
 
 def read_image(path: Path, size: int) -> Tensor:
@@ -59,7 +59,7 @@ def read_image(path: Path, size: int) -> Tensor:
 
 
 @final
-class Questions(Dataset[tuple[str, Tensor]]):
+class QueryImages(Dataset[tuple[str, Tensor]]):
     """The images of a folder, at any depth, or a single one; each is read when it is its turn.
 
     Args:

@@ -11,21 +11,21 @@ from torch.utils.data import Dataset
 
 from recollect.training import DataError, DataModule, Split
 from recollect.training.errors import ArgumentError
-from recollect_vision.data.character_splits import Parts
+from recollect_vision.data.character_splits import CharacterSplits
 from recollect_vision.data.drawings import Character
 from recollect_vision.data.episodes import EpisodeBatch, Episodes
-from recollect_vision.data.examples import Examples, Question, Questions, read_examples
+from recollect_vision.data.examples import QueryBatch, QueryImages, SupportSet, read_support_set
 from recollect_vision.models.backbone import ImageSizes
 
-QUARTERS = 4
+ROTATIONS = 4
 """Turns by a right angle, none included."""
 
-TURNED = {
+ROTATION_NOTES = {
     "everywhere": "turned by 90°, 180° and 270° they are classes of their own in every part",
     "training": "turned by 90°, 180° and 270° they are classes of their own in training only",
     "nowhere": "all upright",
 }
-"""What is said of ``turns`` beside results."""
+"""What is said of ``rotations`` beside results."""
 
 
 class LabelledImages(NamedTuple):
@@ -48,7 +48,7 @@ class FewShotData(DataModule):
     then drawn. In prediction ``images`` are to be classified by ``examples``.
 
     Args:
-        turns: Where a character turned by 90°, 180° and 270° counts as three more classes.
+        rotations: Where a character turned by 90°, 180° and 270° counts as three more classes.
         size: Height and width S of an image.
         ways: Number N of classes in a training episode.
         shots: Labelled examples of each class in a training episode.
@@ -68,7 +68,7 @@ class FewShotData(DataModule):
 
     def __init__(
         self,
-        turns: Literal["everywhere", "training", "nowhere"] = "nowhere",
+        rotations: Literal["everywhere", "training", "nowhere"] = "nowhere",
         size: int = 28,
         ways: int = 20,
         shots: int = 1,
@@ -91,7 +91,7 @@ class FewShotData(DataModule):
                 raise ValueError(f"{name} must be at least 1, got {number}")
         if augmentation < 0:
             raise ValueError(f"augmentation must not be negative, got {augmentation}")
-        self.turns = turns
+        self.rotations = rotations
         self.size = size
         self.ways = ways
         self.shots = shots
@@ -105,7 +105,7 @@ class FewShotData(DataModule):
     # --- what a subclass implements -------------------------------------------------------------------------
 
     @abstractmethod
-    def read(self) -> Parts:
+    def read(self) -> CharacterSplits:
         """All characters, parted."""
 
     # --- what callers use -----------------------------------------------------------------------------------
@@ -116,16 +116,16 @@ class FewShotData(DataModule):
         return ImageSizes(1, self.size, self.size)
 
     @cached_property
-    def parts(self) -> Parts:
+    def splits(self) -> CharacterSplits:
         """The characters, read once."""
         return self.read()
 
     @cached_property
-    def examples(self) -> Examples:
+    def examples(self) -> SupportSet:
         """The labelled examples for prediction, read once."""
         if self.examples_folder is None:
             raise ArgumentError("prediction needs --data.examples, a folder with examples: <class>/*.png")
-        return read_examples(self.examples_folder, self.size)
+        return read_support_set(self.examples_folder, self.size)
 
     @property
     def training_classes(self) -> int:
@@ -134,10 +134,10 @@ class FewShotData(DataModule):
 
     def classes(self, split: Literal["train", "val", "test"]) -> list[Tensor]:
         """For each class of a split its images ``(n, 1, S, S)`` uint8; turned ones come last."""
-        upright = [character.images for character in getattr(self.parts, split)]
-        if self.turns == "nowhere" or (self.turns == "training" and split != "train"):
+        upright = [character.images for character in getattr(self.splits, split)]
+        if self.rotations == "nowhere" or (self.rotations == "training" and split != "train"):
             return upright
-        return [images.rot90(turn, (-2, -1)) for turn in range(QUARTERS) for images in upright]
+        return [images.rot90(turn, (-2, -1)) for turn in range(ROTATIONS) for images in upright]
 
     # --- what the base class asks for -----------------------------------------------------------------------
 
@@ -150,11 +150,11 @@ class FewShotData(DataModule):
         if split == "predict":
             if self.images is None:
                 raise ArgumentError("prediction needs --data.images, a folder of images to classify")
-            return Questions(self.images, self.size)
+            return QueryImages(self.images, self.size)
         if split != "train":
-            return WholeClasses(self.classes(split))
+            return ClassImages(self.classes(split))
         each = self.shots + self.queries
-        check_room(self.parts.train, each)
+        check_room(self.splits.train, each)
         classes = self.classes("train")
         if len(classes) < self.ways:
             raise ArgumentError(f"--data.ways {self.ways}: there are {len(classes)} classes to learn from")
@@ -173,27 +173,27 @@ class FewShotData(DataModule):
         numbers = range(first, first + len(dataset))
         return [list(numbers[start : start + size]) for start in range(0, len(dataset), size)]
 
-    def collate(self, items: list[Any]) -> EpisodeBatch | LabelledImages | Question:
+    def collate(self, items: list[Any]) -> EpisodeBatch | LabelledImages | QueryBatch:
         """Episodes side by side; classes and questions one after the other."""
         if isinstance(items[0], EpisodeBatch):
             return EpisodeBatch(*(torch.stack(parts) for parts in zip(*items, strict=True)))
         if isinstance(items[0], LabelledImages):
             return LabelledImages(*(torch.cat(parts) for parts in zip(*items, strict=True)))
         files, images = zip(*items, strict=True)
-        return Question(list(files), torch.stack(images))
+        return QueryBatch(list(files), torch.stack(images))
 
     @property
     def notes(self) -> list[str]:
         """How many characters are learnt from, choose, and are tested on."""
-        if "parts" not in self.__dict__:
+        if "splits" not in self.__dict__:
             return []
-        train, val, test = (len(part) for part in self.parts)
-        turned = TURNED[self.turns]
+        train, val, test = (len(part) for part in self.splits)
+        turned = ROTATION_NOTES[self.rotations]
         return [f"{train} characters to learn from, {val} to choose by, {test} tested on; {turned}"]
 
 
 @final
-class WholeClasses(Dataset[LabelledImages]):
+class ClassImages(Dataset[LabelledImages]):
     """Classes with all their images.
 
     Args:

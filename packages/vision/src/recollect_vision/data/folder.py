@@ -15,7 +15,7 @@ from recollect_vision.data.listing import labelled_files
 from recollect_vision.data.splits import Splits, hold_out
 from recollect_vision.models.backbone import ImageSizes
 
-TEST_SHARE = 0.2
+TEST_FRACTION = 0.2
 
 
 @final
@@ -102,7 +102,7 @@ def read_folder(path: Path, sizes: ImageSizes) -> Splits:
     """
     if not (path / "train").is_dir():
         classes, files, labels = labelled_files(path)
-        first, second = hold_out(list(range(len(files))), labels, TEST_SHARE, 0, classes)
+        first, second = hold_out(list(range(len(files))), labels, TEST_FRACTION, 0, classes)
         train, test = (_images(sizes, files, labels, numbers) for numbers in (first, second))
         return Splits(classes, train, None, test)
     classes, files, labels = labelled_files(path / "train")

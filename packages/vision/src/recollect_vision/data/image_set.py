@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import functional as F
 from recollect_vision.data.decoding import open_image
 from recollect_vision.models.backbone import ImageSizes
 
-KEPT = 2**30
+CACHE_BYTES = 2**30
 """Bytes of decoded images that are kept at most; more are decoded again each time they are asked for."""
 
 
@@ -98,22 +98,22 @@ class ImageFiles(ImageSet):
         super().__init__(sizes, labels)
         self.paths = list(paths)
         size = sizes.channels * sizes.height * sizes.width
-        self._kept = torch.empty(0)
-        if len(self.paths) * size <= KEPT:
-            self._kept = torch.empty(len(self.paths), *sizes, dtype=torch.uint8)
+        self._cache = torch.empty(0)
+        if len(self.paths) * size <= CACHE_BYTES:
+            self._cache = torch.empty(len(self.paths), *sizes, dtype=torch.uint8)
         for number in track(range(len(self.paths)), "reading images", transient=True):
             image = decode(self.paths[number], sizes)
-            if len(self._kept):
-                self._kept[number] = image
+            if len(self._cache):
+                self._cache[number] = image
 
     @property
     def in_memory(self) -> bool:
         """See ``ImageSet``."""
-        return len(self._kept) > 0
+        return len(self._cache) > 0
 
     def image(self, number: int) -> Tensor:
         """See ``ImageSet``."""
-        return self._kept[number] if self.in_memory else decode(self.paths[number], self.sizes)
+        return self._cache[number] if self.in_memory else decode(self.paths[number], self.sizes)
 
     def name(self, number: int) -> str:
         """See ``ImageSet``."""

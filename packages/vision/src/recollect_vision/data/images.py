@@ -33,7 +33,7 @@ class ImageBatch(NamedTuple):
     number: Tensor
 
 
-class Chosen(Dataset[tuple[Tensor, int, int]]):
+class AugmentedSubset(Dataset[tuple[Tensor, int, int]]):
     """Some images of a set, augmented: image, label, number in the set.
 
     Args:
@@ -189,16 +189,16 @@ class ImageData(DataModule):
         }
 
     @property
-    def trained_on(self) -> int:
+    def num_training_images(self) -> int:
         """How many images the training set has, those held out included."""
         return int(self.learnt["trained_on"])
 
-    def name_of(self, number: int) -> str:
+    def image_name(self, number: int) -> str:
         """What image ``number`` of the training set is called."""
         files = self.learnt["files"]
         return f"train/{number}" if files is None else str(files[number])
 
-    def remembered(self, per_class: int) -> list[int]:
+    def example_numbers(self, per_class: int) -> list[int]:
         """Which training images a memory keeps: ``per_class`` of each class, or all there are."""
         labels, numbers = self.splits.train.labels, self.numbers["train"]
         mixed = [numbers[place] for place in self.shuffled(len(numbers), 0)]
@@ -208,7 +208,7 @@ class ImageData(DataModule):
                 by_class[int(labels[number])].append(number)
         return [number for chosen in by_class.values() for number in chosen]
 
-    def shown(self) -> tuple[list[str], ImageSet] | None:
+    def new_examples(self) -> tuple[list[str], ImageSet] | None:
         """Class names and images of ``examples``, if there are any."""
         if self.examples is None:
             return None
@@ -217,14 +217,14 @@ class ImageData(DataModule):
 
     # --- what the base class asks for -----------------------------------------------------------------------
 
-    def dataset(self, split: Split) -> Chosen | None:
+    def dataset(self, split: Split) -> AugmentedSubset | None:
         """The images of a split; ``predict`` has those that were asked for, else the test split's."""
         if split == "predict":
-            return None if self.predicted is None else Chosen(self.predicted, self._to_predict())
+            return None if self.predicted is None else AugmentedSubset(self.predicted, self._to_predict())
         part = self.part(split)
         if part is None:
             return None
-        return Chosen(part, self.numbers[split], self.augmentation if split == "train" else ())
+        return AugmentedSubset(part, self.numbers[split], self.augmentation if split == "train" else ())
 
     def is_costly(self, split: Split) -> bool:
         """Images that are augmented, or decoded each time because they are too many to be kept."""

@@ -7,8 +7,8 @@ from torchvision.datasets import Omniglot
 from torchvision.datasets.utils import check_md5
 
 from recollect.training import DataError, data_folder, fetch
-from recollect_vision.data.character_splits import Parts, at_random, by_alphabet
-from recollect_vision.data.drawings import Character, read_archives, read_folder
+from recollect_vision.data.character_splits import CharacterSplits, alphabet_split, random_split
+from recollect_vision.data.drawings import Character, read_archives, read_character_folder
 from recollect_vision.data.few_shot import FewShotData
 
 CHARACTERS, DRAWERS = 1623, 20
@@ -76,7 +76,7 @@ class OmniglotData(FewShotData):
         held_out: Characters that choose, in the random split.
         held_out_alphabets: Alphabets that choose, in the split by alphabet.
         split_seed: Of what is drawn for the split.
-        options: As in ``FewShotData``, but for ``turns`` and ``size``.
+        options: As in ``FewShotData``, but for ``rotations`` and ``size``.
 
     Raises:
         ValueError: If ``split`` is none of the two.
@@ -92,7 +92,7 @@ class OmniglotData(FewShotData):
     ) -> None:
         if split not in ("random", "alphabet"):
             raise ValueError(f'split must be "random" or "alphabet", got {split!r}')
-        super().__init__(turns="everywhere" if split == "random" else "training", size=28, **options)
+        super().__init__(rotations="everywhere" if split == "random" else "training", size=28, **options)
         self.split = split
         self.held_out = held_out
         self.held_out_alphabets = held_out_alphabets
@@ -104,17 +104,17 @@ class OmniglotData(FewShotData):
         if not predicting and not (data_folder("omniglot") / RESIZED).is_dir():
             fetch_archives()
 
-    def read(self) -> Parts:
+    def read(self) -> CharacterSplits:
         """All characters, checked and parted."""
         resized = data_folder("omniglot") / RESIZED
         if resized.is_dir():
-            characters = read_folder(resized, self.size)
+            characters = read_character_folder(resized, self.size)
         else:
             characters = read_archives(fetch_archives(), self.size)
         check_complete(characters)
         if self.split == "random":
-            return at_random(characters, TEST, self.held_out, self.split_seed)
-        return by_alphabet(characters, BACKGROUND, self.held_out_alphabets, self.split_seed)
+            return random_split(characters, TEST, self.held_out, self.split_seed)
+        return alphabet_split(characters, BACKGROUND, self.held_out_alphabets, self.split_seed)
 
 
 def fetch_archives() -> list[Path]:

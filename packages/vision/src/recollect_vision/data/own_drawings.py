@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any, final
 
 from recollect.training.errors import ArgumentError
-from recollect_vision.data.character_splits import Parts, at_random
-from recollect_vision.data.drawings import read_folder
+from recollect_vision.data.character_splits import CharacterSplits, random_split
+from recollect_vision.data.drawings import read_character_folder
 from recollect_vision.data.few_shot import FewShotData, check_room
 
 
 @final
-class DrawingData(FewShotData):
+class CharacterFolderData(FewShotData):
     """Episodes of the images in ``path/alphabet/character/*.png``, dark on light, greyed and resized.
 
     Args:
@@ -31,11 +31,11 @@ class DrawingData(FewShotData):
         self.held_out = held_out
         self.split_seed = split_seed
 
-    def read(self) -> Parts:
+    def read(self) -> CharacterSplits:
         """The characters, parted."""
         if not self.path.is_dir():
             raise ArgumentError(f"--data.path {self.path} is no folder")
-        characters = read_folder(self.path, self.size)
+        characters = read_character_folder(self.path, self.size)
         check_room(characters, self.shots + self.queries)
         aside = max(1, round(self.held_out * len(characters)))
-        return at_random(characters, aside, aside, self.split_seed)
+        return random_split(characters, aside, aside, self.split_seed)

@@ -47,7 +47,7 @@ def check_classes(splits: Splits, source: str) -> None:
 
 
 def hold_out(
-    numbers: list[int], labels: Tensor, share: float, seed: int, classes: Sequence[str]
+    numbers: list[int], labels: Tensor, fraction: float, seed: int, classes: Sequence[str]
 ) -> tuple[list[int], list[int]]:
     """Divide ``numbers`` in two, each class alike; the second part has ``share`` of them.
 
@@ -59,7 +59,7 @@ def hold_out(
     if scarce := [classes[c] for c in range(len(counts)) if counts[c] == 1]:
         raise DataError(f"class {', '.join(scarce)} has one image only: two are needed, to hold one out")
     size = min(
-        max(round(share * len(numbers)), int((counts > 0).sum())), len(numbers) - int((counts > 0).sum())
+        max(round(fraction * len(numbers)), int((counts > 0).sum())), len(numbers) - int((counts > 0).sum())
     )
     first, second = train_test_split(numbers, test_size=size, random_state=seed, stratify=own.numpy())
     return sorted(first), sorted(second)

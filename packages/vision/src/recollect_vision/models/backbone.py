@@ -36,7 +36,7 @@ class Backbone(nn.Module, ABC):
         self.sizes = sizes
         self.feature_size = feature_size
 
-    prepared_with = 0
+    num_prepare_images = 0
     """How many training images ``prepare`` wants to see, at most."""
 
     def prepare(self, images: Tensor) -> None:

@@ -10,20 +10,20 @@ from torch import Tensor, nn
 from recollect import ExampleMemory, Integration, Memory, augment
 from recollect_vision.models.backbone import Backbone
 from recollect_vision.models.class_whitening import ClassWhitening
-from recollect_vision.models.kept import Kept
+from recollect_vision.models.persistent_state import PersistentState
 
-NOBODY = -1
+NO_EXAMPLE = -1
 """The number of an example that is none."""
 
 
-class Classified(NamedTuple):
-    """What is said of B images.
+class ClassifierOutput(NamedTuple):
+    """Predictions for B images.
 
     Attributes:
-        probability: ``(B, C)``, of each class that is known, new ones included; they sum to 1.
-        number: ``(B, k)`` int64, numbers of the remembered images that were compared; ``NOBODY`` for none.
-            Nothing is remembered where k = 0.
-        weight: ``(B, k)``, with what weight.
+        probability: ``(B, C)``, over all known classes, new ones included; rows sum to 1.
+        number: ``(B, k)`` int64, numbers of the examples that were compared; ``NO_EXAMPLE`` if none.
+            k = 0 if the memory is empty.
+        weight: ``(B, k)``, their weights.
     """
 
     probability: Tensor
@@ -47,7 +47,7 @@ class ImageClassifier(nn.Module):
         backbone: f.
         classes: Number of classes that are learnt.
         examples: m, with room for more classes; none by default.
-        share: λ.
+        mix_weight: λ.
         memory: Makes the memory that is learned, of the width that it is given.
         integration: How it joins.
         at: Which part of the backbone it joins; ``Backbone.memory_at`` by default.
@@ -55,10 +55,10 @@ class ImageClassifier(nn.Module):
             whose ``fit`` is the caller's.
 
     Raises:
-        ValueError: If ``share`` is out of range, or the memory cannot join at ``at``.
+        ValueError: If ``mix_weight`` is out of range, or the memory cannot join at ``at``.
     """
 
-    known: Tensor
+    known_classes: Tensor
     number: Tensor
 
     def __init__(
@@ -66,15 +66,15 @@ class ImageClassifier(nn.Module):
         backbone: Backbone,
         classes: int,
         examples: ExampleMemory | None = None,
-        share: float = 0.5,
+        mix_weight: float = 0.5,
         memory: Callable[[int], Memory] | None = None,
         integration: Callable[..., Integration] | None = None,
         at: str | None = None,
         whiten: bool = False,
     ) -> None:
         super().__init__()
-        if not 0 <= share <= 1:
-            raise ValueError(f"share must be in [0, 1], got {share}")
+        if not 0 <= mix_weight <= 1:
+            raise ValueError(f"mix_weight must be in [0, 1], got {mix_weight}")
         if memory is not None and integration is not None:
             example = torch.zeros(1, *backbone.sizes)
             augment(backbone, at or backbone.memory_at, memory, integration, example=example)
@@ -82,15 +82,15 @@ class ImageClassifier(nn.Module):
         self.head = nn.Linear(backbone.feature_size, classes)
         self.examples = examples
         self.whitening = ClassWhitening(backbone.feature_size) if whiten else None
-        self.share = share
+        self.mix_weight = mix_weight
         room = classes if examples is None else examples.num_classes
-        self.register_buffer("known", torch.arange(room) < classes)
+        self.register_buffer("known_classes", torch.arange(room) < classes)
         slots = 0
         if examples is not None:
             state = examples.initial_state()
             slots = examples.storage.entries(state).filled.shape[-1]
-            self.kept = Kept(state)
-        self.register_buffer("number", torch.full((slots,), NOBODY))
+            self.example_state = PersistentState(state)
+        self.register_buffer("number", torch.full((slots,), NO_EXAMPLE))
 
     # --- training -------------------------------------------------------------------------------------------
 
@@ -117,28 +117,30 @@ class ImageClassifier(nn.Module):
         """
         memory = self._memory()
         keys = self._seen(features).to(memory.storage.initial_state()[0].dtype)
-        state, slots = memory.place(self.kept.get(), keys, label)
-        self.kept.set(state)
+        state, slots = memory.place(self.example_state.get(), keys, label)
+        self.example_state.set(state)
         self.number[slots] = number.to(self.number.device)
-        self.known[label] = True
+        self.known_classes[label] = True
 
     @torch.no_grad()
     def forget(self, label: int) -> None:
         """Take a class away: its examples are erased, and no image is said to be of it any more."""
         if self.examples is not None:
-            state, slots = self.examples.erase(self.kept.get(), label)
-            self.kept.set(state)
+            state, slots = self.examples.erase(self.example_state.get(), label)
+            self.example_state.set(state)
             number, moved = self.number.clone(), slots >= 0
-            self.number.fill_(NOBODY)[slots[moved]] = number[moved]
-        self.known[label] = False
+            self.number.fill_(NO_EXAMPLE)[slots[moved]] = number[moved]
+        self.known_classes[label] = False
 
     @torch.no_grad()
     def clear(self) -> None:
         """Forget all examples; the classes that were learnt are known."""
         memory = self._memory()
-        self.kept.set(memory.initial_state())
-        self.number.fill_(NOBODY)
-        self.known.copy_(torch.arange(len(self.known), device=self.known.device) < self.head.out_features)
+        self.example_state.set(memory.initial_state())
+        self.number.fill_(NO_EXAMPLE)
+        self.known_classes.copy_(
+            torch.arange(len(self.known_classes), device=self.known_classes.device) < self.head.out_features
+        )
 
     def _seen(self, features: Tensor) -> Tensor:
         """What the memory is given of features."""
@@ -152,24 +154,24 @@ class ImageClassifier(nn.Module):
     # --- answers --------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def classify(self, features: Tensor, share: float | None = None) -> Classified:
+    def classify(self, features: Tensor, mix_weight: float | None = None) -> ClassifierOutput:
         """Classes of images with ``features`` ``(B, D)``; λ may be another than in training."""
-        share = self.share if share is None else share
+        mix_weight = self.mix_weight if mix_weight is None else mix_weight
         classes = self.head.out_features
-        logits = self.head(features).float().masked_fill(~self.known[:classes], -torch.inf)
-        probability = F.pad(logits.softmax(-1), (0, len(self.known) - classes))
+        logits = self.head(features).float().masked_fill(~self.known_classes[:classes], -torch.inf)
+        probability = F.pad(logits.softmax(-1), (0, len(self.known_classes) - classes))
         nothing = self.number.new_zeros(len(features), 0)
-        if self.examples is None or not bool((self.number != NOBODY).any()):
-            return Classified(probability, nothing, nothing.float())
-        state = self.kept.get()
+        if self.examples is None or not bool((self.number != NO_EXAMPLE).any()):
+            return ClassifierOutput(probability, nothing, nothing.float())
+        state = self.example_state.get()
         seen = self._seen(features)
         answer = self.examples.read(state, seen)
-        recalled = answer.log_probability.exp().masked_fill(~self.known, 0)
+        recalled = answer.log_probability.exp().masked_fill(~self.known_classes, 0)
         new = F.pad(recalled[:, classes:], (classes, 0))
         learnt = (1 - new.sum(1, keepdim=True)) * probability + new
-        probability = (1 - share) * learnt + share * recalled
+        probability = (1 - mix_weight) * learnt + mix_weight * recalled
         # Prototypes are means: what they are compared with is what a matching read would look at.
         read = answer.read or self.examples.storage.read(state, seen)
         weight, slots = cast(Tensor, read.weights), read.slots
         number = self.number.expand(len(features), -1) if slots is None else self.number[slots]
-        return Classified(probability, number, weight)
+        return ClassifierOutput(probability, number, weight)

@@ -40,7 +40,7 @@ class FewShotClassifier(nn.Module):
         self.backbone = backbone
         self.reader = reader
         learns = isinstance(reader, LinearHead) and any(p.requires_grad for p in backbone.parameters())
-        self.tell_apart = nn.Linear(backbone.feature_size, training_classes) if learns else None
+        self.classifier = nn.Linear(backbone.feature_size, training_classes) if learns else None
 
     def forward(self, images: Tensor) -> Tensor:
         """Features ``(…, D)`` of images ``(…, 1, S, S)``."""
@@ -103,8 +103,8 @@ class FewShotClassifier(nn.Module):
         """
         features = self(images)
         ways, each = images.shape[1:3]
-        if self.tell_apart is not None:
-            logits = self.tell_apart(features.flatten(0, 2))
+        if self.classifier is not None:
+            logits = self.classifier(features.flatten(0, 2))
             return F.cross_entropy(logits.float(), classes.unsqueeze(-1).expand(-1, -1, each).flatten())
         turns = torch.stack([features.roll(-shots * turn, 2) for turn in range(each // shots)])
         labels = torch.arange(ways, device=images.device).unsqueeze(-1).expand(*turns.shape[:2], -1, each)

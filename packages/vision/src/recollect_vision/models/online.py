@@ -10,10 +10,10 @@ from recollect import Storage, VectorStorage
 from recollect.state import State, map_state, register_state
 from recollect_vision.models.backbone import Backbone
 
-UNKNOWN = -1
+NO_LABEL = -1
 """Stands for a label where none has arrived."""
 
-CONFIDENCE = 5.0
+INITIAL_READ_LOGIT = 5.0
 """Logit of a label that is read with all the weight, at the beginning."""
 
 
@@ -62,7 +62,7 @@ class OnlineLearner(nn.Module):
         >>> storage = VectorStorage(key_size=8, value_size=5, slots=4, policy="lru")
         >>> learner = OnlineLearner(16, classes=5, hidden_size=32, storage=storage)
         >>> labels = torch.tensor([[3, 3, 1]])
-        >>> logits, state = learner(torch.randn(1, 3, 16), before(labels))
+        >>> logits, state = learner(torch.randn(1, 3, 16), shift_labels(labels))
         >>> logits.shape
         torch.Size([1, 3, 5])
     """
@@ -78,15 +78,15 @@ class OnlineLearner(nn.Module):
         self.storage = storage
         known = classes if storage is None else 2 * classes
         self.controller = nn.LSTMCell(feature_size + known, hidden_size)
-        self.key = None if storage is None else nn.Linear(feature_size, storage.key_size)
-        self.conclude = nn.Linear(hidden_size + known - classes, classes)
+        self.key_proj = None if storage is None else nn.Linear(feature_size, storage.key_size)
+        self.out_proj = nn.Linear(hidden_size + known - classes, classes)
         if storage is not None:
             with torch.no_grad():  # it begins by answering what it reads, so that keys learn at once
-                self.conclude.weight[:, hidden_size:] = CONFIDENCE * torch.eye(classes)
+                self.out_proj.weight[:, hidden_size:] = INITIAL_READ_LOGIT * torch.eye(classes)
 
     def initial_state(self, batch: int, device: torch.device | str | None = None) -> OnlineState:
         """Nothing seen."""
-        device = device or self.conclude.weight.device
+        device = device or self.out_proj.weight.device
 
         def rest(size: int) -> Tensor:
             return torch.zeros(batch, size, device=device)
@@ -97,58 +97,60 @@ class OnlineLearner(nn.Module):
         return OnlineState(memory, rest(width), hidden, hidden.clone(), read)
 
     def forward(
-        self, x: Tensor, label_before: Tensor, state: OnlineState | None = None
+        self, x: Tensor, previous_label: Tensor, state: OnlineState | None = None
     ) -> tuple[Tensor, OnlineState]:
         """T steps.
 
         Args:
             x: ``(B, T, feature_size)``.
-            label_before: ``(B, T)`` int64: y_{t−1}, ``UNKNOWN`` where there is none.
+            previous_label: ``(B, T)`` int64: y_{t−1}, ``NO_LABEL`` where there is none.
             state: Where to begin; nothing seen by default.
 
         Returns:
             Logits ``(B, T, C)``, and the state after the last step.
         """
         state = self.initial_state(len(x), x.device) if state is None else state
-        told = F.one_hot(label_before.clamp_min(0), self.classes) * (label_before != UNKNOWN).unsqueeze(-1)
-        keys = x[..., :0] if self.key is None else self.key(x).float()
+        label = F.one_hot(previous_label.clamp_min(0), self.classes) * (previous_label != NO_LABEL).unsqueeze(
+            -1
+        )
+        keys = x[..., :0] if self.key_proj is None else self.key_proj(x).float()
         logits = [x.new_zeros(len(x), 0, self.classes)]
-        for x_t, key_t, told_t in zip(x.unbind(1), keys.unbind(1), told.to(x.dtype).unbind(1), strict=True):
+        for x_t, key_t, label_t in zip(x.unbind(1), keys.unbind(1), label.to(x.dtype).unbind(1), strict=True):
             if self.storage is not None:
-                state = self._recall(state, key_t, told_t)
-            logits_t, state = self._step(state, x_t, told_t)
+                state = self._recall(state, key_t, label_t)
+            logits_t, state = self._step(state, x_t, label_t)
             logits.append(logits_t.unsqueeze(1))
         return torch.cat(logits, 1), state
 
-    def ask(self, state: OnlineState, x: Tensor, label_before: Tensor) -> Tensor:
+    def predict_next(self, state: OnlineState, x: Tensor, previous_label: Tensor) -> Tensor:
         """Name Q images, each as if it came next, ``state`` being that of a single item.
 
         Args:
             state: With B = 1.
             x: ``(Q, feature_size)``.
-            label_before: ``(1,)`` int64, that of the image before.
+            previous_label: ``(1,)`` int64, that of the image before.
 
         Returns:
             Logits ``(Q, C)``.
         """
         states = map_state(lambda tensor: tensor.expand(len(x), *tensor.shape[1:]), state)
-        logits, _ = self(x.unsqueeze(1), label_before.expand(len(x)).unsqueeze(1), states)
+        logits, _ = self(x.unsqueeze(1), previous_label.expand(len(x)).unsqueeze(1), states)
         return cast(Tensor, logits[:, 0])
 
-    def _recall(self, state: OnlineState, key: Tensor, told: Tensor) -> OnlineState:
+    def _recall(self, state: OnlineState, key: Tensor, label: Tensor) -> OnlineState:
         """Bind the label that has arrived to its image, then read with the new one."""
         storage = cast(Storage, self.storage)
-        arrived = told.sum(-1, keepdim=True) > 0
-        memory = storage.write(state.memory, state.key.unsqueeze(1), told.unsqueeze(1), None, arrived)
+        arrived = label.sum(-1, keepdim=True) > 0
+        memory = storage.write(state.memory, state.key.unsqueeze(1), label.unsqueeze(1), None, arrived)
         read = storage.read(memory, key.unsqueeze(1))
         if isinstance(storage, VectorStorage):
             memory = storage.touch(memory, read)
         return state._replace(memory=memory, key=key, read=read.value.squeeze(1))
 
-    def _step(self, state: OnlineState, x: Tensor, told: Tensor) -> tuple[Tensor, OnlineState]:
+    def _step(self, state: OnlineState, x: Tensor, label: Tensor) -> tuple[Tensor, OnlineState]:
         found = [] if self.storage is None else [state.read]
-        hidden, cell = self.controller(torch.cat([x, told, *found], -1), (state.hidden, state.cell))
-        logits: Tensor = self.conclude(torch.cat([hidden, *found], -1))
+        hidden, cell = self.controller(torch.cat([x, label, *found], -1), (state.hidden, state.cell))
+        logits: Tensor = self.out_proj(torch.cat([hidden, *found], -1))
         return logits.float(), state._replace(hidden=hidden, cell=cell)
 
 
@@ -172,21 +174,21 @@ class OnlineClassifier(nn.Module):
         return features
 
 
-def before(labels: Tensor) -> Tensor:
-    """What is known when each image comes: labels ``(B, T)`` a step late, ``UNKNOWN`` at first.
+def shift_labels(labels: Tensor) -> Tensor:
+    """What is known when each image comes: labels ``(B, T)`` a step late, ``NO_LABEL`` at first.
 
     Example:
-        >>> before(torch.tensor([[3, 1, 2]]))
+        >>> shift_labels(torch.tensor([[3, 1, 2]]))
         tensor([[-1,  3,  1]])
     """
-    return F.pad(labels[..., :-1], (1, 0), value=UNKNOWN)
+    return F.pad(labels[..., :-1], (1, 0), value=NO_LABEL)
 
 
-def presentation(labels: Tensor) -> Tensor:
+def presentation_count(labels: Tensor) -> Tensor:
     """How many times each label has come, this time included: ``(B, T)`` → ``(B, T)``.
 
     Example:
-        >>> presentation(torch.tensor([[3, 1, 3, 3]]))
+        >>> presentation_count(torch.tensor([[3, 1, 3, 3]]))
         tensor([[1, 1, 2, 3]])
     """
     came = F.one_hot(labels, int(labels.max()) + 1).cumsum(-2)

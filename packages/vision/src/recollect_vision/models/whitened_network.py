@@ -44,7 +44,7 @@ class WhitenedNetwork(Backbone):
     """
 
     memory_at = "features"
-    prepared_with = 5_000
+    num_prepare_images = 5_000
 
     def __init__(
         self,

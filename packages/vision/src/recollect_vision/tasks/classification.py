@@ -26,23 +26,23 @@ from recollect.training.task import Stage
 from recollect_vision.data.image_set import ImageSet
 from recollect_vision.data.images import ImageBatch
 from recollect_vision.models.backbone import Backbone, ImageSizes
-from recollect_vision.models.classifier import NOBODY, Classified, ImageClassifier
+from recollect_vision.models.classifier import NO_EXAMPLE, ClassifierOutput, ImageClassifier
 from recollect_vision.models.torchvision_backbone import TorchvisionBackbone
-from recollect_vision.optimization import groups_of
+from recollect_vision.optimization import group_biases
 from recollect_vision.pictures import ConfusionPicture
 from recollect_vision.progressive_resizing import ProgressiveResizing
 from recollect_vision.tasks.drawing import neighbour_pictures
-from recollect_vision.tasks.remembering import Remembering, labelled
+from recollect_vision.tasks.remembering import ExampleMemoryTask, require_image_data
 
 BINS = 15
 """Of the expected calibration error."""
 
 
 @final
-class Classification(Remembering):
-    """Which class an image is of, by a network and by the examples that it remembers: see ``Remembering``.
+class Classification(ExampleMemoryTask):
+    """Image classification by a network and a memory of examples: see ``ExampleMemoryTask``.
 
-    Training descends the cross-entropy of the network.
+    Training minimises the cross-entropy of the network alone.
 
     Args:
         backbone: Makes the network from the images' size: a ``class_path`` with ``init_args``, or the name of
@@ -55,11 +55,11 @@ class Classification(Remembering):
         whiten: Whether they are kept and read by features that vary alike within all classes: see
             ``ClassWhitening``. New classes are told apart better by these.
         per_class: How many examples of each class are remembered, as far as the storage has room.
-        share: λ, how much the memory of examples has to say.
-        spare: How many new classes there is room for in the memory of examples.
+        mix_weight: λ, how much the memory of examples has to say.
+        extra_classes: How many new classes there is room for in the memory of examples.
         label_smoothing: ε of Szegedy et al. 2016 (arXiv:1512.00567, section 7).
         resizing: Training begins with smaller images; with whole ones by default.
-        named: How many of the examples compared are named by ``predict`` at most, those of most weight.
+        num_explanations: Number of examples that ``predict`` lists for an image, those of largest weight.
         optimizer: As in ``Task``.
         scheduler: As in ``Task``.
         scheduler_interval: As in ``Task``.
@@ -80,17 +80,20 @@ class Classification(Remembering):
         reading: ExampleMethod = "matching",
         whiten: bool = False,
         per_class: int = 50,
-        share: float = 0.5,
-        spare: int = 10,
+        mix_weight: float = 0.5,
+        extra_classes: int = 10,
         label_smoothing: float = 0.0,
         resizing: ProgressiveResizing | None = None,
-        named: int = 5,
+        num_explanations: int = 5,
         optimizer: OptimizerCallable = AdamW,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "epoch",
     ) -> None:
         super().__init__(per_class, optimizer, scheduler, scheduler_interval)
-        for name, value, least in (("spare", spare, 0), ("named", named, 1)):
+        for name, value, least in (
+            ("extra_classes", extra_classes, 0),
+            ("num_explanations", num_explanations, 1),
+        ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
         if not 0 <= label_smoothing < 1:
@@ -102,22 +105,22 @@ class Classification(Remembering):
         self.storage = storage
         self.reading = reading
         self.whiten = whiten
-        self.share = share
-        self.spare = spare
+        self.mix_weight = mix_weight
+        self.extra_classes = extra_classes
         self.label_smoothing = label_smoothing
         self.resizing = resizing
-        self.named = named
+        self.num_explanations = num_explanations
         self._confusion: Tensor | None = None
 
     # --- what the base class asks for -----------------------------------------------------------------------
 
     def build_model(self, data: DataModule) -> nn.Module:
         """A network for the data's size and classes."""
-        data = labelled(data)
+        data = require_image_data(data)
         backbone, classes = self.backbone(data.sizes), len(data.classes)
         examples = None
         if self.storage is not None:
-            storage = self.storage(backbone.feature_size, classes + self.spare)
+            storage = self.storage(backbone.feature_size, classes + self.extra_classes)
             # Of prototypes: from 20 to 40 makes no difference to speak of, with 10 new classes are not heard.
             examples = ExampleMemory(storage, self.reading, "cosine", sharpness=20.0)
             slots = storage.entries(storage.initial_state(device="meta")).filled.shape[-1]
@@ -127,12 +130,12 @@ class Classification(Remembering):
                 )
         self.classes = list(data.classes)
         return ImageClassifier(
-            backbone, classes, examples, self.share, self.memory, self.integration, self.at, self.whiten
+            backbone, classes, examples, self.mix_weight, self.memory, self.integration, self.at, self.whiten
         )
 
     def build_metrics(self, data: DataModule) -> MetricCollection:
         """Accuracy, macro F1, expected calibration error; the confusion matrix is drawn."""
-        classes = len(labelled(data).classes) + (self.spare if self.storage else 0)
+        classes = len(require_image_data(data).classes) + (self.extra_classes if self.storage else 0)
         return MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(classes, average="micro"),
@@ -152,13 +155,13 @@ class Classification(Remembering):
 
     def parameter_groups(self) -> Iterable[Any]:
         """Biases of the backbone's normalisation apart, for optimisers that treat them otherwise."""
-        return groups_of(self.model, self.model.backbone)
+        return group_biases(self.model, self.model.backbone)
 
     def evaluate(self, batch: ImageBatch, metrics: MetricCollection) -> Tensor:
         """Classify, and compare with the truth; the loss is the mean of −log p."""
         probability = self.classify(batch).probability
         metrics.update(probability, batch.label)
-        return surprise(probability, batch.label)
+        return negative_log_likelihood(probability, batch.label)
 
     def predict(self, batch: ImageBatch) -> list[dict[str, Any]]:
         """One row an image: its class, how probable, and the remembered images it was compared with."""
@@ -169,19 +172,19 @@ class Classification(Remembering):
                 "image": images.name(number),
                 "class": self.classes[label],
                 "probability": round(probability, 4),
-                **self.compared(found, i),
+                **self.explanations(found, i),
             }
             for i, (number, label, probability) in enumerate(
                 zip(batch.number.tolist(), best.indices.tolist(), best.values.tolist(), strict=True)
             )
         ]
 
-    def compared(self, found: Classified, i: int) -> dict[str, list[Any]]:
+    def explanations(self, found: ClassifierOutput, i: int) -> dict[str, list[Any]]:
         """Names and weights of the remembered images that image ``i`` of a batch was compared with."""
-        there = (found.number[i] != NOBODY).nonzero().squeeze(1)  # a slot may be empty
-        best = found.weight[i, there].topk(min(self.named, len(there)))
+        there = (found.number[i] != NO_EXAMPLE).nonzero().squeeze(1)  # a slot may be empty
+        best = found.weight[i, there].topk(min(self.num_explanations, len(there)))
         return {
-            "remembered": [self.name_of(n) for n in found.number[i, there[best.indices]].tolist()],
+            "remembered": [self.image_name(n) for n in found.number[i, there[best.indices]].tolist()],
             "weights": [round(weight, 4) for weight in best.values.tolist()],
         }
 
@@ -202,7 +205,7 @@ class Classification(Remembering):
         """Let the network see as many training images beforehand as it wants to."""
         if self.resizing is not None and not math.isfinite(self.trainer.estimated_stepping_batches):
             raise ArgumentError("--model.resizing needs a training that ends: set --trainer.max_epochs")
-        data, count = self.data, self.model.backbone.prepared_with
+        data, count = self.data, self.model.backbone.num_prepare_images
         if count == 0:
             return
         some = data.numbers["train"][:: max(1, len(data.numbers["train"]) // count)][:count]
@@ -211,7 +214,7 @@ class Classification(Remembering):
             self.model.backbone.prepare(images.to(self.device))
 
 
-def surprise(probability: Tensor, label: Tensor) -> Tensor:
+def negative_log_likelihood(probability: Tensor, label: Tensor) -> Tensor:
     """Mean of −log p, in nats, of the true classes ``(B,)``; p is ``(B, C)``, and 0 counts as almost 0."""
     right = probability.gather(1, label.unsqueeze(1))
     return -right.clamp_min(torch.finfo(right.dtype).tiny).log().mean()

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 
 from recollect_vision.data.images import ImageBatch, ImageData
-from recollect_vision.models.classifier import NOBODY, Classified
-from recollect_vision.pictures import NeighbourPicture, Shown
+from recollect_vision.models.classifier import NO_EXAMPLE, ClassifierOutput
+from recollect_vision.pictures import CaptionedImage, NeighbourPicture
 
 ROWS = 6
 """Images that are drawn."""
@@ -16,7 +16,7 @@ NEIGHBOURS = 5
 
 
 def neighbour_pictures(
-    data: ImageData, classes: Sequence[str], batch: ImageBatch, found: Classified
+    data: ImageData, classes: Sequence[str], batch: ImageBatch, found: ClassifierOutput
 ) -> list[NeighbourPicture]:
     """The images of a batch that were least certain of their class, with those they were compared with."""
     if found.number.shape[1] == 0:
@@ -28,12 +28,14 @@ def neighbour_pictures(
     rows = []
     for pixels, i in zip(queries, unsure.tolist(), strict=True):
         truth = classes[int(batch.label[i])]
-        row = [Shown(pixels.float(), f"true: {truth}\npredicted: {classes[int(said[i])]}")]
+        row = [CaptionedImage(pixels.float(), f"true: {truth}\npredicted: {classes[int(said[i])]}")]
         best = found.weight[i].topk(min(NEIGHBOURS, found.weight.shape[1]))
         for weight, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
             number = int(found.number[i, place])
-            if number != NOBODY and weight > 0 and number < len(train):
+            if number != NO_EXAMPLE and weight > 0 and number < len(train):
                 image = train.image(number).to(torch.float32) / 255
-                row.append(Shown(image, f"{classes[int(train.labels[number])]}\nweight {weight:.2f}"))
+                row.append(
+                    CaptionedImage(image, f"{classes[int(train.labels[number])]}\nweight {weight:.2f}")
+                )
         rows.append(row)
     return [NeighbourPicture(rows)] if any(len(row) > 1 for row in rows) else []

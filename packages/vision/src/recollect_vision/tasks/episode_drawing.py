@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import torch
 
-from recollect_vision.data.episodes import draw_episode, generator_of
+from recollect_vision.data.episodes import draw_episode, episode_generator
 from recollect_vision.data.few_shot import LabelledImages
-from recollect_vision.episode_accuracy import FeatureTable, Setting, by_class
+from recollect_vision.episode_accuracy import FeatureTable, Setting, group_by_class
 from recollect_vision.episode_picture import EpisodePicture
 from recollect_vision.models.few_shot import FewShotClassifier
 
-DRAWABLE = 10
+MAX_EXAMPLES = 10
 """Examples of an episode that is drawn, at most."""
 
 
@@ -18,13 +18,13 @@ def episode_pictures(
     model: FewShotClassifier, batch: LabelledImages, settings: Sequence[Setting], seed: int
 ) -> list[EpisodePicture]:
     """One picture for each setting that is small enough and that the classes of a batch suffice for."""
-    features = by_class(model(batch.images), batch.labels)
-    pixels = by_class(batch.images.flatten(1), batch.labels)
+    features = group_by_class(model(batch.images), batch.labels)
+    pixels = group_by_class(batch.images.flatten(1), batch.labels)
     side = batch.images.shape[-1]
     return [
         _picture(model, features, pixels, side, setting, seed)
         for setting in settings
-        if setting.ways * setting.shots <= DRAWABLE and setting.ways <= len(features.counts)
+        if setting.ways * setting.shots <= MAX_EXAMPLES and setting.ways <= len(features.counts)
     ]
 
 
@@ -37,7 +37,7 @@ def _picture(
     seed: int,
 ) -> EpisodePicture:
     """The last of the images drawn of each class is the query, the others are examples."""
-    drawn = [draw_episode(features.counts, setting.ways, setting.shots + 1, generator_of(seed, 0))]
+    drawn = [draw_episode(features.counts, setting.ways, setting.shots + 1, episode_generator(seed, 0))]
     x = features.take(drawn).features[0]
     images = pixels.take(drawn).features[0].view(setting.ways, -1, 1, side, side)
     labels = torch.arange(setting.ways, device=x.device).repeat_interleave(setting.shots)

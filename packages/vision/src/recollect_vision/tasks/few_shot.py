@@ -15,16 +15,16 @@ from recollect.training import DataModule, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
 from recollect_vision.data.episodes import EpisodeBatch
-from recollect_vision.data.examples import Question
+from recollect_vision.data.examples import QueryBatch
 from recollect_vision.data.few_shot import FewShotData, LabelledImages
 from recollect_vision.episode_accuracy import (
-    Features,
+    FeatureCollector,
     Setting,
-    accuracies,
-    by_class,
     check_draw,
     draw_episodes,
-    with_interval,
+    episode_accuracies,
+    group_by_class,
+    mean_with_interval,
 )
 from recollect_vision.episode_picture import EpisodePicture
 from recollect_vision.models.backbone import Backbone, ImageSizes
@@ -59,7 +59,7 @@ class FewShot(Task):
         test_episodes: How many episodes of each setting in a test.
         val_episodes: The same in validation.
         test_queries: Queries of each class in validation and test.
-        named: How many of the examples compared ``predict`` names, those of most weight.
+        num_explanations: How many of the examples compared ``predict`` names, those of most weight.
         optimizer: As in ``Task``.
         scheduler: As in ``Task``.
         scheduler_interval: As in ``Task``.
@@ -86,13 +86,17 @@ class FewShot(Task):
         test_episodes: int = 1000,
         val_episodes: int = 200,
         test_queries: int = 15,
-        named: int = 5,
+        num_explanations: int = 5,
         optimizer: OptimizerCallable = AdamW,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "epoch",
     ) -> None:
         super().__init__(optimizer, scheduler, scheduler_interval)
-        numbers = {"test_episodes": test_episodes, "val_episodes": val_episodes, "named": named}
+        numbers = {
+            "test_episodes": test_episodes,
+            "val_episodes": val_episodes,
+            "num_explanations": num_explanations,
+        }
         for name, number in (numbers | {"test_queries": test_queries}).items():
             if number < 1:
                 raise ValueError(f"{name} must be at least 1, got {number}")
@@ -110,13 +114,13 @@ class FewShot(Task):
         self.test_episodes = test_episodes
         self.val_episodes = val_episodes
         self.test_queries = test_queries
-        self.named = named
+        self.num_explanations = num_explanations
         self._examples: Tensor | None = None
 
     @property
     def data(self) -> FewShotData:
         """Episodes and classes."""
-        return few_shot_data(cast(Any, self.trainer).datamodule)
+        return require_few_shot_data(cast(Any, self.trainer).datamodule)
 
     @property
     def notes(self) -> list[str]:
@@ -130,7 +134,7 @@ class FewShot(Task):
 
     def build_model(self, data: DataModule) -> nn.Module:
         """A classifier for the data's images, with room for the largest episode's classes."""
-        data = few_shot_data(data)
+        data = require_few_shot_data(data)
         backbone = self.backbone(data.sizes)
         if self.storage is None:
             head = LinearHead(self.head_steps, self.head_learning_rate)
@@ -147,7 +151,7 @@ class FewShot(Task):
 
     def build_metrics(self, data: DataModule) -> MetricCollection:
         """The features, from which ``summarize`` draws the episodes."""
-        return MetricCollection({"features": Features()})
+        return MetricCollection({"features": FeatureCollector()})
 
     def training_loss(self, batch: EpisodeBatch) -> tuple[Tensor, int]:
         """Cross-entropy of the queries of some episodes."""
@@ -159,18 +163,18 @@ class FewShot(Task):
 
     def summarize(self, stage: Stage, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Accuracy in every setting, over episodes drawn from the features; ``accuracy`` is their mean."""
-        table = by_class(values["features"], values["labels"])
+        table = group_by_class(values["features"], values["labels"])
         number = self.test_episodes if stage == "test" else self.val_episodes
         found: dict[str, Tensor] = {}
         for setting in self.settings:
             each = setting.shots + self.test_queries
             batches = draw_episodes(table, setting.ways, each, number, self.data.seed)
-            measured = accuracies(self._scores, batches, setting.shots)
-            found |= with_interval(f"accuracy_{setting.name}", measured)
+            measured = episode_accuracies(self._scores, batches, setting.shots)
+            found |= mean_with_interval(f"accuracy_{setting.name}", measured)
         means = [found[f"accuracy_{setting.name}"] for setting in self.settings]
         return {"accuracy": torch.stack(means).mean(), **found}
 
-    def predict(self, batch: Question) -> list[dict[str, Any]]:
+    def predict(self, batch: QueryBatch) -> list[dict[str, Any]]:
         """A row for each image: its class, how probable that is, and the examples it was compared with."""
         known, features = self.data.examples, self.model(batch.images)
         if self._examples is None:
@@ -178,7 +182,7 @@ class FewShot(Task):
         read = (self._examples, known.labels.to(self.device), features)
         answer = self.model.answer(*read, classes=len(known.names))
         probability, best = answer.log_probability.exp().max(-1)
-        near = nearest(self.model.compare(*read), known.files, self.named)
+        near = nearest(self.model.compare(*read), known.files, self.num_explanations)
         return [
             {
                 "image": file,
@@ -214,23 +218,23 @@ class FewShot(Task):
         return self.model.answer(examples, labels, queries, classes).log_probability
 
 
-def nearest(weights: Tensor | None, files: Sequence[str], named: int) -> list[dict[str, float]]:
+def nearest(weights: Tensor | None, files: Sequence[str], num_explanations: int) -> list[dict[str, float]]:
     """For each query the files of most weight ``(Q, W)``, heaviest first; nothing where nothing was read.
 
     Example:
-        >>> nearest(torch.tensor([[0.25, 0.75, 0.0]]), ["a.png", "b.png", "c.png"], named=2)
+        >>> nearest(torch.tensor([[0.25, 0.75, 0.0]]), ["a.png", "b.png", "c.png"], num_explanations=2)
         [{'b.png': 0.75, 'a.png': 0.25}]
     """
     if weights is None:
         return []
-    top = weights.topk(min(named, len(files)), -1)
+    top = weights.topk(min(num_explanations, len(files)), -1)
     return [
         {files[example]: round(weight, 4) for example, weight in zip(places, found, strict=True)}
         for places, found in zip(top.indices.tolist(), top.values.tolist(), strict=True)
     ]
 
 
-def few_shot_data(data: DataModule) -> FewShotData:
+def require_few_shot_data(data: DataModule) -> FewShotData:
     """The data, which are of the right kind.
 
     Raises:
@@ -238,7 +242,7 @@ def few_shot_data(data: DataModule) -> FewShotData:
     """
     if not isinstance(data, FewShotData):
         raise ArgumentError(
-            "few-shot learning needs episodes (--data OmniglotData or DrawingData), not "
+            "few-shot learning needs episodes (--data OmniglotData or CharacterFolderData), not "
             f"{type(data).__name__}"
         )
     return data

@@ -14,13 +14,18 @@ from recollect import Storage
 from recollect.training import DataModule, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
-from recollect_vision.data.episodes import EpisodeBatch, generator_of
-from recollect_vision.data.examples import Question
+from recollect_vision.data.episodes import EpisodeBatch, episode_generator
+from recollect_vision.data.examples import QueryBatch
 from recollect_vision.data.few_shot import FewShotData, LabelledImages
-from recollect_vision.episode_accuracy import Features, by_class, draw_episodes, with_interval
+from recollect_vision.episode_accuracy import (
+    FeatureCollector,
+    draw_episodes,
+    group_by_class,
+    mean_with_interval,
+)
 from recollect_vision.models.backbone import Backbone, ImageSizes
-from recollect_vision.models.online import OnlineClassifier, OnlineLearner, before, presentation
-from recollect_vision.tasks.few_shot import few_shot_data
+from recollect_vision.models.online import OnlineClassifier, OnlineLearner, presentation_count, shift_labels
+from recollect_vision.tasks.few_shot import require_few_shot_data
 
 
 @final
@@ -77,7 +82,7 @@ class OnlineFewShot(Task):
     @property
     def data(self) -> FewShotData:
         """Episodes and classes."""
-        return few_shot_data(cast(Any, self.trainer).datamodule)
+        return require_few_shot_data(cast(Any, self.trainer).datamodule)
 
     @property
     def notes(self) -> list[str]:
@@ -93,7 +98,7 @@ class OnlineFewShot(Task):
 
     def build_model(self, data: DataModule) -> nn.Module:
         """A backbone, and a learner of as many labels as an episode has classes."""
-        data = few_shot_data(data)
+        data = require_few_shot_data(data)
         backbone = self.backbone(data.sizes)
         storage = None if self.storage is None else self.storage(self.key_size, data.ways)
         learner = OnlineLearner(backbone.feature_size, data.ways, self.hidden_size, storage)
@@ -101,7 +106,7 @@ class OnlineFewShot(Task):
 
     def build_metrics(self, data: DataModule) -> MetricCollection:
         """The features, from which ``summarize`` draws the episodes."""
-        return MetricCollection({"features": Features()})
+        return MetricCollection({"features": FeatureCollector()})
 
     def training_loss(self, batch: EpisodeBatch) -> tuple[Tensor, int]:
         """Cross-entropy of every label of some episodes."""
@@ -115,32 +120,32 @@ class OnlineFewShot(Task):
 
     def summarize(self, stage: Stage, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Accuracy by presentation, over episodes drawn from the features."""
-        table = by_class(values["features"], values["labels"])
+        table = group_by_class(values["features"], values["labels"])
         number = self.test_episodes if stage == "test" else self.val_episodes
         data, right = self.data, []
         each = data.shots + data.queries
         for features, order in draw_episodes(table, data.ways, each, number, data.seed):
             logits, labels = self._answer(features, order)
             correct = (logits.argmax(-1) == labels).float()
-            by_turn = F.one_hot(presentation(labels) - 1, each) * correct.unsqueeze(-1)
+            by_turn = F.one_hot(presentation_count(labels) - 1, each) * correct.unsqueeze(-1)
             right.append(by_turn.sum(1) / data.ways)  # every class comes once for the k-th time
         found: dict[str, Tensor] = {}
         for turn, values_of_turn in enumerate(torch.cat(right).unbind(1), 1):
-            found |= with_interval(f"accuracy_presentation_{turn}", values_of_turn)
+            found |= mean_with_interval(f"accuracy_presentation_{turn}", values_of_turn)
         return found
 
-    def predict(self, batch: Question) -> list[dict[str, Any]]:
+    def predict(self, batch: QueryBatch) -> list[dict[str, Any]]:
         """A row for each image: its class and how probable that is, if it came after all examples."""
         known = self.data.examples
         if len(known.names) > self.data.ways:
             raise ArgumentError(
                 f"the examples are of {len(known.names)} classes, but the model knows {self.data.ways}"
             )
-        generator = generator_of(self.data.seed, 0)
+        generator = episode_generator(self.data.seed, 0)
         order = torch.randperm(len(known.labels), generator=generator, device="cpu")
         examples, labels = known.images[order].to(self.device), known.labels[order].to(self.device)
-        _, state = self.model.learner(self.model(examples).unsqueeze(0), before(labels.unsqueeze(0)))
-        logits = self.model.learner.ask(state, self.model(batch.images), labels[-1:])
+        _, state = self.model.learner(self.model(examples).unsqueeze(0), shift_labels(labels.unsqueeze(0)))
+        logits = self.model.learner.predict_next(state, self.model(batch.images), labels[-1:])
         # Labels that no example has are none that could be answered.
         probability, best = logits[:, : len(known.names)].softmax(-1).max(-1)
         return [
@@ -158,5 +163,5 @@ class OnlineFewShot(Task):
         """Logits ``(E, T, N)`` and labels ``(E, T)`` of episodes ``(E, N, n, D)`` in ``order``."""
         labels = order // features.shape[2]
         come = torch.take_along_dim(features.flatten(1, 2), order.unsqueeze(-1), 1)
-        logits, _ = self.model.learner(come, before(labels))
+        logits, _ = self.model.learner(come, shift_labels(labels))
         return logits, labels

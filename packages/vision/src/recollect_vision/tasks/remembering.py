@@ -11,13 +11,13 @@ from recollect.training import DataModule, Task
 from recollect.training.errors import ArgumentError
 from recollect_vision.data.image_set import ImageSet
 from recollect_vision.data.images import ImageBatch, ImageData
-from recollect_vision.models.classifier import Classified, ImageClassifier
+from recollect_vision.models.classifier import ClassifierOutput, ImageClassifier
 
-AT_ONCE = 256
+CHUNK_SIZE = 256
 """Images whose features are made together."""
 
 
-class Remembering(Task):
+class ExampleMemoryTask(Task):
     """A task whose model remembers examples.
 
     Before each validation the memory of examples, if there is one, is written anew: ``per_class`` training
@@ -50,42 +50,42 @@ class Remembering(Task):
             raise ValueError(f"per_class must be at least 1, got {per_class}")
         self.per_class = per_class
         self.classes: list[str] = []
-        self._shown: ImageSet | None = None
+        self._new_examples: ImageSet | None = None
 
     @property
     def data(self) -> ImageData:
         """The images."""
-        return labelled(cast(Any, self.trainer).datamodule)
+        return require_image_data(cast(Any, self.trainer).datamodule)
 
-    def classify(self, batch: ImageBatch) -> Classified:
+    def classify(self, batch: ImageBatch) -> ClassifierOutput:
         """What is said of a batch."""
         return self.model.classify(self.model.features(batch.images))
 
-    def name_of(self, number: int) -> str:
+    def image_name(self, number: int) -> str:
         """What a remembered image is called."""
-        past = number - self.data.trained_on
-        if self._shown is not None and past >= 0:
-            return self._shown.name(past)
-        return self.data.name_of(number)
+        past = number - self.data.num_training_images
+        if self._new_examples is not None and past >= 0:
+            return self._new_examples.name(past)
+        return self.data.image_name(number)
 
     def on_validation_epoch_start(self) -> None:
         """Write the memory anew: features are what they are now."""
         if self.trainer.state.fn == "fit" and self.model.examples is not None:
             self.model.clear()
             per_class = min(self.per_class, len(self.model.number) // len(self.classes))
-            images, numbers = self.data.splits.train, self.data.remembered(per_class)
-            features, labels = self.features_of(images, numbers), images.labels[numbers].to(self.device)
+            images, numbers = self.data.splits.train, self.data.example_numbers(per_class)
+            features, labels = self.extract_features(images, numbers), images.labels[numbers].to(self.device)
             if self.model.whitening is not None:
                 self.model.whitening.fit(features, labels)
-            self._remember(features, labels, torch.tensor(numbers, device=self.device))
+            self._write(features, labels, torch.tensor(numbers, device=self.device))
 
     def on_test_start(self) -> None:
         """Write and erase what was asked for."""
-        self._adapt()
+        self._update_memory()
 
     def on_predict_start(self) -> None:
         """Write and erase what was asked for."""
-        self._adapt()
+        self._update_memory()
 
     @torch.no_grad()
     def write(
@@ -93,12 +93,12 @@ class Remembering(Task):
     ) -> None:
         """Remember images of a set, with its or other ``labels`` ``(N,)``, numbered from ``first`` on."""
         labels = (images.labels if labels is None else labels)[numbers].to(self.device)
-        self._remember(
-            self.features_of(images, numbers), labels, torch.tensor(numbers, device=self.device) + first
+        self._write(
+            self.extract_features(images, numbers), labels, torch.tensor(numbers, device=self.device) + first
         )
 
     @torch.no_grad()
-    def features_of(self, images: ImageSet, numbers: list[int]) -> Tensor:
+    def extract_features(self, images: ImageSet, numbers: list[int]) -> Tensor:
         """``(N, D)`` of images of a set as they are, without augmentation."""
         training = self.training
         self.eval()
@@ -106,31 +106,31 @@ class Remembering(Task):
             self.model.features(
                 self.data.normalized(torch.stack([images.image(n) for n in some])).to(self.device)
             )
-            for some in (numbers[start : start + AT_ONCE] for start in range(0, len(numbers), AT_ONCE))
+            for some in (numbers[start : start + CHUNK_SIZE] for start in range(0, len(numbers), CHUNK_SIZE))
         ]
         self.train(training)
         return torch.cat(features)
 
-    def _remember(self, features: Tensor, labels: Tensor, numbers: Tensor) -> None:
-        for start in range(0, len(numbers), AT_ONCE):
-            some = slice(start, start + AT_ONCE)
+    def _write(self, features: Tensor, labels: Tensor, numbers: Tensor) -> None:
+        for start in range(0, len(numbers), CHUNK_SIZE):
+            some = slice(start, start + CHUNK_SIZE)
             self.model.remember(features[some], labels[some], numbers[some])
 
-    def _adapt(self) -> None:
+    def _update_memory(self) -> None:
         """Examples that are shown are numbered after all training images."""
-        shown = self.data.shown()
+        shown = self.data.new_examples()
         if shown is not None:
             names, images = shown
             self.classes += [name for name in names if name not in self.classes]
             if self.model.examples is None or len(self.classes) > self.model.examples.num_classes:
                 raise ArgumentError(
                     f"--data.examples has classes that there is no room for ({len(self.classes)} in all): "
-                    "train with --model.storage, and --model.spare as large as the number of new classes"
+                    "train with --model.storage and set --model.extra_classes to the number of new classes"
                 )
             own = [self.classes.index(names[label]) for label in images.labels.tolist()]
             labels = torch.tensor(own, device=self.device)
-            self._shown = images
-            self.write(images, list(range(len(images))), labels, first=self.data.trained_on)
+            self._new_examples = images
+            self.write(images, list(range(len(images))), labels, first=self.data.num_training_images)
         for name in self.data.forget:
             if name not in self.classes:
                 raise ArgumentError(
@@ -139,7 +139,7 @@ class Remembering(Task):
             self.model.forget(self.classes.index(name))
 
 
-def labelled(data: DataModule) -> ImageData:
+def require_image_data(data: DataModule) -> ImageData:
     """``data``, checked to be labelled images."""
     if not isinstance(data, ImageData):
         raise ArgumentError(

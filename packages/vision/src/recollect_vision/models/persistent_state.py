@@ -8,7 +8,7 @@ from recollect.state import S, map_state
 
 
 @final
-class Kept(nn.Module, Generic[S]):
+class PersistentState(nn.Module, Generic[S]):
     """Keeps a state as buffers.
 
     Storages and memories have no state of their own, so that nothing leaks; what a model is to remember for
@@ -21,7 +21,7 @@ class Kept(nn.Module, Generic[S]):
         >>> import torch
         >>> from recollect import VectorStorage
         >>> storage = VectorStorage(2, 1, slots=3)
-        >>> kept = Kept(storage.initial_state())
+        >>> kept = PersistentState(storage.initial_state())
         >>> kept.set(storage.write(kept.get(), torch.ones(1, 2), torch.ones(1, 1)))
         >>> kept.get().clock, len(kept.state_dict())
         (tensor(1), 5)
