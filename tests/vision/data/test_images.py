@@ -12,7 +12,7 @@ from recollect_vision.data import image_set
 from recollect_vision.data.digits import DigitsData
 from recollect_vision.data.folder import FolderData
 from recollect_vision.data.image_set import ImageFiles, decode
-from recollect_vision.models.backbone import ImageSizes
+from recollect_vision.types import ImageSizes
 
 
 def folder(path, **settings) -> FolderData:

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from recollect_vision.models.backbone import ImageSizes
 from recollect_vision.models.resnet import SmallResNet
 from recollect_vision.models.torchvision_backbone import TorchvisionBackbone
+from recollect_vision.types import ImageSizes
 
 
 @pytest.mark.parametrize("sizes", [ImageSizes(1, 8, 8), ImageSizes(3, 33, 20)])

@@ -12,9 +12,9 @@ from recollect import (
     PrototypeMemory,
     VectorStorage,
 )
-from recollect_vision.models.backbone import ImageSizes
 from recollect_vision.models.classifier import NO_EXAMPLE, ImageClassifier
 from recollect_vision.models.resnet import SmallResNet
+from recollect_vision.types import ImageSizes
 
 SIZES = ImageSizes(1, 8, 8)
 

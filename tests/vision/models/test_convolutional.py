@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from recollect_vision.models.backbone import ImageSizes
 from recollect_vision.models.convolutional import ConvolutionalBackbone
 from recollect_vision.models.pixels import Pixels
+from recollect_vision.types import ImageSizes
 
 
 @pytest.mark.parametrize(

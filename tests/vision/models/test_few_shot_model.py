@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from recollect import ExampleMemory, HashStorage, VectorStorage
-from recollect_vision.models.backbone import ImageSizes
 from recollect_vision.models.convolutional import ConvolutionalBackbone
 from recollect_vision.models.few_shot import FewShotClassifier
 from recollect_vision.models.linear_head import LinearHead
+from recollect_vision.types import ImageSizes
 
 SIZES = ImageSizes(1, 12, 12)
 

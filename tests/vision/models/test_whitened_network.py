@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from recollect_vision.models.backbone import ImageSizes
 from recollect_vision.models.whitened_network import WhitenedNetwork, whitening_filters
+from recollect_vision.types import ImageSizes
 
 
 def patterned(count: int = 200) -> torch.Tensor:

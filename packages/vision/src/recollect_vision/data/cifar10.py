@@ -10,7 +10,7 @@ from recollect_vision.data.folder import read_folder
 from recollect_vision.data.image_set import StoredImages
 from recollect_vision.data.images import ImageData
 from recollect_vision.data.splits import Splits
-from recollect_vision.models.backbone import ImageSizes
+from recollect_vision.types import ImageSizes
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"

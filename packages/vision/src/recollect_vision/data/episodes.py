@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from recollect_vision.data.affine import random_affine
+from recollect_vision.types import EpisodeBatch
 
 
 class EpisodeIndices(NamedTuple):
@@ -21,20 +22,6 @@ class EpisodeIndices(NamedTuple):
 
     classes: Tensor
     images: Tensor
-    order: Tensor
-
-
-class EpisodeBatch(NamedTuple):
-    """E episodes.
-
-    Attributes:
-        images: ``(E, N, n, 1, S, S)`` in [0, 1], of N classes: the first of the n are the labelled examples.
-        classes: ``(E, N)`` int64, which training classes they are.
-        order: ``(E, N·n)`` int64: see ``EpisodeIndices``.
-    """
-
-    images: Tensor
-    classes: Tensor
     order: Tensor
 
 

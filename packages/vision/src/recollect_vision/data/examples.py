@@ -28,18 +28,6 @@ class SupportSet(NamedTuple):
     labels: Tensor
 
 
-class QueryBatch(NamedTuple):
-    """Images to be classified.
-
-    Attributes:
-        files: Their names.
-        images: ``(B, 1, S, S)`` in [0, 1].
-    """
-
-    files: list[str]
-    images: Tensor
-
-
 def read_support_set(folder: Path, size: int) -> SupportSet:
     """The examples of ``folder/<class>/*.png``, images at any depth.
 

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor
@@ -13,9 +13,9 @@ from recollect.training import DataError, DataModule, Split
 from recollect.training.errors import ArgumentError
 from recollect_vision.data.character_splits import CharacterSplits
 from recollect_vision.data.drawings import Character
-from recollect_vision.data.episodes import EpisodeBatch, Episodes
-from recollect_vision.data.examples import QueryBatch, QueryImages, SupportSet, read_support_set
-from recollect_vision.models.backbone import ImageSizes
+from recollect_vision.data.episodes import Episodes
+from recollect_vision.data.examples import QueryImages, SupportSet, read_support_set
+from recollect_vision.types import EpisodeBatch, ImageSizes, LabelledImages, QueryBatch
 
 ROTATIONS = 4
 """Turns by a right angle, none included."""
@@ -26,18 +26,6 @@ ROTATION_NOTES = {
     "nowhere": "all upright",
 }
 """What is said of ``rotations`` beside results."""
-
-
-class LabelledImages(NamedTuple):
-    """All images of some classes.
-
-    Attributes:
-        images: ``(B, 1, S, S)`` in [0, 1].
-        labels: ``(B,)`` int64, which class of the split each is.
-    """
-
-    images: Tensor
-    labels: Tensor
 
 
 class FewShotData(DataModule):

@@ -13,7 +13,7 @@ from recollect_vision.data.image_set import ImageFiles
 from recollect_vision.data.images import ImageData
 from recollect_vision.data.listing import labelled_files
 from recollect_vision.data.splits import Splits, hold_out
-from recollect_vision.models.backbone import ImageSizes
+from recollect_vision.types import ImageSizes
 
 TEST_FRACTION = 0.2
 

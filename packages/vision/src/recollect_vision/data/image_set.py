@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from recollect_vision.data.decoding import open_image
-from recollect_vision.models.backbone import ImageSizes
+from recollect_vision.types import ImageSizes
 
 CACHE_BYTES = 2**30
 """Bytes of decoded images that are kept at most; more are decoded again each time they are asked for."""

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -16,21 +16,7 @@ from recollect.training.errors import ArgumentError
 from recollect_vision.data.image_set import ImageFiles, ImageSet
 from recollect_vision.data.listing import image_files, labelled_files
 from recollect_vision.data.splits import SPLITS, Splits, check_classes, hold_out
-from recollect_vision.models.backbone import ImageSizes
-
-
-class ImageBatch(NamedTuple):
-    """B images.
-
-    Attributes:
-        images: ``(B, C, height, width)``, normalised.
-        label: ``(B,)`` int64; −1 where it is not known.
-        number: ``(B,)`` int64, the image's number in its set.
-    """
-
-    images: Tensor
-    label: Tensor
-    number: Tensor
+from recollect_vision.types import ImageBatch, ImageSizes
 
 
 class AugmentedSubset(Dataset[tuple[Tensor, int, int]]):

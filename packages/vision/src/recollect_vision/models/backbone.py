@@ -1,23 +1,10 @@
 """The contract of every network that makes features of images."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
 
 from torch import Tensor, nn
 
-
-class ImageSizes(NamedTuple):
-    """What a backbone is made for.
-
-    Attributes:
-        channels: 1 for grey images, 3 for colour.
-        height: In pixels.
-        width: In pixels.
-    """
-
-    channels: int
-    height: int
-    width: int
+from recollect_vision.types import ImageSizes
 
 
 class Backbone(nn.Module, ABC):

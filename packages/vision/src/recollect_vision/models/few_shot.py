@@ -26,7 +26,7 @@ class FewShotClassifier(nn.Module):
 
     Example:
         >>> from recollect import VectorStorage
-        >>> from recollect_vision.models.backbone import ImageSizes
+        >>> from recollect_vision.types import ImageSizes
         >>> from recollect_vision.models.pixels import Pixels
         >>> memory = ExampleMemory(VectorStorage(4, 2, slots=2), "prototypes", "cosine")
         >>> model = FewShotClassifier(Pixels(ImageSizes(1, 2, 2)), memory, training_classes=0)

@@ -5,7 +5,8 @@ from typing import final
 
 from torch import Tensor, nn
 
-from recollect_vision.models.backbone import Backbone, ImageSizes
+from recollect_vision.models.backbone import Backbone
+from recollect_vision.types import ImageSizes
 
 
 @final

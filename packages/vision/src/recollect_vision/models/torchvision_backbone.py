@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from recollect_vision.models.backbone import Backbone, ImageSizes
+from recollect_vision.models.backbone import Backbone
+from recollect_vision.types import ImageSizes
 
 
 @final

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recollect_vision.models.backbone import Backbone, ImageSizes
+from recollect_vision.models.backbone import Backbone
+from recollect_vision.types import ImageSizes
 
 PATCH = 2
 """Height and width of the patches that the first layer whitens, in pixels."""

@@ -24,8 +24,7 @@ from recollect.training import DataModule, Picture
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
 from recollect_vision.data.image_set import ImageSet
-from recollect_vision.data.images import ImageBatch
-from recollect_vision.models.backbone import Backbone, ImageSizes
+from recollect_vision.models.backbone import Backbone
 from recollect_vision.models.classifier import NO_EXAMPLE, ClassifierOutput, ImageClassifier
 from recollect_vision.models.torchvision_backbone import TorchvisionBackbone
 from recollect_vision.optimization import group_biases
@@ -33,6 +32,7 @@ from recollect_vision.pictures import ConfusionPicture
 from recollect_vision.progressive_resizing import ProgressiveResizing
 from recollect_vision.tasks.drawing import neighbour_pictures
 from recollect_vision.tasks.remembering import ExampleMemoryTask, require_image_data
+from recollect_vision.types import ImageBatch, ImageSizes
 
 BINS = 15
 """Of the expected calibration error."""

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 
 from recollect_vision.data.episodes import draw_episode, episode_generator
-from recollect_vision.data.few_shot import LabelledImages
 from recollect_vision.episode_accuracy import FeatureTable, Setting, group_by_class
 from recollect_vision.episode_picture import EpisodePicture
 from recollect_vision.models.few_shot import FewShotClassifier
+from recollect_vision.types import LabelledImages
 
 MAX_EXAMPLES = 10
 """Examples of an episode that is drawn, at most."""

@@ -14,9 +14,7 @@ from recollect.memories.example import ExampleMemory, ExampleMethod
 from recollect.training import DataModule, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
-from recollect_vision.data.episodes import EpisodeBatch
-from recollect_vision.data.examples import QueryBatch
-from recollect_vision.data.few_shot import FewShotData, LabelledImages
+from recollect_vision.data.few_shot import FewShotData
 from recollect_vision.episode_accuracy import (
     FeatureCollector,
     Setting,
@@ -27,10 +25,11 @@ from recollect_vision.episode_accuracy import (
     mean_with_interval,
 )
 from recollect_vision.episode_picture import EpisodePicture
-from recollect_vision.models.backbone import Backbone, ImageSizes
+from recollect_vision.models.backbone import Backbone
 from recollect_vision.models.few_shot import FewShotClassifier, check_room
 from recollect_vision.models.linear_head import LinearHead
 from recollect_vision.tasks.episode_drawing import episode_pictures
+from recollect_vision.types import EpisodeBatch, ImageSizes, LabelledImages, QueryBatch
 
 PUBLISHED = ((5, 1), (5, 5), (20, 1), (20, 5))
 """Ways and shots that papers report."""

@@ -14,18 +14,18 @@ from recollect import Storage
 from recollect.training import DataModule, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
-from recollect_vision.data.episodes import EpisodeBatch, episode_generator
-from recollect_vision.data.examples import QueryBatch
-from recollect_vision.data.few_shot import FewShotData, LabelledImages
+from recollect_vision.data.episodes import episode_generator
+from recollect_vision.data.few_shot import FewShotData
 from recollect_vision.episode_accuracy import (
     FeatureCollector,
     draw_episodes,
     group_by_class,
     mean_with_interval,
 )
-from recollect_vision.models.backbone import Backbone, ImageSizes
+from recollect_vision.models.backbone import Backbone
 from recollect_vision.models.online import OnlineClassifier, OnlineLearner, presentation_count, shift_labels
 from recollect_vision.tasks.few_shot import require_few_shot_data
+from recollect_vision.types import EpisodeBatch, ImageSizes, LabelledImages, QueryBatch
 
 
 @final
