@@ -21,7 +21,7 @@ CONFIGS = {
     for path in sorted(Path(str(files("recollect_vision"))).joinpath("configs").glob("*.yaml"))
     if "FewShot" in path.read_text()
 }
-CHARACTER_FOLDER = "recollect_vision.data.own_drawings.CharacterFolderData"
+CHARACTER_FOLDER = "recollect_vision.data.character_folder.CharacterFolderData"
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 
 

@@ -5,7 +5,7 @@ import torch
 
 from recollect.training import DataError
 from recollect.training.errors import ArgumentError
-from recollect_vision.data.own_drawings import CharacterFolderData
+from recollect_vision.data.character_folder import CharacterFolderData
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from recollect.training import TrainedRun
 from recollect.training.reports import report_runs
-from recollect_vision.data.images import ImageData
+from recollect_vision.data.classification import ImageData
 from recollect_vision.known import classification_run, split_features
 from recollect_vision.tasks.classification import BINS, Classification, negative_log_likelihood
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from recollect.training import DataError, Split, TrainedRun
-from recollect_vision.data.images import ImageData
+from recollect_vision.data.classification import ImageData
 from recollect_vision.tasks.classification import Classification
 
 

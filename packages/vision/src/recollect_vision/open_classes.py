@@ -17,7 +17,7 @@ from recollect.state import map_state
 from recollect.training import DataError, TrainedRun
 from recollect.training.pictures import save
 from recollect.training.reports import report_runs
-from recollect_vision.data.images import ImageData
+from recollect_vision.data.classification import ImageData
 from recollect_vision.known import LabelledFeatures, classification_run, split_features
 from recollect_vision.models.classifier import ImageClassifier
 from recollect_vision.pictures import CurvePicture

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 
 from recollect.training.errors import ArgumentError
-from recollect_vision.data.drawings import Character
+from recollect_vision.data.characters import Character
 
 
 class CharacterSplits(NamedTuple):

@@ -6,9 +6,9 @@ import torch
 from torchvision.datasets import CIFAR10
 
 from recollect.training import data_folder, fetch
+from recollect_vision.data.classification import ImageData
 from recollect_vision.data.folder import read_folder
 from recollect_vision.data.image_set import StoredImages
-from recollect_vision.data.images import ImageData
 from recollect_vision.data.splits import Splits
 from recollect_vision.types import ImageSizes
 

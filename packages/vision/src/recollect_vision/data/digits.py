@@ -5,8 +5,8 @@ from typing import final
 import torch
 from sklearn.datasets import load_digits
 
+from recollect_vision.data.classification import ImageData
 from recollect_vision.data.image_set import StoredImages
-from recollect_vision.data.images import ImageData
 from recollect_vision.data.splits import Splits, hold_out
 
 TEST_FRACTION = 0.25

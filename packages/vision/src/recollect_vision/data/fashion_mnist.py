@@ -5,8 +5,8 @@ from typing import final
 from torchvision.datasets import FashionMNIST
 
 from recollect.training import data_folder, fetch
+from recollect_vision.data.classification import ImageData
 from recollect_vision.data.image_set import StoredImages
-from recollect_vision.data.images import ImageData
 from recollect_vision.data.splits import Splits
 
 URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"

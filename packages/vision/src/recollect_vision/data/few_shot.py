@@ -12,9 +12,9 @@ from torch.utils.data import Dataset
 from recollect.training import DataError, DataModule, Split
 from recollect.training.errors import ArgumentError
 from recollect_vision.data.character_splits import CharacterSplits
-from recollect_vision.data.drawings import Character
+from recollect_vision.data.characters import Character
 from recollect_vision.data.episodes import Episodes
-from recollect_vision.data.examples import QueryImages, SupportSet, read_support_set
+from recollect_vision.data.support_set import QueryImages, SupportSet, read_support_set
 from recollect_vision.types import EpisodeBatch, ImageSizes, LabelledImages, QueryBatch
 
 ROTATIONS = 4

@@ -9,9 +9,9 @@ from torchvision.transforms.v2 import Transform
 
 from recollect.training import DataError
 from recollect.training.errors import ArgumentError
+from recollect_vision.data.classification import ImageData
+from recollect_vision.data.image_files import labelled_files
 from recollect_vision.data.image_set import ImageFiles
-from recollect_vision.data.images import ImageData
-from recollect_vision.data.listing import labelled_files
 from recollect_vision.data.splits import Splits, hold_out
 from recollect_vision.types import ImageSizes
 

@@ -12,7 +12,7 @@ from rich.progress import track
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from recollect_vision.data.decoding import open_image
+from recollect_vision.data.image_files import open_image
 from recollect_vision.types import ImageSizes
 
 CACHE_BYTES = 2**30

@@ -8,7 +8,7 @@ from torchvision.datasets.utils import check_md5
 
 from recollect.training import DataError, data_folder, fetch
 from recollect_vision.data.character_splits import CharacterSplits, alphabet_split, random_split
-from recollect_vision.data.drawings import Character, read_archives, read_character_folder
+from recollect_vision.data.characters import Character, read_archives, read_character_folder
 from recollect_vision.data.few_shot import FewShotData
 
 CHARACTERS, DRAWERS = 1623, 20

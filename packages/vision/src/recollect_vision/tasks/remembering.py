@@ -9,8 +9,8 @@ from torch.optim import AdamW
 
 from recollect.training import DataModule, Task
 from recollect.training.errors import ArgumentError
+from recollect_vision.data.classification import ImageData
 from recollect_vision.data.image_set import ImageSet
-from recollect_vision.data.images import ImageData
 from recollect_vision.models.classifier import ClassifierOutput, ImageClassifier
 from recollect_vision.types import ImageBatch
 

@@ -5,7 +5,7 @@ from typing import Any, final
 
 from recollect.training.errors import ArgumentError
 from recollect_vision.data.character_splits import CharacterSplits, random_split
-from recollect_vision.data.drawings import read_character_folder
+from recollect_vision.data.characters import read_character_folder
 from recollect_vision.data.few_shot import FewShotData, check_room
 
 

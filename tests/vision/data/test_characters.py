@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from recollect.training import DataError
-from recollect_vision.data.drawings import decode, read_archives, read_character_folder
+from recollect_vision.data.characters import decode, read_archives, read_character_folder
 
 
 def test_ink_is_white_on_black_whatever_the_file_holds(tmp_path: Path):

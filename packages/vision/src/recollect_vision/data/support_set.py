@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from recollect.training import DataError
-from recollect_vision.data.drawings import decode
-from recollect_vision.data.listing import image_files, labelled_files
+from recollect_vision.data.characters import decode
+from recollect_vision.data.image_files import image_files, labelled_files
 
 
 class SupportSet(NamedTuple):

@@ -1,8 +1,10 @@
-"""Image files in folders."""
+"""Image files: listing folders of them and opening one."""
 
 from pathlib import Path
+from typing import IO, Literal
 
 import torch
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
@@ -39,3 +41,21 @@ def labelled_files(folder: Path) -> tuple[list[str], list[Path], Tensor]:
         raise DataError(f"{folder}: {error}") from error
     labels = torch.tensor(found.targets)
     return found.classes, [Path(path) for path, _ in found.samples], labels
+
+
+def open_image(file: Path | IO[bytes], mode: Literal["L", "RGB"], place: str) -> Image.Image:
+    """The image in a file, in grey or in colour.
+
+    Args:
+        file: Its path, or its bytes.
+        mode: ``"L"`` for grey, ``"RGB"`` for colour; what is not so is turned into it.
+        place: What it is called in errors.
+
+    Raises:
+        DataError: If it is no image, or a damaged one.
+    """
+    try:
+        with Image.open(file) as image:
+            return image.convert(mode)
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise DataError(f"{place} is not an image that can be read: {error}") from error

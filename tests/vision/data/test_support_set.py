@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recollect.training import DataError
-from recollect_vision.data.examples import QueryImages, read_support_set
+from recollect_vision.data.support_set import QueryImages, read_support_set
 
 
 def test_examples_are_labelled_by_their_folders(write_drawings):

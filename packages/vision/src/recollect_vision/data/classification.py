@@ -13,8 +13,8 @@ from torchvision.transforms.v2 import Transform
 
 from recollect.training import DataModule, Split
 from recollect.training.errors import ArgumentError
+from recollect_vision.data.image_files import image_files, labelled_files
 from recollect_vision.data.image_set import ImageFiles, ImageSet
-from recollect_vision.data.listing import image_files, labelled_files
 from recollect_vision.data.splits import SPLITS, Splits, check_classes, hold_out
 from recollect_vision.types import ImageBatch, ImageSizes
 

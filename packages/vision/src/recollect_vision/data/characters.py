@@ -13,8 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from recollect.training import DataError
-from recollect_vision.data.decoding import open_image
-from recollect_vision.data.listing import image_files
+from recollect_vision.data.image_files import image_files, open_image
 
 
 class Character(NamedTuple):
