@@ -25,7 +25,7 @@ from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
 from recollect_vision.data.image_set import ImageSet
 from recollect_vision.models.backbone import Backbone
-from recollect_vision.models.classifier import NO_EXAMPLE, ClassifierOutput, ImageClassifier
+from recollect_vision.models.classification import NO_EXAMPLE, ClassifierOutput, ImageClassifier
 from recollect_vision.models.torchvision_backbone import TorchvisionBackbone
 from recollect_vision.optimization import group_biases
 from recollect_vision.pictures import ConfusionPicture

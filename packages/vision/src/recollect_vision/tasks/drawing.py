@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from recollect_vision.data.classification import ImageData
-from recollect_vision.models.classifier import NO_EXAMPLE, ClassifierOutput
+from recollect_vision.models.classification import NO_EXAMPLE, ClassifierOutput
 from recollect_vision.pictures import CaptionedImage, NeighbourPicture
 from recollect_vision.types import ImageBatch
 

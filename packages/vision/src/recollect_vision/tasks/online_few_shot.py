@@ -23,7 +23,12 @@ from recollect_vision.episode_accuracy import (
     mean_with_interval,
 )
 from recollect_vision.models.backbone import Backbone
-from recollect_vision.models.online import OnlineClassifier, OnlineLearner, presentation_count, shift_labels
+from recollect_vision.models.online_few_shot import (
+    OnlineClassifier,
+    OnlineLearner,
+    presentation_count,
+    shift_labels,
+)
 from recollect_vision.tasks.few_shot import require_few_shot_data
 from recollect_vision.types import EpisodeBatch, ImageSizes, LabelledImages, QueryBatch
 

@@ -11,7 +11,7 @@ from recollect.training import DataModule, Task
 from recollect.training.errors import ArgumentError
 from recollect_vision.data.classification import ImageData
 from recollect_vision.data.image_set import ImageSet
-from recollect_vision.models.classifier import ClassifierOutput, ImageClassifier
+from recollect_vision.models.classification import ClassifierOutput, ImageClassifier
 from recollect_vision.types import ImageBatch
 
 CHUNK_SIZE = 256

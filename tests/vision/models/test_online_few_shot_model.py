@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from recollect import HashStorage, VectorStorage
-from recollect_vision.models.online import NO_LABEL, OnlineLearner, presentation_count, shift_labels
+from recollect_vision.models.online_few_shot import NO_LABEL, OnlineLearner, presentation_count, shift_labels
 
 
 def learner(slots: int = 6, policy: str = "lru", storage: bool = True) -> OnlineLearner:

@@ -12,7 +12,7 @@ from recollect import (
     PrototypeMemory,
     VectorStorage,
 )
-from recollect_vision.models.classifier import NO_EXAMPLE, ImageClassifier
+from recollect_vision.models.classification import NO_EXAMPLE, ImageClassifier
 from recollect_vision.models.resnet import SmallResNet
 from recollect_vision.types import ImageSizes
 
