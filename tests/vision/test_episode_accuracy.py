@@ -12,7 +12,7 @@ from recollect_vision.episode_accuracy import (
     group_by_class,
     mean_with_interval,
 )
-from recollect_vision.episode_picture import EpisodePicture
+from recollect_vision.figures.few_shot import EpisodePicture
 
 
 def table(classes: int = 6, each: int = 8):

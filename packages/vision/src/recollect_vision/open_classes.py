@@ -18,9 +18,9 @@ from recollect.training import DataError, TrainedRun
 from recollect.training.pictures import save
 from recollect.training.reports import report_runs
 from recollect_vision.data.classification import ImageData
+from recollect_vision.figures.classification import CurvePicture
 from recollect_vision.known import LabelledFeatures, classification_run, split_features
 from recollect_vision.models.classification import ImageClassifier
-from recollect_vision.pictures import CurvePicture
 from recollect_vision.tasks.classification import Classification
 
 SHOTS = (0, 1, 2, 5, 10, 20, 50, 100)

@@ -24,13 +24,12 @@ from recollect.training import DataModule, Picture
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
 from recollect_vision.data.image_set import ImageSet
+from recollect_vision.figures.classification import ConfusionPicture, neighbour_pictures
 from recollect_vision.models.backbone import Backbone
 from recollect_vision.models.classification import NO_EXAMPLE, ClassifierOutput, ImageClassifier
 from recollect_vision.models.torchvision_backbone import TorchvisionBackbone
 from recollect_vision.optimization import group_biases
-from recollect_vision.pictures import ConfusionPicture
 from recollect_vision.progressive_resizing import ProgressiveResizing
-from recollect_vision.tasks.drawing import neighbour_pictures
 from recollect_vision.tasks.remembering import ExampleMemoryTask, require_image_data
 from recollect_vision.types import ImageBatch, ImageSizes
 

@@ -24,11 +24,10 @@ from recollect_vision.episode_accuracy import (
     group_by_class,
     mean_with_interval,
 )
-from recollect_vision.episode_picture import EpisodePicture
+from recollect_vision.figures.few_shot import EpisodePicture, episode_pictures
 from recollect_vision.models.backbone import Backbone
 from recollect_vision.models.few_shot import FewShotClassifier, check_room
 from recollect_vision.models.linear_head import LinearHead
-from recollect_vision.tasks.episode_drawing import episode_pictures
 from recollect_vision.types import EpisodeBatch, ImageSizes, LabelledImages, QueryBatch
 
 PUBLISHED = ((5, 1), (5, 5), (20, 1), (20, 5))

@@ -2,7 +2,7 @@
 
 import torch
 
-from recollect_vision.pictures import CaptionedImage, ConfusionPicture, NeighbourPicture
+from recollect_vision.figures.classification import CaptionedImage, ConfusionPicture, NeighbourPicture
 
 
 def test_a_confusion_matrix_has_true_classes_down_and_predicted_ones_across() -> None:
