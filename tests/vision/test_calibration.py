@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from recollect.training import DataError, TrainedRun, load_run
-from recollect_vision.calibration import calibration, compare_calibration, fit_temperature, main
+from recollect_vision.calibration import compare_calibration, main
 from recollect_vision.cli import main as command
 from recollect_vision.known import classification_run
+from recollect_vision.metrics.classification import calibration, fit_temperature
 from recollect_vision.tasks import OnlineFewShot
 
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recollect.training.pictures import COLOURS, title
 from recollect_vision.data.episodes import draw_episode, episode_generator
-from recollect_vision.episode_accuracy import FeatureTable, Setting, group_by_class
+from recollect_vision.metrics.few_shot import FeatureTable, Setting, group_by_class
 from recollect_vision.models.few_shot import FewShotClassifier
 from recollect_vision.types import LabelledImages
 

@@ -25,6 +25,7 @@ from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
 from recollect_vision.data.image_set import ImageSet
 from recollect_vision.figures.classification import ConfusionPicture, neighbour_pictures
+from recollect_vision.metrics.classification import BINS, negative_log_likelihood
 from recollect_vision.models.backbone import Backbone
 from recollect_vision.models.classification import NO_EXAMPLE, ClassifierOutput, ImageClassifier
 from recollect_vision.models.torchvision_backbone import TorchvisionBackbone
@@ -32,9 +33,6 @@ from recollect_vision.optimization import group_biases
 from recollect_vision.progressive_resizing import ProgressiveResizing
 from recollect_vision.tasks.remembering import ExampleMemoryTask, require_image_data
 from recollect_vision.types import ImageBatch, ImageSizes
-
-BINS = 15
-"""Of the expected calibration error."""
 
 
 @final
@@ -211,9 +209,3 @@ class Classification(ExampleMemoryTask):
         images = data.normalized(torch.stack([data.splits.train.image(number) for number in some]))
         with self.preparing():
             self.model.backbone.prepare(images.to(self.device))
-
-
-def negative_log_likelihood(probability: Tensor, label: Tensor) -> Tensor:
-    """Mean of −log p, in nats, of the true classes ``(B,)``; p is ``(B, C)``, and 0 counts as almost 0."""
-    right = probability.gather(1, label.unsqueeze(1))
-    return -right.clamp_min(torch.finfo(right.dtype).tiny).log().mean()

@@ -15,7 +15,8 @@ from recollect.training import DataModule, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
 from recollect_vision.data.few_shot import FewShotData
-from recollect_vision.episode_accuracy import (
+from recollect_vision.figures.few_shot import EpisodePicture, episode_pictures
+from recollect_vision.metrics.few_shot import (
     FeatureCollector,
     Setting,
     check_draw,
@@ -24,7 +25,6 @@ from recollect_vision.episode_accuracy import (
     group_by_class,
     mean_with_interval,
 )
-from recollect_vision.figures.few_shot import EpisodePicture, episode_pictures
 from recollect_vision.models.backbone import Backbone
 from recollect_vision.models.few_shot import FewShotClassifier, check_room
 from recollect_vision.models.linear_head import LinearHead

@@ -16,7 +16,7 @@ from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
 from recollect_vision.data.episodes import episode_generator
 from recollect_vision.data.few_shot import FewShotData
-from recollect_vision.episode_accuracy import (
+from recollect_vision.metrics.few_shot import (
     FeatureCollector,
     draw_episodes,
     group_by_class,

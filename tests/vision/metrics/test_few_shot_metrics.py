@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from recollect.training.errors import ArgumentError
-from recollect_vision.episode_accuracy import (
+from recollect_vision.figures.few_shot import EpisodePicture
+from recollect_vision.metrics.few_shot import (
     FeatureCollector,
     Setting,
     draw_episodes,
@@ -12,7 +13,6 @@ from recollect_vision.episode_accuracy import (
     group_by_class,
     mean_with_interval,
 )
-from recollect_vision.figures.few_shot import EpisodePicture
 
 
 def table(classes: int = 6, each: int = 8):
