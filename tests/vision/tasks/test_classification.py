@@ -13,10 +13,10 @@ import torch
 
 from recollect.training import DataError, Task, load_run
 from recollect.training.callbacks.parts_summary import parts
-from recollect_vision import open_classes
 from recollect_vision.cli import main
+from recollect_vision.commands import class_incremental
+from recollect_vision.commands.class_incremental import accuracy_by_shots, all_features
 from recollect_vision.models.whitened_network import whitening_filters
-from recollect_vision.open_classes import accuracy_by_shots, all_features
 from recollect_vision.progressive_resizing import ProgressiveResizing
 
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
@@ -192,11 +192,11 @@ def test_classes_that_were_left_out_are_learnt_from_examples_and_erased(tmp_path
         assert some.restored
         assert len(some.new) == 10
     assert run.task.model.examples.method == "matching"
-    open_classes.main([str(folder)])
+    class_incremental.main([str(folder)])
     printed = capsys.readouterr().out
     assert "read one by one; new: green" in printed
     assert "read as prototypes; new: green" in printed
-    assert (folder / "pictures" / "open-classes.png").exists()
+    assert (folder / "pictures" / "class-incremental.png").exists()
 
 
 def test_the_memory_is_of_the_weights_that_are_saved(trained):

@@ -58,8 +58,8 @@ class ImageData(DataModule):
         augmentation: Transforms of ``torchvision.transforms.v2``, applied to each training image in turn.
         held_out: Share of each class of the training images that is kept for validation, where the dataset
             has no validation split.
-        leave_out: Names of classes that are taken out of all splits: they come last among the classes, to be
-            shown to a memory once training is over (``python -m recollect_vision.open_classes``).
+        leave_out: Classes to leave out of all splits. They are numbered last, so that a memory can learn them
+            after training: see ``recollect_vision.commands.class_incremental``.
         images: What ``predict`` classifies: an image file or a folder of them; the test split by default.
         examples: Folder with a folder of images for each class, which ``test`` and ``predict`` write to
             the memory beforehand; classes may be new ones.

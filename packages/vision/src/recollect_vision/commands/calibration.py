@@ -1,9 +1,8 @@
-"""How right probabilities are: those of the network, of its memory, and of a temperature in place of one.
+"""Calibration of trained classifiers, with and without their memory of examples and with temperature scaling.
 
-``python -m recollect_vision.calibration RUN [RUN …]`` compares, on the test images of run folders, what a
-network says alone, what it says with the examples that it remembers, and what it says alone with logits
-divided by a temperature that is fitted on the validation images, with and without these examples: what memory
-brings beyond one number.
+``python -m recollect_vision.commands.calibration RUN [RUN …]`` compares four predictions on the test images of
+each run folder: the network alone, the network with its examples, and both again with the logits divided by a
+temperature that is fitted on the validation images.
 """
 
 from collections.abc import Sequence
@@ -13,18 +12,18 @@ import torch.nn.functional as F
 
 from recollect.training import TrainedRun
 from recollect.training.reports import report_runs
+from recollect_vision.commands.features import classification_run, split_features
 from recollect_vision.data.classification import ImageData
-from recollect_vision.known import classification_run, split_features
 from recollect_vision.metrics.classification import Calibration, calibration, fit_temperature
 from recollect_vision.tasks.classification import Classification
 
 
 @torch.no_grad()
 def compare_calibration(task: Classification, data: ImageData) -> list[Calibration]:
-    """The network alone and with a temperature; if it has a memory, either with that. On the test images.
+    """Calibration on the test images: the network alone, with a temperature, and both with the memory.
 
     Raises:
-        DataError: If there are no test images.
+        DataError: If there is no test split.
     """
     tuning, tuning_label = split_features(task, data, "val", data.numbers["val"])
     test, label = split_features(task, data, "test", data.numbers["test"])
@@ -57,7 +56,7 @@ def report(folder: str, run: TrainedRun) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Report on the run folders ``args``."""
-    report_runs("recollect_vision.calibration", report, args)
+    report_runs("recollect_vision.commands.calibration", report, args)
 
 
 if __name__ == "__main__":

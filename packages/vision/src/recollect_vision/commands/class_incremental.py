@@ -1,6 +1,6 @@
 """Classes that a trained network has never seen, shown to its memory: accuracy by number of examples.
 
-``python -m recollect_vision.open_classes RUN [RUN …]`` takes run folders that were trained with
+``python -m recollect_vision.commands.class_incremental RUN [RUN …]`` takes run folders that were trained with
 ``--data.leave_out``, and needs no gradient step: examples of the classes that were left out are written to
 the memory, test images of old and new classes are told apart, and the classes are erased again.
 """
@@ -17,9 +17,9 @@ from recollect.state import map_state
 from recollect.training import DataError, TrainedRun
 from recollect.training.pictures import save
 from recollect.training.reports import report_runs
+from recollect_vision.commands.features import LabelledFeatures, classification_run, split_features
 from recollect_vision.data.classification import ImageData
 from recollect_vision.figures.classification import CurvePicture
-from recollect_vision.known import LabelledFeatures, classification_run, split_features
 from recollect_vision.models.classification import ImageClassifier
 from recollect_vision.tasks.classification import Classification
 
@@ -137,14 +137,14 @@ def report(folder: str, run: TrainedRun) -> None:
                 [float(v.mean()) for v in values],
                 [float(v.std(correction=0)) for v in values],
             )
-    picture = Path(folder) / "pictures" / "open-classes.png"
+    picture = Path(folder) / "pictures" / "class-incremental.png"
     save(CurvePicture(f"shown after training: {', '.join(data.leave_out)}", SHOTS, curves).draw(), picture)
     print(f"{picture}")
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Report on the run folders ``args``."""
-    report_runs("recollect_vision.open_classes", report, args)
+    report_runs("recollect_vision.commands.class_incremental", report, args)
 
 
 def _mean(values: Tensor) -> str:

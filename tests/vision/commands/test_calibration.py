@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from recollect.training import DataError, TrainedRun, load_run
-from recollect_vision.calibration import compare_calibration, main
 from recollect_vision.cli import main as command
-from recollect_vision.known import classification_run
+from recollect_vision.commands.calibration import compare_calibration, main
+from recollect_vision.commands.features import classification_run
 from recollect_vision.metrics.classification import calibration, fit_temperature
 from recollect_vision.tasks import OnlineFewShot
 
@@ -81,7 +81,7 @@ def test_without_a_memory_the_network_is_compared_with_itself(run_of):
 
 def test_bare_help_says_what_it_takes(capsys):
     main([])
-    assert "usage: python -m recollect_vision.calibration RUN" in capsys.readouterr().out
+    assert "usage: python -m recollect_vision.commands.calibration RUN" in capsys.readouterr().out
 
 
 def test_a_run_of_another_task_is_named():
