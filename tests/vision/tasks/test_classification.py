@@ -17,7 +17,7 @@ from recollect_vision.cli import main
 from recollect_vision.commands import class_incremental
 from recollect_vision.commands.class_incremental import accuracy_by_shots, all_features
 from recollect_vision.models.whitened_network import whitening_filters
-from recollect_vision.progressive_resizing import ProgressiveResizing
+from recollect_vision.tasks.progressive_resizing import ProgressiveResizing
 
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 EVERY_STEP = ["--trainer.log_every_n_steps", "1"]
@@ -153,7 +153,7 @@ def test_training_begins_with_small_images_and_ends_with_whole_ones(tmp_path, co
 
     resize = ProgressiveResizing.__call__
     monkeypatch.setattr(ProgressiveResizing, "__call__", noted)
-    resizing = "recollect_vision.progressive_resizing.ProgressiveResizing"
+    resizing = "recollect_vision.tasks.progressive_resizing.ProgressiveResizing"
     fit(tmp_path, colours, "--model.resizing", resizing, *SHORTER)
     assert seen[0] == (0.0, 4)
     assert seen[-1] == (1 - 1 / len(seen), 8)
@@ -165,7 +165,7 @@ def test_resizing_without_an_end_of_training_is_refused(tmp_path, colours, capsy
         fit(
             tmp_path,
             colours,
-            *["--model.resizing", "recollect_vision.progressive_resizing.ProgressiveResizing"],
+            *["--model.resizing", "recollect_vision.tasks.progressive_resizing.ProgressiveResizing"],
             *["--trainer.max_epochs", "-1", "--trainer.max_time", "00:00:01:00"],
         )
     assert "--model.resizing needs a training that ends" in capsys.readouterr().err
@@ -231,7 +231,7 @@ def test_examples_read_as_prototypes_are_named_all_the_same(tmp_path, colours):
         assert {Path(name).parent.name for name in json.loads(row["remembered"])} == {"green"}
 
 
-def test_open_classes_need_classes_that_were_left_out_and_a_memory(trained):
+def test_class_incremental_needs_classes_that_were_left_out_and_a_memory(trained):
     run = load_run(trained)
     with pytest.raises(DataError, match="no class was left out"):
         all_features(run.task, run.data)

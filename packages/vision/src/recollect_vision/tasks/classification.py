@@ -29,9 +29,9 @@ from recollect_vision.metrics.classification import BINS, negative_log_likelihoo
 from recollect_vision.models.backbone import Backbone
 from recollect_vision.models.classification import NO_EXAMPLE, ClassifierOutput, ImageClassifier
 from recollect_vision.models.torchvision_backbone import TorchvisionBackbone
-from recollect_vision.optimization import group_biases
-from recollect_vision.progressive_resizing import ProgressiveResizing
-from recollect_vision.tasks.remembering import ExampleMemoryTask, require_image_data
+from recollect_vision.tasks.example_memory import ExampleMemoryTask, require_image_data
+from recollect_vision.tasks.optimization import group_biases
+from recollect_vision.tasks.progressive_resizing import ProgressiveResizing
 from recollect_vision.types import ImageBatch, ImageSizes
 
 

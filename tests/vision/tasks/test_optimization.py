@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from recollect_vision.optimization import BIASES, FastBiasSGD, TriangularLR, group_biases
+from recollect_vision.tasks.optimization import BIASES, FastBiasSGD, TriangularLR, group_biases
 
 
 def network() -> nn.Sequential:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recollect_vision.progressive_resizing import ProgressiveResizing
+from recollect_vision.tasks.progressive_resizing import ProgressiveResizing
 
 
 def test_images_are_small_then_grow_evenly_then_are_whole():
