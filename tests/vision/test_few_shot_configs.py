@@ -133,7 +133,7 @@ def test_a_trained_memory_can_be_read_in_the_other_way(copied, small):
     [
         (["--model.settings", "[[90, 1]]"], "90-way episodes: there are only 24 classes"),
         (["--model.test_queries", "6"], "an episode takes 7 images of each class, but one has 6"),
-        (["--model.storage.init_args.slots", "4"], "10 examples do not fit into the 4 places"),
+        (["--model.storage.init_args.slots", "4"], "10 examples do not fit into the 4 slots"),
         (["--data.ways", "40"], "there are 24 classes to learn from"),
         (
             ["--data", CHARACTER_FOLDER, "--data.path", "nowhere", "--data.held_out", "0.2"],

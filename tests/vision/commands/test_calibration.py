@@ -86,5 +86,5 @@ def test_bare_help_says_what_it_takes(capsys):
 
 def test_a_run_of_another_task_is_named():
     other = TrainedRun(OnlineFewShot.__new__(OnlineFewShot), None)
-    with pytest.raises(DataError, match="somewhere is no run of Classification, but of OnlineFewShot"):
+    with pytest.raises(DataError, match="somewhere is not a run of Classification but of OnlineFewShot"):
         classification_run("somewhere", other)

@@ -86,12 +86,12 @@ def test_what_cannot_be_left_out_is_named(write_images, leave_out, message):
         folder(write_images(), leave_out=leave_out).splits  # noqa: B018
 
 
-def test_remembered_images_are_training_images_and_as_many_of_each_class(write_images):
+def test_examples_are_training_images_and_as_many_of_each_class(write_images):
     data = folder(write_images())
-    chosen = data.remembered(3)
+    chosen = data.example_numbers(3)
     assert data.part("train").labels[chosen].bincount().tolist() == [3, 3, 3]
     assert set(chosen) <= set(data.numbers["train"])
-    assert chosen == data.remembered(3)
+    assert chosen == data.example_numbers(3)
 
 
 def test_augmentation_is_of_training_images_only(write_images):
@@ -137,7 +137,7 @@ def test_images_that_are_not_kept_are_decoded_again(write_images, monkeypatch):
 
 
 def test_a_folder_of_one_class_is_refused(write_images):
-    with pytest.raises(DataError, match=r"own has one class only, red"):
+    with pytest.raises(DataError, match=r"own has only one class, red"):
         folder(write_images(classes=["red"])).splits  # noqa: B018
 
 

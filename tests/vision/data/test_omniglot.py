@@ -59,7 +59,7 @@ def test_the_official_archives_are_fetched_and_hold_the_same(official, write_dra
     assert (tmp_path / "omniglot" / "images_background.zip").exists()
     fetched = data.splits
     shutil.rmtree(official)  # nothing is fetched twice
-    assert names(OmniglotData(held_out=2, ways=2).parts.test) == names(fetched.test)
+    assert names(OmniglotData(held_out=2, ways=2).splits.test) == names(fetched.test)
 
 
 def test_a_damaged_download_is_refused(official, tmp_path):
@@ -79,10 +79,10 @@ def test_a_missing_drawing_is_an_error(small, write_drawings):
     folder = write_drawings("omniglot/omniglot_resized")
     (folder / "alphabet2" / "character01" / "0001_03.png").unlink()
     with pytest.raises(DataError, match="alphabet2/character01 holds 3 drawings where 4"):
-        _ = OmniglotData().parts
+        _ = OmniglotData().splits
     shutil.rmtree(folder / "alphabet2" / "character01")
     with pytest.raises(DataError, match="holds 11 characters where 12"):
-        _ = OmniglotData().parts
+        _ = OmniglotData().splits
 
 
 @pytest.mark.parametrize("split", ["random", "alphabet"])
@@ -93,7 +93,7 @@ def test_no_character_is_in_two_parts(split, small, write_drawings):
     assert sum(map(len, parts)) == len(set.union(*parts)) == 12
     assert all(parts)
     other = OmniglotData(split=split, held_out=2, held_out_alphabets=1, ways=2, seed=5)
-    assert [names(part) for part in other.parts] == parts  # a training's seed does not move the test
+    assert [names(part) for part in other.splits] == parts  # a training's seed does not move the test
 
 
 def test_alphabets_are_not_shared_in_the_split_by_alphabet(small, write_drawings):
@@ -102,8 +102,8 @@ def test_alphabets_are_not_shared_in_the_split_by_alphabet(small, write_drawings
     alphabets = [{c.alphabet for c in part} for part in data.splits]
     assert alphabets[2] == {"alphabet2"}
     assert alphabets[0] | alphabets[1] == {"alphabet0", "alphabet1"}
-    with pytest.raises(ArgumentError, match="can choose"):
-        _ = OmniglotData(split="alphabet", held_out_alphabets=2).parts
+    with pytest.raises(ArgumentError, match="can be held out to validate"):
+        _ = OmniglotData(split="alphabet", held_out_alphabets=2).splits
 
 
 def test_turned_characters_are_classes_of_their_own(small, write_drawings):
@@ -124,7 +124,7 @@ def test_lake_learns_from_thirty_alphabets():
 @pytest.mark.data
 def test_the_real_one_is_complete():
     for split, sizes in (("random", [1100, 100, 423]), ("alphabet", None)):
-        parts = OmniglotData(split=split).parts
+        parts = OmniglotData(split=split).splits
         if sizes is None:
             assert len(parts.train) + len(parts.val) == 964
             assert len({c.alphabet for c in parts.test}) == 20

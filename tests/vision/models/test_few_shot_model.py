@@ -114,7 +114,7 @@ def test_half_precision_does_not_reach_the_memory():
 
 def test_a_memory_too_small_is_an_error_not_a_loss_of_examples():
     m = model(slots=5)
-    with pytest.raises(ValueError, match="6 examples do not fit into the 5 places"):
+    with pytest.raises(ValueError, match="6 examples do not fit into the 5 slots"):
         m.answer(torch.randn(6, 72), torch.tensor([0, 0, 1, 1, 2, 2]), torch.randn(1, 72), 3)
 
 

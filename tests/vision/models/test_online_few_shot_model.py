@@ -59,8 +59,8 @@ def test_the_memory_binds_a_label_to_its_own_image():
 
 def test_past_capacity_the_least_recently_used_makes_room():
     m = learner(slots=2)
-    m.key.weight.data = torch.eye(8, 10)
-    m.key.bias.data.zero_()
+    m.key_proj.weight.data = torch.eye(8, 10)
+    m.key_proj.bias.data.zero_()
     eye = torch.eye(10)
     #  0 and 1 are written; 0 is seen again, which uses it; then the second 0 and 2 take their places.
     x = torch.stack([eye[0], eye[1], eye[0], eye[2], eye[0]]).unsqueeze(0)
@@ -100,7 +100,7 @@ def test_gradients_reach_the_keys_through_the_memory():
     m = learner()
     x, labels = sequence()
     F.cross_entropy(m(x, shift_labels(labels))[0].flatten(0, 1), labels.flatten()).backward()
-    assert m.key.weight.grad.abs().sum() > 0
+    assert m.key_proj.weight.grad.abs().sum() > 0
     assert all(p.grad is None or p.grad.isfinite().all() for p in m.parameters())
 
 

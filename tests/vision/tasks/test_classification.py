@@ -128,7 +128,7 @@ def test_classes_for_which_there_is_no_room_are_refused(fitted, write_images, ca
     run = fitted(*CROWDED)
     with pytest.raises(SystemExit):
         rows(run, "--data.examples", str(write_images("new", classes=["grey"], count=2)))
-    assert "no room for (4 in all)" in capsys.readouterr().err
+    assert "more classes than the memory has room for (4 in all)" in capsys.readouterr().err
 
 
 def test_a_storage_without_a_place_for_each_class_is_refused(tmp_path, colours, capsys):

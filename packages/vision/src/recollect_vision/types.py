@@ -6,12 +6,12 @@ from torch import Tensor
 
 
 class ImageSizes(NamedTuple):
-    """What a backbone is made for.
+    """Size of an image.
 
     Attributes:
         channels: 1 for grey images, 3 for colour.
-        height: In pixels.
-        width: In pixels.
+        height: Height in pixels.
+        width: Width in pixels.
     """
 
     channels: int
@@ -20,12 +20,12 @@ class ImageSizes(NamedTuple):
 
 
 class ImageBatch(NamedTuple):
-    """B images.
+    """A batch of B labelled images.
 
     Attributes:
         images: ``(B, C, height, width)``, normalised.
-        label: ``(B,)`` int64; −1 where it is not known.
-        number: ``(B,)`` int64, the image's number in its set.
+        label: ``(B,)`` int64; −1 if unknown.
+        number: ``(B,)`` int64, index of the image in its set.
     """
 
     images: Tensor
@@ -34,11 +34,12 @@ class ImageBatch(NamedTuple):
 
 
 class EpisodeBatch(NamedTuple):
-    """E episodes.
+    """A batch of E episodes.
 
     Attributes:
-        images: ``(E, N, n, 1, S, S)`` in [0, 1], of N classes: the first of the n are the labelled examples.
-        classes: ``(E, N)`` int64, which training classes they are.
+        images: ``(E, N, n, 1, S, S)`` in [0, 1], n images of each of N classes; the first of the n are the
+            labelled examples.
+        classes: ``(E, N)`` int64, indices of the training classes.
         order: ``(E, N·n)`` int64: see ``EpisodeIndices``.
     """
 
@@ -52,7 +53,7 @@ class LabelledImages(NamedTuple):
 
     Attributes:
         images: ``(B, 1, S, S)`` in [0, 1].
-        labels: ``(B,)`` int64, which class of the split each is.
+        labels: ``(B,)`` int64, index of the class in the split.
     """
 
     images: Tensor
@@ -60,10 +61,10 @@ class LabelledImages(NamedTuple):
 
 
 class QueryBatch(NamedTuple):
-    """Images to be classified.
+    """A batch of B images to classify.
 
     Attributes:
-        files: Their names.
+        files: Names of the files.
         images: ``(B, 1, S, S)`` in [0, 1].
     """
 

@@ -1,8 +1,8 @@
-"""Calibration of trained classifiers, with and without their memory of examples and with temperature scaling.
+"""Calibration of trained classifiers, with and without memory and with temperature scaling.
 
-``python -m recollect_vision.commands.calibration RUN [RUN …]`` compares four predictions on the test images of
-each run folder: the network alone, the network with its examples, and both again with the logits divided by a
-temperature that is fitted on the validation images.
+``python -m recollect_vision.commands.calibration RUN [RUN …]`` compares four predictions on the test images
+of each run folder: the network alone, the network with its examples, and both again with the logits divided
+by a temperature that is fitted on the validation images.
 """
 
 from collections.abc import Sequence
@@ -25,10 +25,10 @@ def compare_calibration(task: Classification, data: ImageData) -> list[Calibrati
     Raises:
         DataError: If there is no test split.
     """
-    tuning, tuning_label = split_features(task, data, "val", data.numbers["val"])
+    val, val_label = split_features(task, data, "val", data.numbers["val"])
     test, label = split_features(task, data, "test", data.numbers["test"])
     model, mix_weight = task.model, task.model.mix_weight
-    temperature = fit_temperature(model.head(tuning), tuning_label)
+    temperature = fit_temperature(model.head(val), val_label)
     logits = model.head(test)
     scaled = (logits / temperature).softmax(1)
     rows = [
@@ -36,26 +36,26 @@ def compare_calibration(task: Classification, data: ImageData) -> list[Calibrati
         calibration(f"network, temperature {temperature:.3f}", scaled, label),
     ]
     if model.examples is not None:
-        said, recalled = (model.classify(test, each).probability for each in (mix_weight, 1.0))
+        mixed, recalled = (model.classify(test, weight).probability for weight in (mix_weight, 1.0))
         both = mix_weight * recalled + (1 - mix_weight) * F.pad(
             scaled, (0, recalled.shape[1] - scaled.shape[1])
         )
         rows += [
-            calibration(f"network and examples, mix weight {mix_weight:g}", said, label),
+            calibration(f"network and examples, mix weight {mix_weight:g}", mixed, label),
             calibration("network, temperature, and examples", both, label),
         ]
     return rows
 
 
 def report(folder: str, run: TrainedRun) -> None:
-    """Print a table of a run."""
+    """Print the calibration of a run."""
     print(folder)
     for row in compare_calibration(*classification_run(folder, run)):
         print(f"  {row.source:<36} accuracy {row.accuracy:.4f}  ece {row.ece:.4f}  −log p {row.loss:.4f}")
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Report on the run folders ``args``."""
+    """Measure the run folders ``args``."""
     report_runs("recollect_vision.commands.calibration", report, args)
 
 

@@ -1,8 +1,8 @@
-"""Classes that a trained network has never seen, shown to its memory: accuracy by number of examples.
+"""Class-incremental learning without training: accuracy by number of examples of new classes in memory.
 
-``python -m recollect_vision.commands.class_incremental RUN [RUN …]`` takes run folders that were trained with
-``--data.leave_out``, and needs no gradient step: examples of the classes that were left out are written to
-the memory, test images of old and new classes are told apart, and the classes are erased again.
+``python -m recollect_vision.commands.class_incremental RUN [RUN …]`` takes run folders trained with
+``--data.leave_out``. It writes examples of the classes that were left out to the memory, classifies the test
+images of old and new classes, and erases the new classes again. There is no gradient step.
 """
 
 from collections.abc import Sequence
@@ -26,20 +26,20 @@ from recollect_vision.tasks.classification import Classification
 SHOTS = (0, 1, 2, 5, 10, 20, 50, 100)
 
 DRAWS = 10
-"""How often other examples are drawn; figures are means over these."""
+"""Random draws of examples; the accuracies are means over them."""
 
 READINGS: dict[ExampleMethod, str] = {"matching": "read one by one", "prototypes": "read as prototypes"}
-"""How the same examples are read, training being the same for all."""
+"""Ways to read the same examples; training is the same for both."""
 
 
 class ShotAccuracy(NamedTuple):
-    """Accuracies among old and new classes together.
+    """Accuracies with old and new classes as possible answers.
 
     Attributes:
-        shots: How many examples of each new class were written.
-        old: Share of the test images of old classes that are told rightly, ``(draws,)``.
-        new: Likewise of new classes.
-        restored: Whether all that is said of old images was, after the classes were erased, as before.
+        shots: Examples of each new class in memory.
+        old: Accuracy on the test images of old classes, ``(draws,)``.
+        new: Accuracy on the test images of new classes, ``(draws,)``.
+        restored: Whether erasing the new classes restored every probability of old images to the bit.
     """
 
     shots: int
@@ -49,7 +49,7 @@ class ShotAccuracy(NamedTuple):
 
 
 def all_features(task: Classification, data: ImageData) -> tuple[LabelledFeatures, LabelledFeatures]:
-    """The training and test images of all classes, those that were left out included, as a network sees them.
+    """Compute the features of the training and test images of all classes, including those left out.
 
     Raises:
         DataError: If no class was left out, or the network has no memory of examples.
@@ -70,21 +70,21 @@ def accuracy_by_shots(
     reading: ExampleMethod | None = None,
     mix_weight: float | None = None,
 ) -> list[ShotAccuracy]:
-    """Accuracy after each number of examples of the classes that were left out.
+    """Measure the accuracy for each number of examples of the classes that were left out.
 
     Args:
-        model: Trained, with a memory of examples.
-        images: Of training, from which examples are drawn, and test: see ``all_features``.
-        old: Number of classes that it was trained on, which come first.
+        model: The trained model, with a memory of examples.
+        images: Features of the training images, from which examples are drawn, and of the test images.
+        old: Number of classes the model was trained on; they come first.
         shots: Numbers of examples of each new class.
-        reading: How examples are read; as the model does by default.
-        mix_weight: λ, how much the memory has to say; as in training by default.
+        reading: How examples are read; as the model reads them by default.
+        mix_weight: Weight λ of the memory; the model's own by default.
     """
     examples = cast(ExampleMemory, model.examples)
-    own = examples.method
-    examples.method = reading or own
+    method = examples.method
+    examples.method = reading or method
     rows = [_measure(model, *images, old, count, mix_weight) for count in shots]
-    examples.method = own
+    examples.method = method
     return rows
 
 
@@ -99,27 +99,27 @@ def _measure(
     is_old = test.label < old
     before = model.classify(test.features[is_old], mix_weight).probability
     right: list[tuple[float, float]] = []
-    restored, kept = True, map_state(Tensor.clone, model.example_state.get())
+    restored, saved = True, map_state(Tensor.clone, model.example_state.get())
     for draw in range(DRAWS if shots else 1):
         generator = torch.Generator().manual_seed(draw)
         for label in range(old, int(train.label.max()) + 1):
-            own = (train.label == label).nonzero().squeeze(1)
-            chosen = own[torch.randperm(len(own), generator=generator)[:shots]]
+            candidates = (train.label == label).nonzero().squeeze(1)
+            chosen = candidates[torch.randperm(len(candidates), generator=generator)[:shots]]
             if shots:
                 model.remember(train.features[chosen], train.label[chosen], chosen)
-        said = model.classify(test.features, mix_weight).probability.argmax(1)
-        hit = (said == test.label).float()
+        predicted = model.classify(test.features, mix_weight).probability.argmax(1)
+        hit = (predicted == test.label).float()
         right.append((float(hit[is_old].mean()), float(hit[~is_old].mean())))
         for label in range(old, int(train.label.max()) + 1):
             model.forget(label)
         restored &= torch.equal(before, model.classify(test.features[is_old], mix_weight).probability)
-        model.example_state.set(kept)  # the next draw goes to the same places
+        model.example_state.set(saved)  # every draw starts from the same slots
     on_old, on_new = torch.tensor(right).T
     return ShotAccuracy(shots, on_old, on_new, restored)
 
 
 def report(folder: str, run: TrainedRun) -> None:
-    """Print a table of a run, and draw it in its ``pictures``."""
+    """Print the accuracies of a run and draw them in its ``pictures`` folder."""
     task, data = classification_run(folder, run)
     curves = {}
     images, old = all_features(task, data), len(data.classes)
@@ -138,12 +138,12 @@ def report(folder: str, run: TrainedRun) -> None:
                 [float(v.std(correction=0)) for v in values],
             )
     picture = Path(folder) / "pictures" / "class-incremental.png"
-    save(CurvePicture(f"shown after training: {', '.join(data.leave_out)}", SHOTS, curves).draw(), picture)
+    save(CurvePicture(f"learned after training: {', '.join(data.leave_out)}", SHOTS, curves).draw(), picture)
     print(f"{picture}")
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Report on the run folders ``args``."""
+    """Measure the run folders ``args``."""
     report_runs("recollect_vision.commands.class_incremental", report, args)
 
 

@@ -1,4 +1,4 @@
-"""Trained classifiers, and what they make of the images of a split."""
+"""Features that a trained classifier computes of the images of a split."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,30 +18,30 @@ class LabelledFeatures(NamedTuple):
 
 
 def classification_run(folder: str, run: TrainedRun) -> tuple[Classification, ImageData]:
-    """The parts of a run of ``Classification``.
+    """Return task and data of a run of ``Classification``.
 
     Raises:
-        DataError: If it is of another task.
+        DataError: If the run is of another task.
     """
     task, data = run
     if not isinstance(task, Classification) or not isinstance(data, ImageData):
-        raise DataError(f"{folder} is no run of Classification, but of {type(task).__name__}")
+        raise DataError(f"{folder} is not a run of Classification but of {type(task).__name__}")
     return task, data
 
 
 def split_features(
     task: Classification, data: ImageData, split: Split, numbers: Sequence[int] | None = None
 ) -> LabelledFeatures:
-    """Images of a split as the network sees them.
+    """Compute the features of a split.
 
     Args:
-        task: Trained.
+        task: The trained task.
         data: The images.
-        split: Whose.
-        numbers: Which images of its set; by default all, those of classes that were left out included.
+        split: The split.
+        numbers: Images of the split's set; all by default, including those of classes that were left out.
 
     Raises:
-        DataError: If there is no such split.
+        DataError: If the data has no such split.
     """
     part = data.part(split)
     if part is None:

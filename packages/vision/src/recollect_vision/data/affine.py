@@ -1,4 +1,4 @@
-"""Random affine maps: each image of a batch its own."""
+"""Random affine maps, drawn per image."""
 
 import math
 
@@ -7,18 +7,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TURN, SCALE, SHEAR, SHIFT = math.radians(12), 0.12, 0.15, 0.18
-"""Largest turn, change of either scale, shear, and shift as a share of half the image, at strength 1."""
+"""Largest rotation, relative scale, shear, and shift as a fraction of half the image, at strength 1."""
 
 
 def random_affine(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Turn, stretch, shear and shift each image at random; what comes in from beyond the edge is paper.
+    """Rotate, scale, shear and shift each image at random; the border is filled with 0.
 
-    ``torchvision.transforms.v2.RandomAffine`` gives all images of a batch the same map.
+    ``torchvision.transforms.v2.RandomAffine`` draws one map for all images of a batch.
 
     Args:
-        images: ``(B, C, H, W)``, paper 0.
+        images: ``(B, C, H, W)``, background 0.
         strength: 1 for up to 12°, 12 % of scale, 0.15 of shear and 9 % of shift; 0 for none.
-        generator: Of the random numbers.
+        generator: Random number generator.
 
     Example:
         >>> one = random_affine(torch.ones(2, 1, 8, 8), 1.0, torch.Generator().manual_seed(0))

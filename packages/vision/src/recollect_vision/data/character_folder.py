@@ -1,4 +1,4 @@
-"""Drawings of one's own."""
+"""A folder of characters for few-shot learning."""
 
 from pathlib import Path
 from typing import Any, final
@@ -14,13 +14,13 @@ class CharacterFolderData(FewShotData):
     """Episodes of the images in ``path/alphabet/character/*.png``, dark on light, greyed and resized.
 
     Args:
-        path: Where they are.
-        held_out: Share of the characters that choose; as many are tested on, all drawn at random.
-        split_seed: Of what is drawn for the split.
+        path: The folder.
+        held_out: Fraction of the characters for validation, and the same for the test, drawn at random.
+        split_seed: Seed of the split.
         options: As in ``FewShotData``.
 
     Raises:
-        ValueError: If ``held_out`` leaves nothing to learn from.
+        ValueError: If ``held_out`` leaves no training characters.
     """
 
     def __init__(self, path: Path, held_out: float = 0.2, split_seed: int = 0, **options: Any) -> None:
@@ -32,10 +32,10 @@ class CharacterFolderData(FewShotData):
         self.split_seed = split_seed
 
     def read(self) -> CharacterSplits:
-        """The characters, parted."""
+        """Read and split the characters."""
         if not self.path.is_dir():
             raise ArgumentError(f"--data.path {self.path} is no folder")
         characters = read_character_folder(self.path, self.size)
         check_room(characters, self.shots + self.queries)
-        aside = max(1, round(self.held_out * len(characters)))
-        return random_split(characters, aside, aside, self.split_seed)
+        count = max(1, round(self.held_out * len(characters)))
+        return random_split(characters, count, count, self.split_seed)

@@ -1,4 +1,4 @@
-"""Which characters are learnt from, which choose, and which are tested on."""
+"""Training, validation and test characters."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -10,12 +10,12 @@ from recollect_vision.data.characters import Character
 
 
 class CharacterSplits(NamedTuple):
-    """Characters by what they are for; no character is in two of them.
+    """Disjoint sets of characters.
 
     Attributes:
-        train: To learn from.
-        val: To choose by.
-        test: To report on.
+        train: Training characters.
+        val: Validation characters.
+        test: Test characters.
     """
 
     train: list[Character]
@@ -24,33 +24,35 @@ class CharacterSplits(NamedTuple):
 
 
 def random_split(characters: Sequence[Character], test: int, val: int, seed: int) -> CharacterSplits:
-    """``test`` characters drawn at random, then ``val`` of the others; the rest is learnt from.
+    """Draw ``test`` and ``val`` characters at random; the rest is for training.
 
     Raises:
-        ArgumentError: If nothing is left to learn from.
+        ArgumentError: If no character is left for training.
     """
     order = torch.randperm(len(characters), generator=torch.Generator().manual_seed(seed)).tolist()
-    learnt = len(characters) - test - val
-    if learnt < 1:
+    train = len(characters) - test - val
+    if train < 1:
         raise ArgumentError(
             f"of {len(characters)} characters, {val} for validation and {test} for the test leave none to "
             "learn from"
         )
-    drawn = [characters[place] for place in order]
-    return CharacterSplits(drawn[:learnt], drawn[learnt : learnt + val], drawn[learnt + val :])
+    drawn = [characters[index] for index in order]
+    return CharacterSplits(drawn[:train], drawn[train : train + val], drawn[train + val :])
 
 
 def alphabet_split(
     characters: Sequence[Character], background: Collection[str], val: int, seed: int
 ) -> CharacterSplits:
-    """Alphabets not in ``background`` are the test; ``val`` of those in it, drawn at random, choose."""
-    known = sorted({character.alphabet for character in characters} & set(background))
-    if not 0 < val < len(known):
-        raise ArgumentError(f"of {len(known)} background alphabets, 1 to {len(known) - 1} can choose")
-    order = torch.randperm(len(known), generator=torch.Generator().manual_seed(seed)).tolist()
-    choosing = {known[place] for place in order[:val]}
+    """Test on alphabets not in ``background``; validate on ``val`` alphabets drawn from it at random."""
+    alphabets = sorted({character.alphabet for character in characters} & set(background))
+    if not 0 < val < len(alphabets):
+        raise ArgumentError(
+            f"of {len(alphabets)} background alphabets, 1 to {len(alphabets) - 1} can be held out to validate"
+        )
+    order = torch.randperm(len(alphabets), generator=torch.Generator().manual_seed(seed)).tolist()
+    validation = {alphabets[index] for index in order[:val]}
     return CharacterSplits(
-        [c for c in characters if c.alphabet in background and c.alphabet not in choosing],
-        [c for c in characters if c.alphabet in choosing],
+        [c for c in characters if c.alphabet in background and c.alphabet not in validation],
+        [c for c in characters if c.alphabet in validation],
         [c for c in characters if c.alphabet not in background],
     )

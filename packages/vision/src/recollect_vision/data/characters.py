@@ -1,4 +1,4 @@
-"""Drawings of characters, each in a grey square of the same size."""
+"""Drawings of characters as grey squares of one size."""
 
 import io
 import zipfile
@@ -20,9 +20,9 @@ class Character(NamedTuple):
     """One class.
 
     Attributes:
-        alphabet: Which it belongs to.
-        name: Its own name within the alphabet.
-        images: ``(n, 1, S, S)`` uint8, its drawings in the order of their files: 255 is ink, 0 is paper.
+        alphabet: Name of its alphabet.
+        name: Name within the alphabet.
+        images: ``(n, 1, S, S)`` uint8, its drawings sorted by file name: 255 is ink, 0 is paper.
     """
 
     alphabet: str
@@ -31,12 +31,12 @@ class Character(NamedTuple):
 
 
 class CharacterFile(NamedTuple):
-    """An image, not decoded yet.
+    """An encoded image.
 
     Attributes:
-        place: Where it is, to be named in errors.
-        parts: The last parts of its path: alphabet, character, file.
-        content: Its bytes.
+        place: Name of the file in errors.
+        parts: Last parts of the path: alphabet, character, file.
+        content: The bytes.
     """
 
     place: str
@@ -45,16 +45,16 @@ class CharacterFile(NamedTuple):
 
 
 def read_character_folder(folder: Path, size: int) -> list[Character]:
-    """The characters of ``folder/alphabet/character/*.png``, sorted by name.
+    """Read the characters of ``folder/alphabet/character/*.png``, sorted by name.
 
     Raises:
-        DataError: If there are none, or one of the files is no image.
+        DataError: If there are none, or a file is not an image.
     """
     return group_characters(_files(folder), size, str(folder))
 
 
 def read_archives(paths: Iterable[Path], size: int) -> list[Character]:
-    """The characters of ``…/alphabet/character/*.png`` within zip files, sorted by name.
+    """Read the characters of ``…/alphabet/character/*.png`` in zip files, sorted by name.
 
     Raises:
         DataError: If there are none, or an archive or one of the files is damaged.
@@ -64,7 +64,7 @@ def read_archives(paths: Iterable[Path], size: int) -> list[Character]:
 
 
 def group_characters(files: Iterable[CharacterFile], size: int, place: str) -> list[Character]:
-    """Characters from their files, sorted by alphabet and name; ``place`` is where there ought to be some."""
+    """Group files into characters, sorted by alphabet and name; ``place`` is named in errors."""
     drawings: dict[tuple[str, str], list[tuple[str, Tensor]]] = defaultdict(list)
     for file in files:
         *character, name = file.parts
@@ -72,20 +72,20 @@ def group_characters(files: Iterable[CharacterFile], size: int, place: str) -> l
     if not drawings:
         raise DataError(f"{place} holds no images laid out as alphabet/character/*.png")
     return [
-        Character(*key, torch.stack([image for _, image in sorted(found, key=lambda named: named[0])]))
+        Character(*key, torch.stack([image for _, image in sorted(found, key=lambda entry: entry[0])]))
         for key, found in sorted(drawings.items(), key=lambda item: item[0])
     ]
 
 
 def decode(content: bytes, size: int, place: str) -> Tensor:
-    """An image as ``(1, size, size)`` uint8, ink 255 on paper 0; other sizes are resampled.
+    """Decode an image as ``(1, size, size)`` uint8, ink 255 on paper 0; other sizes are resampled.
 
     Raises:
-        DataError: If it is no image, or a damaged one; ``place`` names it.
+        DataError: If it is not an image or is damaged; the message names ``place``.
     """
     grey = open_image(io.BytesIO(content), "L", place)
     if grey.size != (size, size):
-        grey = grey.resize((size, size), Image.Resampling.BOX)  # the mean of the area: thin strokes stay
+        grey = grey.resize((size, size), Image.Resampling.BOX)  # area averaging keeps thin strokes
     return 255 - torch.from_numpy(np.array(grey)).unsqueeze(0)
 
 

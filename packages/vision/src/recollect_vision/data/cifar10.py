@@ -1,4 +1,4 @@
-"""CIFAR-10: small colour pictures of ten kinds of things."""
+"""CIFAR-10: small colour images of ten classes."""
 
 from typing import final
 
@@ -22,19 +22,19 @@ class Cifar10Data(ImageData):
     """50,000 training and 10,000 test images of 32 × 32 pixels (Krizhevsky 2009).
 
     Where the dataset's folder holds ``train/<class>/`` and ``test/<class>/``, a copy as image files, these
-    are read in place of the official file; a copy that went through JPEG has slightly other pixels.
+    are read instead of the official file. Pixels of a JPEG copy differ slightly.
 
     Args: as in ``ImageData``.
     """
 
     @property
     def is_copy(self) -> bool:
-        """Whether there are image files in place of the official file."""
+        """Whether image files take the place of the official file."""
         return (data_folder("cifar10") / "train").is_dir()
 
     @property
     def notes(self) -> list[str]:
-        """Which images these are, where they are not the official ones."""
+        """Notes on the images if they are a copy."""
         copy = (
             "the images are a copy in single files (JPEG): figures differ slightly from those of the original"
         )
@@ -44,7 +44,7 @@ class Cifar10Data(ImageData):
         """Download what is missing, and unpack it."""
         if not self.is_copy:
             fetch(URL, SHA256, data_folder("cifar10"))
-            CIFAR10(data_folder("cifar10"), download=True)  # finds the archive there, and unpacks it
+            CIFAR10(data_folder("cifar10"), download=True)  # finds the archive and unpacks it
 
     def read(self) -> Splits:
         """See ``ImageData``."""

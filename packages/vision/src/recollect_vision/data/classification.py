@@ -1,4 +1,4 @@
-"""Images to classify: what all datasets of labelled images have in common."""
+"""Base of data modules for image classification."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ from recollect_vision.types import ImageBatch, ImageSizes
 
 
 class AugmentedSubset(Dataset[tuple[Tensor, int, int]]):
-    """Some images of a set, augmented: image, label, number in the set.
+    """A subset of an image set with augmentation; an item is image, label and number in the set.
 
     Args:
         images: The set.
-        numbers: Which of them.
-        augmentation: Applied to each image in turn.
+        numbers: Numbers of the images in the set.
+        augmentation: Transforms applied to each image.
     """
 
     def __init__(self, images: ImageSet, numbers: list[int], augmentation: Sequence[Transform] = ()) -> None:
@@ -34,12 +34,12 @@ class AugmentedSubset(Dataset[tuple[Tensor, int, int]]):
         self.augmentation = augmentation
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of images."""
         return len(self.numbers)
 
-    def __getitem__(self, place: int) -> tuple[Tensor, int, int]:
-        """One of them."""
-        number = self.numbers[place]
+    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
+        """Return image, label and number."""
+        number = self.numbers[index]
         image = self.images.image(number)
         for transform in self.augmentation:
             image = transform(image)
@@ -47,23 +47,23 @@ class AugmentedSubset(Dataset[tuple[Tensor, int, int]]):
 
 
 class ImageData(DataModule):
-    """Labelled images, normalised by mean and deviation of each channel over the training split.
+    """Labelled images, normalised by mean and standard deviation of each channel over the training split.
 
-    A subclass implements ``read``, and ``prepare_data`` where there is something to fetch.
+    Subclasses implement ``read``, and ``prepare_data`` if there is something to download.
 
     Args:
         batch_size: Images in a batch.
         num_workers: As in ``DataModule``.
-        seed: Of shuffling, and of what is held out.
-        augmentation: Transforms of ``torchvision.transforms.v2``, applied to each training image in turn.
-        held_out: Share of each class of the training images that is kept for validation, where the dataset
-            has no validation split.
+        seed: Seed of shuffling and of the held-out images.
+        augmentation: Transforms of ``torchvision.transforms.v2``, applied to each training image.
+        held_out: Fraction of the training images of each class for validation, if the dataset has no
+            validation split.
         leave_out: Classes to leave out of all splits. They are numbered last, so that a memory can learn them
             after training: see ``recollect_vision.commands.class_incremental``.
-        images: What ``predict`` classifies: an image file or a folder of them; the test split by default.
-        examples: Folder with a folder of images for each class, which ``test`` and ``predict`` write to
-            the memory beforehand; classes may be new ones.
-        forget: Classes that ``test`` and ``predict`` erase from the memory beforehand.
+        images: Image file or folder that ``predict`` classifies; the test split by default.
+        examples: Folder with a subfolder of images for each class, old or new, that ``test`` and ``predict``
+            write to the memory first.
+        forget: Classes that ``test`` and ``predict`` erase from the memory first.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -92,22 +92,22 @@ class ImageData(DataModule):
         self.examples = examples
         self.forget = list(forget)
 
-    # --- what a subclass implements -------------------------------------------------------------------------
+    # --- implemented by subclasses --------------------------------------------------------------------------
 
     @abstractmethod
     def read(self) -> Splits:
-        """The images, classes numbered from 0."""
+        """Read the images; classes are numbered from 0."""
 
     @property
     def source(self) -> str:
-        """What the images are called in messages."""
+        """Name of the dataset in messages."""
         return type(self).__name__
 
-    # --- what is known of the data --------------------------------------------------------------------------
+    # --- public attributes ----------------------------------------------------------------------------------
 
     @cached_property
     def splits(self) -> Splits:
-        """The images as they were read, with the classes that are left out numbered last."""
+        """The images by split; classes that are left out are numbered last."""
         splits = self.read()
         check_classes(splits, self.source)
         if unknown := [name for name in self.leave_out if name not in splits.classes]:
@@ -115,10 +115,10 @@ class ImageData(DataModule):
                 f"--data.leave_out names {', '.join(unknown)}, but the classes are "
                 f"{', '.join(splits.classes)}"
             )
-        kept = [name for name in splits.classes if name not in self.leave_out]
-        if len(kept) < 2:
+        trained = [name for name in splits.classes if name not in self.leave_out]
+        if len(trained) < 2:
             raise ArgumentError("--data.leave_out leaves fewer than two classes to learn")
-        classes = [*kept, *self.leave_out]
+        classes = [*trained, *self.leave_out]
         new = torch.tensor([classes.index(name) for name in splits.classes])
         for part in splits[1:]:
             if part is not None:
@@ -127,12 +127,12 @@ class ImageData(DataModule):
 
     @cached_property
     def numbers(self) -> dict[Split, list[int]]:
-        """Which images of its set each split has."""
+        """Numbers of the images of each split in its set."""
         classes, train, val, test = self.splits
-        known = len(classes) - len(self.leave_out)
+        num_trained = len(classes) - len(self.leave_out)
         chosen: dict[Split, list[int]] = {}
         for split, part in zip(SPLITS, (train, val, test), strict=True):
-            chosen[split] = [] if part is None else (part.labels < known).nonzero().squeeze(1).tolist()
+            chosen[split] = [] if part is None else (part.labels < num_trained).nonzero().squeeze(1).tolist()
         if val is None:
             chosen["train"], chosen["val"] = hold_out(
                 chosen["train"], train.labels, self.held_out, self.seed, classes
@@ -140,22 +140,22 @@ class ImageData(DataModule):
         return chosen
 
     def part(self, split: Split) -> ImageSet | None:
-        """The set that a split's images are from."""
+        """Return the image set of a split."""
         _, train, val, test = self.splits
         return dict(zip(SPLITS, (train, train if val is None else val, test), strict=True)).get(split)
 
     @property
     def classes(self) -> list[str]:
-        """Names of the classes that were learnt."""
+        """Names of the trained classes."""
         return list(self.learnt["classes"])
 
     @property
     def sizes(self) -> ImageSizes:
-        """Size of every image."""
+        """Size of the images."""
         return ImageSizes(*self.learnt["sizes"])
 
     def learn(self) -> dict[str, Any]:
-        """Classes, size, and mean and deviation of each channel."""
+        """Return classes, size, and mean and standard deviation of each channel."""
         numbers, train = self.numbers["train"], self.splits.train
         count = len(self.splits.classes) - len(self.leave_out)
         total, square = torch.zeros(2, train.sizes.channels, dtype=torch.float64)
@@ -176,35 +176,35 @@ class ImageData(DataModule):
 
     @property
     def num_training_images(self) -> int:
-        """How many images the training set has, those held out included."""
+        """Number of images in the training set, including those held out."""
         return int(self.learnt["trained_on"])
 
     def image_name(self, number: int) -> str:
-        """What image ``number`` of the training set is called."""
+        """Return the name of image ``number`` of the training set."""
         files = self.learnt["files"]
         return f"train/{number}" if files is None else str(files[number])
 
     def example_numbers(self, per_class: int) -> list[int]:
-        """Which training images a memory keeps: ``per_class`` of each class, or all there are."""
+        """Choose up to ``per_class`` training images of each class for a memory."""
         labels, numbers = self.splits.train.labels, self.numbers["train"]
-        mixed = [numbers[place] for place in self.shuffled(len(numbers), 0)]
+        shuffled = [numbers[index] for index in self.shuffled(len(numbers), 0)]
         by_class: dict[int, list[int]] = {label: [] for label in range(len(self.classes))}
-        for number in mixed:
+        for number in shuffled:
             if len(by_class[int(labels[number])]) < per_class:
                 by_class[int(labels[number])].append(number)
         return [number for chosen in by_class.values() for number in chosen]
 
     def new_examples(self) -> tuple[list[str], ImageSet] | None:
-        """Class names and images of ``examples``, if there are any."""
+        """Return class names and images of ``examples``, or ``None``."""
         if self.examples is None:
             return None
         names, paths, labels = labelled_files(self.examples)
         return names, ImageFiles(self.sizes, paths, labels)
 
-    # --- what the base class asks for -----------------------------------------------------------------------
+    # --- implementation of the base class -------------------------------------------------------------------
 
     def dataset(self, split: Split) -> AugmentedSubset | None:
-        """The images of a split; ``predict`` has those that were asked for, else the test split's."""
+        """Return the images of a split; ``predict`` has ``images`` or else the test split."""
         if split == "predict":
             return None if self.predicted is None else AugmentedSubset(self.predicted, self._to_predict())
         part = self.part(split)
@@ -213,13 +213,13 @@ class ImageData(DataModule):
         return AugmentedSubset(part, self.numbers[split], self.augmentation if split == "train" else ())
 
     def is_costly(self, split: Split) -> bool:
-        """Images that are augmented, or decoded each time because they are too many to be kept."""
+        """Images that are augmented or decoded on each access are costly."""
         images = self.predicted if split == "predict" else self.part(split)
         return (split == "train" and bool(self.augmentation)) or not (images is None or images.in_memory)
 
     @cached_property
     def predicted(self) -> ImageSet | None:
-        """The set that ``predict`` takes its images from."""
+        """The image set of ``predict``."""
         if self.images is None:
             return self.splits.test
         paths = image_files(self.images)
@@ -231,7 +231,7 @@ class ImageData(DataModule):
         return list(range(len(cast(ImageSet, self.predicted))))
 
     def denormalized(self, images: Tensor) -> Tensor:
-        """The reverse of ``normalized``, in [0, 1]."""
+        """Invert ``normalized``; the result is in [0, 1]."""
         mean, deviation = (torch.tensor(self.learnt[name]).view(-1, 1, 1) for name in ("mean", "deviation"))
         return (images.cpu() * deviation + mean).clamp(0, 1)
 
@@ -241,6 +241,6 @@ class ImageData(DataModule):
         return ImageBatch(self.normalized(torch.stack(images)), torch.tensor(labels), torch.tensor(numbers))
 
     def normalized(self, images: Tensor) -> Tensor:
-        """Images ``(B, C, height, width)`` uint8 with mean 0 and deviation 1 for each channel."""
+        """Normalise images ``(B, C, height, width)`` uint8 to mean 0 and standard deviation 1 per channel."""
         mean, deviation = (torch.tensor(self.learnt[name]).view(-1, 1, 1) for name in ("mean", "deviation"))
         return (images.float() / 255 - mean) / deviation

@@ -1,4 +1,4 @@
-"""Handwritten digits that come with scikit-learn: the data of the default, without a download."""
+"""Handwritten digits from scikit-learn: the default dataset, without a download."""
 
 from typing import final
 
@@ -11,7 +11,7 @@ from recollect_vision.data.splits import Splits, hold_out
 
 TEST_FRACTION = 0.25
 BRIGHTEST = 16
-"""Grey values of the file go from 0 to 16."""
+"""Largest grey value in the file."""
 
 
 @final

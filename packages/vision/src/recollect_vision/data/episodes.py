@@ -1,4 +1,4 @@
-"""Episodes: a few classes, a few images of each, drawn anew each time."""
+"""Random episodes: a few classes with a few images of each."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, final
@@ -12,12 +12,12 @@ from recollect_vision.types import EpisodeBatch
 
 
 class EpisodeIndices(NamedTuple):
-    """What an episode is made of, by number.
+    """Indices of the classes and images of an episode.
 
     Attributes:
-        classes: ``(N,)`` int64, all different.
-        images: ``(N, n)`` int64, for each class the numbers of n of its images, all different.
-        order: ``(N·n,)`` int64, a permutation: the order in which they come where they come one by one.
+        classes: ``(N,)`` int64, distinct classes.
+        images: ``(N, n)`` int64, distinct images of each class.
+        order: ``(N·n,)`` int64, a permutation: the order of presentation if images are presented one by one.
     """
 
     classes: Tensor
@@ -26,13 +26,13 @@ class EpisodeIndices(NamedTuple):
 
 
 def draw_episode(counts: Tensor, ways: int, each: int, generator: torch.Generator) -> EpisodeIndices:
-    """``ways`` classes at random, ``each`` images at random of each: without replacement, in random order.
+    """Draw ``ways`` classes and ``each`` images of each class, without replacement, in random order.
 
     Args:
-        counts: ``(C,)`` int64, how many images each class has: at least ``each``.
-        ways: How many classes.
-        each: How many images of each.
-        generator: Of the random numbers.
+        counts: ``(C,)`` int64, number of images of each class, at least ``each``.
+        ways: Number of classes.
+        each: Number of images of each class.
+        generator: Random number generator.
 
     Example:
         >>> drawn = draw_episode(torch.tensor([3, 2, 2]), 2, 2, torch.Generator().manual_seed(0))
@@ -48,21 +48,21 @@ def draw_episode(counts: Tensor, ways: int, each: int, generator: torch.Generato
 
 
 def episode_generator(seed: int, number: int) -> torch.Generator:
-    """Random numbers that depend on a seed and an episode's number alone."""
+    """Return a generator that depends on the seed and the number of the episode alone."""
     return torch.Generator().manual_seed(seed * 1_000_003 + number)
 
 
 @final
 class Episodes(Dataset[EpisodeBatch]):
-    """As many episodes as one likes: number i is the same whenever it is asked for.
+    """An unlimited number of episodes; episode i is always the same.
 
     Args:
-        classes: For each class its images ``(n, 1, S, S)`` uint8.
+        classes: Images ``(n, 1, S, S)`` uint8 of each class.
         ways: Number N of classes in an episode.
-        each: Images of each class in an episode.
+        each: Number of images of each class in an episode.
         augmentation: Strength of the random affine maps.
-        length: Episodes in an epoch; numbers beyond it are good, too: those of later epochs.
-        seed: Of what is drawn.
+        length: Episodes in an epoch; later epochs use larger indices.
+        seed: Seed of the draws.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Episodes(Dataset[EpisodeBatch]):
         self._counts = torch.tensor([len(images) for images in classes])
 
     def __len__(self) -> int:
-        """Episodes in an epoch."""
+        """Number of episodes in an epoch."""
         return self.length
 
     def __getitem__(self, number: int) -> EpisodeBatch:
-        """Episode ``number``, without the axis E."""
+        """Return episode ``number``, without the axis E."""
         generator = episode_generator(self.seed, number)
         drawn = draw_episode(self._counts, self.ways, self.each, generator)
         numbers = zip(drawn.classes.tolist(), drawn.images, strict=True)

@@ -1,4 +1,4 @@
-"""Fashion-MNIST: grey pictures of ten kinds of clothing."""
+"""Fashion-MNIST: grey images of ten kinds of clothing."""
 
 from typing import final
 
@@ -30,7 +30,7 @@ class FashionMnistData(ImageData):
         root = data_folder("fashion-mnist")
         for name, sha256 in SHA256.items():
             fetch(URL + name, sha256, root / "FashionMNIST" / "raw")
-        FashionMNIST(root, download=True)  # finds the archives there, and unpacks them
+        FashionMNIST(root, download=True)  # finds the archives and unpacks them
 
     def read(self) -> Splits:
         """See ``ImageData``."""

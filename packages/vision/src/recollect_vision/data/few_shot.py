@@ -1,4 +1,4 @@
-"""The base of data for few-shot learning: characters that are learnt from, and others to be tested on."""
+"""Base of few-shot data modules: episodes of training characters, and held-out characters for the test."""
 
 from abc import abstractmethod
 from functools import cached_property
@@ -18,37 +18,37 @@ from recollect_vision.data.support_set import QueryImages, SupportSet, read_supp
 from recollect_vision.types import EpisodeBatch, ImageSizes, LabelledImages, QueryBatch
 
 ROTATIONS = 4
-"""Turns by a right angle, none included."""
+"""Rotations by multiples of 90°, including none."""
 
 ROTATION_NOTES = {
-    "everywhere": "turned by 90°, 180° and 270° they are classes of their own in every part",
-    "training": "turned by 90°, 180° and 270° they are classes of their own in training only",
+    "everywhere": "rotations by 90°, 180° and 270° are classes of their own in every split",
+    "training": "rotations by 90°, 180° and 270° are classes of their own in training only",
     "nowhere": "all upright",
 }
-"""What is said of ``rotations`` beside results."""
+"""Notes on ``rotations`` for the results."""
 
 
 class FewShotData(DataModule):
-    """Episodes of some characters to learn from; of others every image, once, to draw test episodes from.
+    """Training episodes of some characters, and all images of held-out characters to draw test episodes from.
 
     Episode i of an epoch depends on seed, epoch and i alone. In validation and test an item is a class with
-    all its images: a network that looks at each image by itself need do so once, however many episodes are
-    then drawn. In prediction ``images`` are to be classified by ``examples``.
+    all its images, so that each feature is computed once for all episodes. In prediction, ``images`` are
+    classified by ``examples``.
 
     Args:
-        rotations: Where a character turned by 90°, 180° and 270° counts as three more classes.
+        rotations: Splits in which rotations of a character by 90°, 180° and 270° are three more classes.
         size: Height and width S of an image.
         ways: Number N of classes in a training episode.
         shots: Labelled examples of each class in a training episode.
-        queries: Further images of each class in a training episode.
+        queries: Queries of each class in a training episode.
         episodes: Training episodes in an epoch.
         batch_size: Training episodes in a batch.
-        classes_at_once: Classes in a batch of validation and test; images in a batch of prediction, too.
+        classes_at_once: Classes in a batch of validation and test, and images in a batch of prediction.
         augmentation: Strength of the random affine maps of training images; 0 for none.
-        examples: Prediction: folder with labelled examples, ``<class>/*.png``.
-        images: Prediction: folder of images to classify, or one image.
+        examples: Folder with labelled examples for prediction, ``<class>/*.png``.
+        images: Folder of images to classify in prediction, or one image.
         num_workers: As in ``DataModule``.
-        seed: Of the episodes.
+        seed: Seed of the episodes.
 
     Raises:
         ValueError: If a number is out of range.
@@ -90,22 +90,22 @@ class FewShotData(DataModule):
         self.examples_folder = examples
         self.images = images
 
-    # --- what a subclass implements -------------------------------------------------------------------------
+    # --- implemented by subclasses --------------------------------------------------------------------------
 
     @abstractmethod
     def read(self) -> CharacterSplits:
-        """All characters, parted."""
+        """Read and split all characters."""
 
-    # --- what callers use -----------------------------------------------------------------------------------
+    # --- public attributes ----------------------------------------------------------------------------------
 
     @property
     def sizes(self) -> ImageSizes:
-        """Of the images, which are grey."""
+        """Size of the images, which are grey."""
         return ImageSizes(1, self.size, self.size)
 
     @cached_property
     def splits(self) -> CharacterSplits:
-        """The characters, read once."""
+        """The characters by split, read once."""
         return self.read()
 
     @cached_property
@@ -117,24 +117,24 @@ class FewShotData(DataModule):
 
     @property
     def training_classes(self) -> int:
-        """How many classes are learnt from."""
+        """Number of training classes."""
         return int(self.learnt["classes"])
 
     def classes(self, split: Literal["train", "val", "test"]) -> list[Tensor]:
-        """For each class of a split its images ``(n, 1, S, S)`` uint8; turned ones come last."""
+        """Return the images ``(n, 1, S, S)`` uint8 of each class of a split; rotated classes come last."""
         upright = [character.images for character in getattr(self.splits, split)]
         if self.rotations == "nowhere" or (self.rotations == "training" and split != "train"):
             return upright
         return [images.rot90(turn, (-2, -1)) for turn in range(ROTATIONS) for images in upright]
 
-    # --- what the base class asks for -----------------------------------------------------------------------
+    # --- implementation of the base class -------------------------------------------------------------------
 
     def learn(self) -> dict[str, Any]:
-        """How many classes there are to learn from: no network needs to know more."""
+        """Return the number of training classes."""
         return {"classes": len(self.classes("train"))}
 
     def dataset(self, split: Split) -> Dataset[Any]:
-        """Episodes, classes, or images to classify."""
+        """Return training episodes, classes, or images to classify."""
         if split == "predict":
             if self.images is None:
                 raise ArgumentError("prediction needs --data.images, a folder of images to classify")
@@ -149,11 +149,11 @@ class FewShotData(DataModule):
         return Episodes(classes, self.ways, each, self.augmentation, self.episodes, self.seed)
 
     def is_costly(self, split: Split) -> bool:
-        """Episodes whose images are augmented, and images that are decoded when it is their turn."""
+        """Augmented episodes and images that are decoded lazily are costly."""
         return (split == "train" and self.augmentation > 0) or split == "predict"
 
     def batches(self, split: Split, dataset: Any, epoch: int) -> list[list[int]]:
-        """Training episodes are numbered on from epoch to epoch; everything else is in order."""
+        """Number training episodes on from epoch to epoch; keep everything else in order."""
         if split == "train":
             first, size = epoch * len(dataset), self.batch_size
         else:
@@ -162,7 +162,7 @@ class FewShotData(DataModule):
         return [list(numbers[start : start + size]) for start in range(0, len(dataset), size)]
 
     def collate(self, items: list[Any]) -> EpisodeBatch | LabelledImages | QueryBatch:
-        """Episodes side by side; classes and questions one after the other."""
+        """Stack episodes and queries; concatenate classes."""
         if isinstance(items[0], EpisodeBatch):
             return EpisodeBatch(*(torch.stack(parts) for parts in zip(*items, strict=True)))
         if isinstance(items[0], LabelledImages):
@@ -172,7 +172,7 @@ class FewShotData(DataModule):
 
     @property
     def notes(self) -> list[str]:
-        """How many characters are learnt from, choose, and are tested on."""
+        """Notes on the number of characters in each split."""
         if "splits" not in self.__dict__:
             return []
         train, val, test = (len(part) for part in self.splits)
@@ -185,27 +185,27 @@ class ClassImages(Dataset[LabelledImages]):
     """Classes with all their images.
 
     Args:
-        classes: For each class its images ``(n, 1, S, S)`` uint8.
+        classes: Images ``(n, 1, S, S)`` uint8 of each class.
     """
 
     def __init__(self, classes: list[Tensor]) -> None:
         self.classes = classes
 
     def __len__(self) -> int:
-        """How many classes."""
+        """Number of classes."""
         return len(self.classes)
 
     def __getitem__(self, number: int) -> LabelledImages:
-        """One class."""
+        """Return a class."""
         images = self.classes[number]
         return LabelledImages(images.float() / 255, torch.full((len(images),), number))
 
 
 def check_room(characters: list[Character], each: int) -> None:
-    """Every character has images enough for an episode.
+    """Check that every character has enough images for an episode.
 
     Raises:
-        DataError: If one has not.
+        DataError: If one has too few.
     """
     for character in characters:
         if len(character.images) < each:

@@ -1,4 +1,4 @@
-"""Your own images: a folder for each class."""
+"""Images in a folder per class."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,16 +22,16 @@ TEST_FRACTION = 0.2
 class FolderData(ImageData):
     """A folder of images for each class, or such folders in ``train``, ``val`` (or ``valid``) and ``test``.
 
-    Without ``train``, a fifth of each class, the same for every seed, is the test split. Images of any size
-    are scaled so that the shorter side fits, and the middle is cut out; where some are grey and some are in
-    colour, all are turned into what ``channels`` says.
+    Without ``train``, a fifth of each class, the same for every seed, is the test split. The shorter side of
+    an image is scaled to ``size`` and the centre is cropped. Images are converted to grey or colour
+    according to ``channels``.
 
     Args:
         batch_size: As in ``ImageData``.
         num_workers: As in ``ImageData``.
         seed: As in ``ImageData``.
         path: The folder.
-        size: Height and width that images are turned into, in pixels.
+        size: Height and width of the images in pixels.
         channels: 3 for colour, 1 for grey.
         augmentation: As in ``ImageData``.
         held_out: As in ``ImageData``.
@@ -42,7 +42,8 @@ class FolderData(ImageData):
 
     Raises:
         ValueError: If an argument is out of range.
-        DataError: Once the folder is read, if a file is no image, a class is empty, or a split lacks a class.
+        DataError: When the folder is read, if a file is not an image, a class is empty, or a split lacks a
+            class.
     """
 
     def __init__(
@@ -95,10 +96,10 @@ class FolderData(ImageData):
 
 
 def read_folder(path: Path, sizes: ImageSizes) -> Splits:
-    """What a folder of images holds; see ``FolderData``.
+    """Read a folder of images; see ``FolderData``.
 
     Raises:
-        DataError: If a file is no image, a class is empty, or a split has other classes than ``train``.
+        DataError: If a file is not an image, a class is empty, or a split has other classes than ``train``.
     """
     if not (path / "train").is_dir():
         classes, files, labels = labelled_files(path)
@@ -109,14 +110,14 @@ def read_folder(path: Path, sizes: ImageSizes) -> Splits:
     parts = {}
     for split, names in (("val", ("val", "valid")), ("test", ("test",))):
         folder = next((path / name for name in names if (path / name).is_dir()), None)
-        parts[split] = None if folder is None else _other(folder, classes, sizes)
+        parts[split] = None if folder is None else _read_split(folder, classes, sizes)
     return Splits(classes, ImageFiles(sizes, files, labels), **parts)
 
 
-def _other(folder: Path, classes: list[str], sizes: ImageSizes) -> ImageFiles:
-    own, files, labels = labelled_files(folder)
-    if unlike := sorted(set(own) ^ set(classes)):
-        where = "has a class that is not in" if unlike[0] in own else "lacks a class of"
+def _read_split(folder: Path, classes: list[str], sizes: ImageSizes) -> ImageFiles:
+    found, files, labels = labelled_files(folder)
+    if unlike := sorted(set(found) ^ set(classes)):
+        where = "has a class that is not in" if unlike[0] in found else "lacks a class of"
         raise DataError(f"{folder} {where} {folder.with_name('train')}: {', '.join(unlike)}")
     return ImageFiles(sizes, files, labels)
 

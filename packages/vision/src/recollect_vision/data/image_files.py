@@ -13,7 +13,7 @@ from recollect.training import DataError
 
 
 def image_files(path: Path) -> list[Path]:
-    """An image file, or all that are in a folder and the folders in it, by name.
+    """List an image file, or all image files below a folder, sorted by name.
 
     Raises:
         DataError: If there is none.
@@ -28,10 +28,10 @@ def image_files(path: Path) -> list[Path]:
 
 
 def labelled_files(folder: Path) -> tuple[list[str], list[Path], Tensor]:
-    """Classes, files and labels of a folder that has a folder of images for each class.
+    """List classes, files and labels of a folder with a subfolder of images for each class.
 
     Raises:
-        DataError: If there is no class, or one without images.
+        DataError: If there is no class, or a class has no images.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; it should hold a folder of images for each class")
@@ -44,15 +44,15 @@ def labelled_files(folder: Path) -> tuple[list[str], list[Path], Tensor]:
 
 
 def open_image(file: Path | IO[bytes], mode: Literal["L", "RGB"], place: str) -> Image.Image:
-    """The image in a file, in grey or in colour.
+    """Open an image file in grey or in colour.
 
     Args:
         file: Its path, or its bytes.
-        mode: ``"L"`` for grey, ``"RGB"`` for colour; what is not so is turned into it.
-        place: What it is called in errors.
+        mode: ``"L"`` for grey, ``"RGB"`` for colour; other images are converted.
+        place: Name of the file in errors.
 
     Raises:
-        DataError: If it is no image, or a damaged one.
+        DataError: If the file is not an image or is damaged.
     """
     try:
         with Image.open(file) as image:

@@ -16,7 +16,7 @@ from recollect_vision.data.image_files import open_image
 from recollect_vision.types import ImageSizes
 
 CACHE_BYTES = 2**30
-"""Bytes of decoded images that are kept at most; more are decoded again each time they are asked for."""
+"""Largest size of decoded images in memory; a larger set is decoded on each access."""
 
 
 class ImageSet(ABC):
@@ -24,7 +24,7 @@ class ImageSet(ABC):
 
     Args:
         sizes: Their size.
-        labels: ``(N,)`` int64; −1 where it is not known.
+        labels: ``(N,)`` int64; −1 if unknown.
     """
 
     def __init__(self, sizes: ImageSizes, labels: Tensor) -> None:
@@ -32,21 +32,21 @@ class ImageSet(ABC):
         self.labels = labels
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of images."""
         return len(self.labels)
 
     @property
     @abstractmethod
     def in_memory(self) -> bool:
-        """Whether images are kept, and need not be decoded each time."""
+        """Whether images are in memory instead of being decoded on each access."""
 
     @abstractmethod
     def image(self, number: int) -> Tensor:
-        """One image, ``(C, height, width)`` uint8."""
+        """Return an image, ``(C, height, width)`` uint8."""
 
     @abstractmethod
     def name(self, number: int) -> str:
-        """What a person would call it: a file, or a place in a dataset."""
+        """Return the name of an image: its file, or its split and index."""
 
 
 @final
@@ -56,7 +56,7 @@ class StoredImages(ImageSet):
     Args:
         images: ``(N, C, height, width)`` uint8.
         labels: As in ``ImageSet``.
-        split: Where they come from: image i is called ``split/i``.
+        split: Name of the split; image i is called ``split/i``.
     """
 
     def __init__(self, images: Tensor, labels: Tensor, split: str) -> None:
@@ -80,13 +80,13 @@ class StoredImages(ImageSet):
 
 @final
 class ImageFiles(ImageSet):
-    """Images in files, of any size: the shorter side is scaled to what is asked for, the middle cut out.
+    """Images in files of any size: the shorter side is scaled to the given size and the centre is cropped.
 
-    All are decoded once at the beginning, so that a file which is no image is found before training is under
-    way, and kept where there is room.
+    All files are decoded once at the start, so that a bad file is found before training, and are cached if
+    they fit into ``CACHE_BYTES``.
 
     Args:
-        sizes: What they are turned into; colours become grey where there is one channel, and the reverse.
+        sizes: Size of the decoded images; images are converted to grey or colour as needed.
         paths: The files.
         labels: As in ``ImageSet``.
 
@@ -121,10 +121,10 @@ class ImageFiles(ImageSet):
 
 
 def decode(path: Path, sizes: ImageSizes) -> Tensor:
-    """An image file as ``(C, height, width)`` uint8: the shorter side scaled to fit, the middle cut out.
+    """Decode an image file as ``(C, height, width)`` uint8, scaled to the shorter side and centre-cropped.
 
     Raises:
-        DataError: If it is not an image, or a damaged one; the message names it.
+        DataError: If the file is not an image or is damaged; the message names it.
     """
     image = open_image(path, "L" if sizes.channels == 1 else "RGB", str(path))
     scale = max(sizes.height / image.height, sizes.width / image.width)
@@ -132,5 +132,5 @@ def decode(path: Path, sizes: ImageSizes) -> Tensor:
         shape = (max(sizes.height, round(image.height * scale)), max(sizes.width, round(image.width * scale)))
         image = image.resize(shape[::-1], Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(image)).reshape(image.height, image.width, sizes.channels)
-    cut: Tensor = F.center_crop(pixels.permute(2, 0, 1), [sizes.height, sizes.width])
-    return cut
+    cropped: Tensor = F.center_crop(pixels.permute(2, 0, 1), [sizes.height, sizes.width])
+    return cropped

@@ -12,13 +12,13 @@ from recollect_vision.data.characters import Character, read_archives, read_char
 from recollect_vision.data.few_shot import FewShotData
 
 CHARACTERS, DRAWERS = 1623, 20
-"""What is complete."""
+"""Characters and drawings of each in the complete dataset."""
 
 TEST = 423
-"""Characters tested on in the random split."""
+"""Test characters of the random split."""
 
 RESIZED = "omniglot_resized"
-"""Folder of a copy that has been resized already; taken in place of the official files where it is there."""
+"""Folder of a resized copy, which is read instead of the official files if it exists."""
 
 BACKGROUND = frozenset(
     {
@@ -54,32 +54,32 @@ BACKGROUND = frozenset(
         "Tifinagh",
     }
 )
-"""The 30 alphabets that Lake et al. learn from."""
+"""The 30 background alphabets of Lake et al."""
 
 
 @final
 class OmniglotData(FewShotData):
     """Omniglot (Lake, Salakhutdinov & Tenenbaum 2015, Science 350:1332), at 28 × 28.
 
-    ``split="random"`` is that of Vinyals et al. (2016, arXiv:1606.04080): 1,200 characters to learn from and
-    the other 423 for the test, drawn at random, with each of four quarter turns as a class of its own in
-    every part. Their own list is not used: the draw is ours. ``held_out`` of the 1,200 choose and are not
-    learnt from. ``split="alphabet"`` is Lake's: 30 background alphabets, of which ``held_out_alphabets``
-    choose, and the characters of 20 others, upright, for the test; quarter turns are classes in training
-    only.
+    ``split="random"`` follows Vinyals et al. (2016, arXiv:1606.04080): 1,200 characters for training and 423
+    for the test, drawn at random, with each rotation by 90° as a class of its own in every split. The draw is
+    ours, not the list of the paper. ``held_out`` of the 1,200 are for validation. ``split="alphabet"``
+    follows
+    Lake: 30 background alphabets, of which ``held_out_alphabets`` are for validation, and the upright
+    characters of the other 20 for the test; rotations are classes in training only.
 
-    The official archives hold 105 × 105 pixels, which are resampled by area. A copy that has been resized,
-    ``omniglot_resized/<alphabet>/characterNN/*.png`` in the dataset's folder, is taken in their place.
+    The official images of 105 × 105 pixels are resampled by area. A resized copy in
+    ``omniglot_resized/<alphabet>/characterNN/*.png`` in the folder of the dataset is read instead.
 
     Args:
-        split: How characters are parted.
-        held_out: Characters that choose, in the random split.
-        held_out_alphabets: Alphabets that choose, in the split by alphabet.
-        split_seed: Of what is drawn for the split.
-        options: As in ``FewShotData``, but for ``rotations`` and ``size``.
+        split: How the characters are split.
+        held_out: Validation characters of the random split.
+        held_out_alphabets: Validation alphabets of the split by alphabet.
+        split_seed: Seed of the split.
+        options: As in ``FewShotData``, except ``rotations`` and ``size``.
 
     Raises:
-        ValueError: If ``split`` is none of the two.
+        ValueError: If ``split`` is unknown.
     """
 
     def __init__(
@@ -99,13 +99,13 @@ class OmniglotData(FewShotData):
         self.split_seed = split_seed
 
     def prepare_data(self) -> None:
-        """Download what is missing; prediction has images of its own."""
+        """Download missing archives, except for prediction, which needs none."""
         predicting = self.trainer is not None and self.trainer.predicting
         if not predicting and not (data_folder("omniglot") / RESIZED).is_dir():
             fetch_archives()
 
     def read(self) -> CharacterSplits:
-        """All characters, checked and parted."""
+        """Read, check and split all characters."""
         resized = data_folder("omniglot") / RESIZED
         if resized.is_dir():
             characters = read_character_folder(resized, self.size)
@@ -118,11 +118,11 @@ class OmniglotData(FewShotData):
 
 
 def fetch_archives() -> list[Path]:
-    """The official archives, at the addresses and with the MD5 sums that torchvision knows.
+    """Download the official archives from the addresses, and with the MD5 sums, of torchvision.
 
     Raises:
-        DataError: If one has another MD5 sum.
-        DownloadError: If one cannot be fetched.
+        DataError: If an MD5 sum differs.
+        DownloadError: If a download fails.
     """
     paths = []
     for name, md5 in Omniglot.zips_md5.items():
@@ -138,10 +138,10 @@ def fetch_archives() -> list[Path]:
 
 
 def check_complete(characters: list[Character]) -> None:
-    """There are 1,623 characters of 20 drawings each.
+    """Check that there are 1,623 characters of 20 drawings each.
 
     Raises:
-        DataError: If there are not; it names the first character that is short.
+        DataError: If not; the message names the first incomplete character.
     """
     for character in characters:
         if len(character.images) != DRAWERS:

@@ -1,4 +1,4 @@
-"""Training, validation and test images of a dataset, each class in each of them."""
+"""Training, validation and test images of a dataset."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,13 +13,13 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 class Splits(NamedTuple):
-    """What a dataset holds.
+    """Images of a dataset by split.
 
     Attributes:
         classes: Names of the classes, in the order of their labels.
-        train: To learn from.
-        val: To choose by; a part of ``train`` is held out where there is none.
-        test: To report on; ``None`` where there is nothing.
+        train: Training images.
+        val: Validation images; ``None`` to hold out a part of ``train``.
+        test: Test images; ``None`` if the dataset has none.
     """
 
     classes: list[str]
@@ -29,15 +29,13 @@ class Splits(NamedTuple):
 
 
 def check_classes(splits: Splits, source: str) -> None:
-    """There are two classes at least, and each split has images of each.
+    """Check that there are at least two classes and that each split has images of every class.
 
     Raises:
         DataError: If not.
     """
     if len(splits.classes) < 2:
-        raise DataError(
-            f"{source} has one class only, {', '.join(splits.classes)}: there is nothing to tell apart"
-        )
+        raise DataError(f"{source} has only one class, {', '.join(splits.classes)}: at least two are needed")
     for split, part in (("training", splits.train), ("validation", splits.val), ("test", splits.test)):
         if part is None:
             continue
@@ -49,17 +47,17 @@ def check_classes(splits: Splits, source: str) -> None:
 def hold_out(
     numbers: list[int], labels: Tensor, fraction: float, seed: int, classes: Sequence[str]
 ) -> tuple[list[int], list[int]]:
-    """Divide ``numbers`` in two, each class alike; the second part has ``share`` of them.
+    """Split ``numbers`` in two, stratified by class; the second part has ``fraction`` of them.
 
     Raises:
-        DataError: If a class has too few images to be in both.
+        DataError: If a class has a single image.
     """
-    own = labels[numbers]
-    counts = own.bincount()
+    chosen = labels[numbers]
+    counts = chosen.bincount()
     if scarce := [classes[c] for c in range(len(counts)) if counts[c] == 1]:
         raise DataError(f"class {', '.join(scarce)} has one image only: two are needed, to hold one out")
     size = min(
         max(round(fraction * len(numbers)), int((counts > 0).sum())), len(numbers) - int((counts > 0).sum())
     )
-    first, second = train_test_split(numbers, test_size=size, random_state=seed, stratify=own.numpy())
+    first, second = train_test_split(numbers, test_size=size, random_state=seed, stratify=chosen.numpy())
     return sorted(first), sorted(second)

@@ -1,4 +1,4 @@
-"""Images to be classified, and the labelled examples that they are compared with."""
+"""Labelled examples from a folder, and the images to classify by them."""
 
 from pathlib import Path
 from typing import NamedTuple, final
@@ -13,10 +13,10 @@ from recollect_vision.data.image_files import image_files, labelled_files
 
 
 class SupportSet(NamedTuple):
-    """Labelled examples: the images of a folder for each class.
+    """Labelled examples of C classes.
 
     Attributes:
-        names: Of the C classes, sorted.
+        names: Names of the C classes, sorted.
         files: Names of the W files.
         images: ``(W, 1, S, S)`` in [0, 1].
         labels: ``(W,)`` int64, below C.
@@ -29,26 +29,27 @@ class SupportSet(NamedTuple):
 
 
 def read_support_set(folder: Path, size: int) -> SupportSet:
-    """The examples of ``folder/<class>/*.png``, images at any depth.
+    """Read the examples of ``folder/<class>/*.png``, at any depth.
 
     Raises:
-        DataError: If there are fewer than two classes, a class without images, or a file that is no image.
+        DataError: If there are fewer than two classes, a class without images, or a file that is not an
+            image.
     """
     names, paths, labels = labelled_files(folder)
     if len(names) < 2:
-        raise DataError(f"{folder} holds examples of {names[0]} only: nothing can be told apart")
+        raise DataError(f"{folder} holds examples of {names[0]} only: at least two classes are needed")
     images = torch.stack([read_image(path, size) for path in paths])
     return SupportSet(names, [str(path) for path in paths], images, labels)
 
 
 def read_image(path: Path, size: int) -> Tensor:
-    """An image as ``(1, size, size)`` in [0, 1]: ink 1, paper 0."""
+    """Read an image as ``(1, size, size)`` in [0, 1]: ink 1, paper 0."""
     return decode(path.read_bytes(), size, str(path)).float() / 255
 
 
 @final
 class QueryImages(Dataset[tuple[str, Tensor]]):
-    """The images of a folder, at any depth, or a single one; each is read when it is its turn.
+    """The images below a folder, or a single image; read lazily.
 
     Args:
         path: Folder or file.
@@ -63,10 +64,10 @@ class QueryImages(Dataset[tuple[str, Tensor]]):
         self.size = size
 
     def __len__(self) -> int:
-        """How many images."""
+        """Number of images."""
         return len(self.files)
 
     def __getitem__(self, number: int) -> tuple[str, Tensor]:
-        """Name and image."""
+        """Return name and image."""
         path = self.files[number]
         return str(path), read_image(path, self.size)

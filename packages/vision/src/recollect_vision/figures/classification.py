@@ -13,15 +13,15 @@ from recollect_vision.models.classification import NO_EXAMPLE, ClassifierOutput
 from recollect_vision.types import ImageBatch
 
 MAX_ANNOTATED_CLASSES = 20
-"""Classes up to which the cells of a matrix have numbers in them."""
+"""Largest number of classes for which the cells of the matrix carry numbers."""
 
 
 class ConfusionPicture(NamedTuple):
-    """Which class was taken for which.
+    """A confusion matrix.
 
     Attributes:
-        counts: ``(C, C)``; rows are true classes, columns predicted ones.
-        classes: Their names.
+        counts: ``(C, C)``; rows are true classes, columns predicted classes.
+        classes: Names of the classes.
     """
 
     counts: Tensor
@@ -56,11 +56,11 @@ class ConfusionPicture(NamedTuple):
 
 
 class CaptionedImage(NamedTuple):
-    """An image and what is written above it.
+    """An image with a caption.
 
     Attributes:
         pixels: ``(channels, height, width)`` in [0, 1].
-        title: Over it.
+        title: The caption above it.
     """
 
     pixels: Tensor
@@ -68,10 +68,10 @@ class CaptionedImage(NamedTuple):
 
 
 class NeighbourPicture(NamedTuple):
-    """Images, each beside the remembered ones that it was compared with.
+    """Images beside their nearest examples in memory.
 
     Attributes:
-        rows: For each image, first itself and then the others, by weight.
+        rows: For each image, the image itself and then its examples, by weight.
     """
 
     rows: Sequence[Sequence[CaptionedImage]]
@@ -108,9 +108,9 @@ class CurvePicture(NamedTuple):
     """Accuracy by number of examples.
 
     Attributes:
-        title: What it shows.
+        title: The title.
         shots: Numbers of examples of each new class.
-        curves: By name, means and standard deviations, ``(len(shots),)`` each.
+        curves: Means and standard deviations by name, ``(len(shots),)`` each.
     """
 
     title: str
@@ -143,29 +143,29 @@ class CurvePicture(NamedTuple):
 
 
 ROWS = 6
-"""Images that are drawn."""
+"""Images in the picture."""
 
 NEIGHBOURS = 5
-"""Remembered images beside each."""
+"""Examples beside each image."""
 
 
 def neighbour_pictures(
     data: ImageData, classes: Sequence[str], batch: ImageBatch, found: ClassifierOutput
 ) -> list[NeighbourPicture]:
-    """The images of a batch that were least certain of their class, with those they were compared with."""
+    """Return the least certain images of a batch, each with the examples it was compared with."""
     if found.number.shape[1] == 0:
         return []
     train = data.splits.train
     unsure = found.probability.amax(1).argsort()[:ROWS].cpu()
     queries = data.denormalized(batch.images[unsure])
-    said = found.probability.argmax(1)
+    predicted = found.probability.argmax(1)
     rows = []
     for pixels, i in zip(queries, unsure.tolist(), strict=True):
         truth = classes[int(batch.label[i])]
-        row = [CaptionedImage(pixels.float(), f"true: {truth}\npredicted: {classes[int(said[i])]}")]
+        row = [CaptionedImage(pixels.float(), f"true: {truth}\npredicted: {classes[int(predicted[i])]}")]
         best = found.weight[i].topk(min(NEIGHBOURS, found.weight.shape[1]))
-        for weight, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
-            number = int(found.number[i, place])
+        for weight, slot in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+            number = int(found.number[i, slot])
             if number != NO_EXAMPLE and weight > 0 and number < len(train):
                 image = train.image(number).to(torch.float32) / 255
                 row.append(

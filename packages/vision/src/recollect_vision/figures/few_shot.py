@@ -18,16 +18,16 @@ RIGHT, WRONG = COLOURS[:2]
 
 
 class EpisodePicture(NamedTuple):
-    """Q queries of one episode.
+    """The queries of an episode beside all its examples.
 
     Attributes:
-        title: What kind of episode.
+        title: The title.
         queries: ``(Q, 1, S, S)`` in [0, 1], ink 1.
-        examples: ``(W, 1, S, S)``, what was written to memory.
-        weights: ``(Q, W)``, with what weight each query read each example; ``None`` without a memory.
-        answers: For each query the class that was answered.
-        truths: For each query its class.
-        labels: For each example its class.
+        examples: ``(W, 1, S, S)``, the examples in memory.
+        weights: ``(Q, W)``, weight of each example for each query; ``None`` without a memory.
+        answers: Predicted class of each query.
+        truths: True class of each query.
+        labels: Class of each example.
     """
 
     title: str
@@ -44,7 +44,7 @@ class EpisodePicture(NamedTuple):
         return "episode"
 
     def draw(self) -> Figure:
-        """One row a query: itself, framed by whether it was answered rightly, then all examples."""
+        """Draw one row per query: the query, framed by whether the prediction is right, then all examples."""
         rows, columns = len(self.queries), len(self.examples)
         figure = Figure(figsize=(0.85 * (columns + 1) + 0.3, 0.98 * rows + 0.9), layout="constrained")
         title(figure, f"{self.title}. Framed: the answer, blue where right, orange where wrong")
@@ -76,13 +76,13 @@ def _show(axes: Axes, image: Tensor, frame: str) -> None:
 
 
 MAX_EXAMPLES = 10
-"""Examples of an episode that is drawn, at most."""
+"""Largest number of examples of an episode that is drawn."""
 
 
 def episode_pictures(
     model: FewShotClassifier, batch: LabelledImages, settings: Sequence[Setting], seed: int
 ) -> list[EpisodePicture]:
-    """One picture for each setting that is small enough and that the classes of a batch suffice for."""
+    """Return a picture for each setting that is small enough and for which the batch has enough classes."""
     features = group_by_class(model(batch.images), batch.labels)
     pixels = group_by_class(batch.images.flatten(1), batch.labels)
     side = batch.images.shape[-1]
@@ -101,14 +101,14 @@ def _picture(
     setting: Setting,
     seed: int,
 ) -> EpisodePicture:
-    """The last of the images drawn of each class is the query, the others are examples."""
+    """Draw an episode; the last image of each class is the query, the others are examples."""
     drawn = [draw_episode(features.counts, setting.ways, setting.shots + 1, episode_generator(seed, 0))]
     x = features.take(drawn).features[0]
     images = pixels.take(drawn).features[0].view(setting.ways, -1, 1, side, side)
     labels = torch.arange(setting.ways, device=x.device).repeat_interleave(setting.shots)
-    known = (x[:, :-1].flatten(0, 1), labels, x[:, -1])
-    answers = model.answer(*known, classes=setting.ways).log_probability.argmax(-1)
-    weights = model.compare(*known)
+    episode = (x[:, :-1].flatten(0, 1), labels, x[:, -1])
+    answers = model.answer(*episode, classes=setting.ways).log_probability.argmax(-1)
+    weights = model.compare(*episode)
     how = "query 1 is of class 1, and so on" + ("; weights below" if weights is not None else "; no memory")
     return EpisodePicture(
         f"{setting.ways}-way {setting.shots}-shot: {how}",

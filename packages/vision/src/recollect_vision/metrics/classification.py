@@ -8,15 +8,15 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 BINS = 15
-"""Of the expected calibration error."""
+"""Bins of the expected calibration error."""
 
 
 class Calibration(NamedTuple):
-    """How right the probabilities of N images are.
+    """Accuracy and calibration of predicted probabilities.
 
     Attributes:
-        source: Whose probabilities.
-        accuracy: Share of the images whose likeliest class is the true one.
+        source: Name of the model that predicts them.
+        accuracy: Fraction of images whose most probable class is the true one.
         ece: Expected calibration error, in bins of equal width.
         loss: Mean of −log p of the true class, in nats.
     """
@@ -28,7 +28,9 @@ class Calibration(NamedTuple):
 
 
 def fit_temperature(logits: Tensor, label: Tensor) -> float:
-    """The T > 0 for which softmax(logits / T) has the least cross-entropy (Guo et al. 2017, section 4.2).
+    """Return the T > 0 that minimises the cross-entropy of softmax(logits / T).
+
+    Temperature scaling of Guo et al. 2017 (arXiv:1706.04599, section 4.2).
 
     Args:
         logits: ``(N, C)``.
@@ -41,21 +43,21 @@ def fit_temperature(logits: Tensor, label: Tensor) -> float:
     """
     logits = logits.double()
     log_temperature = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    descent = torch.optim.LBFGS([log_temperature], max_iter=100, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([log_temperature], max_iter=100, line_search_fn="strong_wolfe")
 
     def step() -> Tensor:
-        descent.zero_grad()
+        optimizer.zero_grad()
         loss = F.cross_entropy(logits / log_temperature.exp(), label)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     with torch.enable_grad():
-        descent.step(step)  # type: ignore[no-untyped-call]
+        optimizer.step(step)  # type: ignore[no-untyped-call]
     return float(log_temperature.detach().exp())
 
 
 def calibration(source: str, probability: Tensor, label: Tensor) -> Calibration:
-    """Figures of ``probability`` ``(N, C)``, ``label`` ``(N,)`` being the truth."""
+    """Measure ``probability`` ``(N, C)`` against the true classes ``label`` ``(N,)``."""
     return Calibration(
         source,
         float((probability.argmax(1) == label).float().mean()),
@@ -65,6 +67,6 @@ def calibration(source: str, probability: Tensor, label: Tensor) -> Calibration:
 
 
 def negative_log_likelihood(probability: Tensor, label: Tensor) -> Tensor:
-    """Mean of −log p, in nats, of the true classes ``(B,)``; p is ``(B, C)``, and 0 counts as almost 0."""
+    """Return the mean −log p, in nats, of the true classes ``(B,)``; p ``(B, C)`` is clamped above 0."""
     right = probability.gather(1, label.unsqueeze(1))
     return -right.clamp_min(torch.finfo(right.dtype).tiny).log().mean()

@@ -1,4 +1,4 @@
-"""Accuracy over many episodes, drawn from features that were computed once."""
+"""Accuracy over many episodes, drawn from features that are computed once."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, final
@@ -12,18 +12,18 @@ from recollect.training.errors import ArgumentError
 from recollect_vision.data.episodes import EpisodeIndices, draw_episode, episode_generator
 
 EPISODES_PER_CHUNK = 50
-"""Episodes that are read side by side."""
+"""Episodes that are classified together."""
 
 Z95 = 1.959964
-"""Of the normal distribution: 95 % lie within so many standard deviations."""
+"""95 % of a normal distribution lie within this many standard deviations of its mean."""
 
 
 class Setting(NamedTuple):
-    """A kind of episode.
+    """The size of an episode.
 
     Attributes:
         ways: Number N of classes.
-        shots: Labelled examples of each.
+        shots: Labelled examples of each class.
     """
 
     ways: int
@@ -31,13 +31,13 @@ class Setting(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As in the names of metrics."""
+        """Its name in the names of metrics."""
         return f"{self.ways}way_{self.shots}shot"
 
 
 @final
 class FeatureCollector(Metric):
-    """Keeps the features of all images with their classes; over all processes."""
+    """Collects features and classes of all images, over all processes."""
 
     full_state_update = False
     features: list[Tensor]
@@ -49,21 +49,21 @@ class FeatureCollector(Metric):
         self.add_state("labels", [], dist_reduce_fx="cat")
 
     def update(self, features: Tensor, labels: Tensor) -> None:
-        """Keep ``(B, D)`` features and ``(B,)`` classes."""
+        """Add features ``(B, D)`` and classes ``(B,)``."""
         self.features.append(features)
         self.labels.append(labels)
 
     def compute(self) -> dict[str, Tensor]:
-        """``features`` ``(n, D)`` and ``labels`` ``(n,)``."""
+        """Return ``features`` ``(n, D)`` and ``labels`` ``(n,)``."""
         return {"features": dim_zero_cat(self.features), "labels": dim_zero_cat(self.labels)}
 
 
 class FeatureEpisodes(NamedTuple):
-    """E episodes, as features.
+    """Features of E episodes.
 
     Attributes:
         features: ``(E, N, n, D)``, of n images of each of N classes.
-        order: ``(E, N·n)`` int64, in which they come where they come one by one.
+        order: ``(E, N·n)`` int64, the order of presentation if images are presented one by one.
     """
 
     features: Tensor
@@ -71,31 +71,31 @@ class FeatureEpisodes(NamedTuple):
 
 
 class FeatureTable(NamedTuple):
-    """Features by class.
+    """Features grouped by class.
 
     Attributes:
-        features: ``(C, most, D)``; zero where a class has fewer images than the largest.
-        counts: ``(C,)`` int64, images of each class.
+        features: ``(C, most, D)``, zero-padded to the size of the largest class.
+        counts: ``(C,)`` int64, number of images of each class.
     """
 
     features: Tensor
     counts: Tensor
 
     def take(self, drawn: list[EpisodeIndices]) -> FeatureEpisodes:
-        """The features of E episodes."""
+        """Gather the features of E episodes."""
         classes, images, order = (torch.stack(p).to(self.features.device) for p in zip(*drawn, strict=True))
         return FeatureEpisodes(self.features[classes.unsqueeze(-1), images], order)
 
 
 def group_by_class(features: Tensor, labels: Tensor) -> FeatureTable:
-    """A table of features ``(n, D)`` with classes ``(n,)``; classes without images are left out.
+    """Group features ``(n, D)`` by class ``(n,)``; classes without images are left out.
 
-    Images of a class keep their order, and classes that of their numbers, whoever computed them.
+    Images keep their order within a class, and classes are sorted by number.
     """
-    known, compact, counts = torch.unique(labels, return_inverse=True, return_counts=True)
+    present, compact, counts = torch.unique(labels, return_inverse=True, return_counts=True)
     order = compact.argsort(stable=True)
     within = torch.arange(len(labels), device=labels.device) - (counts.cumsum(0) - counts)[compact[order]]
-    table = features.new_zeros(len(known), int(counts.max()), features.shape[-1])
+    table = features.new_zeros(len(present), int(counts.max()), features.shape[-1])
     table[compact[order], within] = features[order]
     return FeatureTable(table, counts.cpu())
 
@@ -103,7 +103,9 @@ def group_by_class(features: Tensor, labels: Tensor) -> FeatureTable:
 def draw_episodes(
     table: FeatureTable, ways: int, each: int, number: int, seed: int
 ) -> Iterator[FeatureEpisodes]:
-    """``number`` episodes of ``ways`` classes with ``each`` images, a few at a time; the same ones each time.
+    """Yield ``number`` episodes of ``ways`` classes with ``each`` images, in chunks.
+
+    They depend on ``seed`` alone.
 
     Raises:
         ArgumentError: If there are too few classes, or a class has too few images.
@@ -117,10 +119,10 @@ def draw_episodes(
 
 
 def check_draw(counts: Tensor, ways: int, each: int) -> None:
-    """Classes with ``counts`` ``(C,)`` images suffice for episodes of ``ways`` with ``each`` images.
+    """Check that classes with ``counts`` ``(C,)`` images suffice for ``ways`` classes with ``each`` images.
 
     Raises:
-        ArgumentError: If there are not.
+        ArgumentError: If they do not.
     """
     if len(counts) < ways:
         raise ArgumentError(f"{ways}-way episodes: there are only {len(counts)} classes to draw from")
@@ -131,12 +133,12 @@ def check_draw(counts: Tensor, ways: int, each: int) -> None:
 def episode_accuracies(
     classify: Callable[[Tensor, Tensor, Tensor, int], Tensor], batches: Iterator[FeatureEpisodes], shots: int
 ) -> Tensor:
-    """Share of queries whose most probable class is right, for each episode.
+    """Accuracy on the queries of each episode.
 
     Args:
-        classify: From examples, their labels, queries and the number of classes to scores ``(E, Q, C)``.
-        batches: Episodes.
-        shots: How many images of a class are examples; the others are queries.
+        classify: Maps examples, their labels, queries and the number of classes to scores ``(E, Q, C)``.
+        batches: The episodes.
+        shots: Number of images of a class that are examples; the others are queries.
     """
     found = []
     for features, _ in batches:
@@ -149,7 +151,7 @@ def episode_accuracies(
 
 
 def mean_with_interval(name: str, values: Tensor) -> dict[str, Tensor]:
-    """The mean of independent values, and half the width of its 95 % interval, as ``<name>_ci95``.
+    """Return the mean of independent values and the half-width of its 95 % interval, ``<name>_ci95``.
 
     Example:
         >>> mean_with_interval("accuracy", torch.tensor([0.9, 1.0, 0.8, 1.0]))

@@ -1,4 +1,4 @@
-"""The contract of every network that makes features of images."""
+"""Base class of networks that compute features of images."""
 
 from abc import ABC, abstractmethod
 
@@ -8,15 +8,15 @@ from recollect_vision.types import ImageSizes
 
 
 class Backbone(nn.Module, ABC):
-    """Turns each image into a feature; no image of a batch has a part in another's, in evaluation mode.
+    """Computes a feature of each image. In evaluation mode images of a batch do not affect each other.
 
     Args:
-        sizes: What it is made for.
+        sizes: Size of the images.
         feature_size: Width D of a feature.
     """
 
     memory_at: str
-    """Name of the part that takes a memory where nothing else is asked for: see ``recollect.augment``."""
+    """Name of the module that a memory augments by default: see ``recollect.augment``."""
 
     def __init__(self, sizes: ImageSizes, feature_size: int) -> None:
         super().__init__()
@@ -24,14 +24,14 @@ class Backbone(nn.Module, ABC):
         self.feature_size = feature_size
 
     num_prepare_images = 0
-    """How many training images ``prepare`` wants to see, at most."""
+    """Largest number of training images that ``prepare`` is given."""
 
     def prepare(self, images: Tensor) -> None:
-        """Take in training images ``(B, C, height, width)``, normalised, before training begins."""
+        """Initialise from normalised training images ``(B, C, height, width)`` before training begins."""
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
-        """Features of images.
+        """Compute features of images.
 
         Args:
             images: ``(B, C, height, width)``, normalised.

@@ -1,4 +1,4 @@
-"""Features as they are when classes are what matters: every direction varies as much within a class."""
+"""Whitening of features by their covariance within classes."""
 
 from typing import final
 
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 class ClassWhitening(nn.Module):
     """z = (Σ + ε v I)^(−½) (x − μ), for Σ the covariance within classes and v the mean of its variances.
 
-    A network that was trained to tell classes apart lets their images vary along a few directions and hardly
-    at all along others, which is where images of a new class stand out. Distances of z are Mahalanobis's,
-    by which Lee et al. 2018 (arXiv:1807.03888, section 2.1) tell what belongs to no class; that Σ is one for
-    all classes is Fisher's assumption, ε is Friedman's (1989) regularisation. μ is the mean of the classes'
-    means. Before ``fit`` z = x.
+    Features of a trained classifier vary within classes along a few directions and hardly at all along
+    others, where images of a new class stand out. Euclidean distances of z are Mahalanobis distances, which
+    Lee et al. 2018 (arXiv:1807.03888, section 2.1) use for out-of-distribution detection. One Σ for all
+    classes is Fisher's assumption, ε is the regularisation of Friedman (1989). μ is the mean of the class
+    means. Before ``fit``, z = x.
 
     Args:
-        size: Width D of a feature.
-        shrinkage: ε.
+        size: Feature size D.
+        shrinkage: Regularisation ε.
 
     Raises:
         ValueError: If ``shrinkage`` is not positive.
@@ -44,21 +44,21 @@ class ClassWhitening(nn.Module):
 
     @torch.no_grad()
     def fit(self, features: Tensor, label: Tensor) -> None:
-        """Take in features ``(N, D)`` of classes ``(N,)``; one of a class tells nothing of how it varies.
+        """Estimate μ and Σ from features ``(N, D)`` of classes ``(N,)``.
 
-        Where nothing varies at all, z = x − μ.
+        A class with a single feature adds nothing to Σ. If Σ = 0, z = x − μ.
         """
-        there, row = label.unique(return_inverse=True)  # type: ignore[no-untyped-call]
+        classes, row = label.unique(return_inverse=True)  # type: ignore[no-untyped-call]
         wide = features.double()
-        member = torch.nn.functional.one_hot(row, len(there)).to(wide)
+        member = torch.nn.functional.one_hot(row, len(classes)).to(wide)
         means = member.T @ wide / member.sum(0).unsqueeze(1)
-        apart = wide - means[row]
-        values, directions = torch.linalg.eigh(apart.T @ apart / len(wide))
+        centred = wide - means[row]
+        values, directions = torch.linalg.eigh(centred.T @ centred / len(wide))
         floor = self.shrinkage * values.clamp_min(0).mean()
         scale = (values.clamp_min(0) + floor).rsqrt() if floor > 0 else torch.ones_like(values)
         self.mean.copy_(means.mean(0))
         self.transform.copy_(directions * scale @ directions.T)
 
     def forward(self, features: Tensor) -> Tensor:
-        """What z is of features ``(…, D)``."""
+        """Whiten features ``(…, D)``."""
         return (features - self.mean) @ self.transform

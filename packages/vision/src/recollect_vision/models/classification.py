@@ -1,4 +1,4 @@
-"""A network that classifies images, with the memories it is given."""
+"""An image classifier with a memory of examples and, optionally, a learned memory."""
 
 from collections.abc import Callable
 from typing import NamedTuple, cast, final
@@ -13,7 +13,7 @@ from recollect_vision.models.class_whitening import ClassWhitening
 from recollect_vision.models.persistent_state import PersistentState
 
 NO_EXAMPLE = -1
-"""The number of an example that is none."""
+"""Number of an empty slot."""
 
 
 class ClassifierOutput(NamedTuple):
@@ -33,29 +33,29 @@ class ClassifierOutput(NamedTuple):
 
 @final
 class ImageClassifier(nn.Module):
-    """A network f with W for its last layer, and beside it a memory m of examples, read by f(x).
+    """A backbone f with a linear layer W, and a memory m of examples that is read by f(x).
 
-    For a class that was learnt, p(c | x) = (1 − λ) (1 − n) softmax_c(W f(x)) + λ m(c | f(x)); for a new one,
-    which the network cannot know, p(c | x) = m(c | f(x)); n is the sum of m over new classes. Where there is
-    none, it is the mixture of neural cache models (Grave et al. 2017, arXiv:1612.04426, equation 4), of
-    labels in place of words. Only the network is trained. What the memory holds is written: ``remember`` adds
-    examples of old and new classes, ``forget`` takes a class away, no gradient step in either.
+    For a trained class, p(c | x) = (1 − λ) (1 − n) softmax_c(W f(x)) + λ m(c | f(x)). For a new class, which
+    W lacks, p(c | x) = m(c | f(x)). n is the sum of m over new classes. Without new classes this is the
+    mixture of neural cache models (Grave et al. 2017, arXiv:1612.04426, equation 4) with labels in place of
+    words. Only the network is trained. ``remember`` writes examples of old and new classes to the memory and
+    ``forget`` erases a class, both without a gradient step.
 
-    A second memory, learned with the network, joins a part of the backbone by any integration.
+    A second memory, trained with the network, can augment a module of the backbone.
 
     Args:
-        backbone: f.
-        classes: Number of classes that are learnt.
-        examples: m, with room for more classes; none by default.
-        mix_weight: λ.
-        memory: Makes the memory that is learned, of the width that it is given.
-        integration: How it joins.
-        at: Which part of the backbone it joins; ``Backbone.memory_at`` by default.
-        whiten: Whether m is read by features that vary alike within all classes: see ``ClassWhitening``,
-            whose ``fit`` is the caller's.
+        backbone: The backbone f.
+        classes: Number of classes to train.
+        examples: The memory m, with room for more classes; none by default.
+        mix_weight: Weight λ of the memory.
+        memory: Builds the trained memory, given its width.
+        integration: Integration of the trained memory.
+        at: Module of the backbone that it augments; ``Backbone.memory_at`` by default.
+        whiten: Whether m reads and writes whitened features: see ``ClassWhitening``. The caller calls its
+            ``fit``.
 
     Raises:
-        ValueError: If ``mix_weight`` is out of range, or the memory cannot join at ``at``.
+        ValueError: If ``mix_weight`` is out of range, or the memory cannot augment ``at``.
     """
 
     known_classes: Tensor
@@ -95,12 +95,12 @@ class ImageClassifier(nn.Module):
     # --- training -------------------------------------------------------------------------------------------
 
     def features(self, images: Tensor) -> Tensor:
-        """``(B, D)`` of images ``(B, C, height, width)``, in float32 or wider."""
+        """Compute features ``(B, D)`` of images ``(B, C, height, width)``, in float32 or wider."""
         features: Tensor = self.backbone(images.contiguous(memory_format=torch.channels_last))
         return features.to(torch.promote_types(features.dtype, torch.float32))
 
     def forward(self, images: Tensor) -> Tensor:
-        """What the network alone makes of images: logits ``(B, classes)``."""
+        """Compute the logits ``(B, classes)`` of the network alone."""
         logits: Tensor = self.head(self.features(images))
         return logits.float()
 
@@ -108,15 +108,15 @@ class ImageClassifier(nn.Module):
 
     @torch.no_grad()
     def remember(self, features: Tensor, label: Tensor, number: Tensor) -> None:
-        """Write examples to the memory; their classes are known from now on.
+        """Write examples to memory. Their classes become possible answers.
 
         Args:
             features: ``(W, D)``.
-            label: ``(W,)`` int64, below the number of classes that there is room for.
-            number: ``(W,)`` int64, the images' numbers, for whoever asks what was compared.
+            label: ``(W,)`` int64, below the number of classes that the memory has room for.
+            number: ``(W,)`` int64, numbers of the images, which ``classify`` returns.
         """
         memory = self._memory()
-        keys = self._seen(features).to(memory.storage.initial_state()[0].dtype)
+        keys = self._whitened(features).to(memory.storage.initial_state()[0].dtype)
         state, slots = memory.place(self.example_state.get(), keys, label)
         self.example_state.set(state)
         self.number[slots] = number.to(self.number.device)
@@ -124,7 +124,7 @@ class ImageClassifier(nn.Module):
 
     @torch.no_grad()
     def forget(self, label: int) -> None:
-        """Take a class away: its examples are erased, and no image is said to be of it any more."""
+        """Erase the examples of a class and exclude it from the possible answers."""
         if self.examples is not None:
             state, slots = self.examples.erase(self.example_state.get(), label)
             self.example_state.set(state)
@@ -134,7 +134,7 @@ class ImageClassifier(nn.Module):
 
     @torch.no_grad()
     def clear(self) -> None:
-        """Forget all examples; the classes that were learnt are known."""
+        """Erase all examples. The trained classes are the possible answers."""
         memory = self._memory()
         self.example_state.set(memory.initial_state())
         self.number.fill_(NO_EXAMPLE)
@@ -142,36 +142,36 @@ class ImageClassifier(nn.Module):
             torch.arange(len(self.known_classes), device=self.known_classes.device) < self.head.out_features
         )
 
-    def _seen(self, features: Tensor) -> Tensor:
-        """What the memory is given of features."""
+    def _whitened(self, features: Tensor) -> Tensor:
+        """Whiten features if there is a whitening."""
         return features if self.whitening is None else self.whitening(features)
 
     def _memory(self) -> ExampleMemory:
         if self.examples is None:
-            raise ValueError("this network was given no memory of examples")
+            raise ValueError("this network has no memory of examples")
         return self.examples
 
-    # --- answers --------------------------------------------------------------------------------------------
+    # --- prediction -----------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def classify(self, features: Tensor, mix_weight: float | None = None) -> ClassifierOutput:
-        """Classes of images with ``features`` ``(B, D)``; λ may be another than in training."""
+        """Classify images by their features ``(B, D)``, with another λ if ``mix_weight`` is given."""
         mix_weight = self.mix_weight if mix_weight is None else mix_weight
         classes = self.head.out_features
         logits = self.head(features).float().masked_fill(~self.known_classes[:classes], -torch.inf)
         probability = F.pad(logits.softmax(-1), (0, len(self.known_classes) - classes))
-        nothing = self.number.new_zeros(len(features), 0)
+        empty = self.number.new_zeros(len(features), 0)
         if self.examples is None or not bool((self.number != NO_EXAMPLE).any()):
-            return ClassifierOutput(probability, nothing, nothing.float())
+            return ClassifierOutput(probability, empty, empty.float())
         state = self.example_state.get()
-        seen = self._seen(features)
-        answer = self.examples.read(state, seen)
+        query = self._whitened(features)
+        answer = self.examples.read(state, query)
         recalled = answer.log_probability.exp().masked_fill(~self.known_classes, 0)
         new = F.pad(recalled[:, classes:], (classes, 0))
-        learnt = (1 - new.sum(1, keepdim=True)) * probability + new
-        probability = (1 - mix_weight) * learnt + mix_weight * recalled
-        # Prototypes are means: what they are compared with is what a matching read would look at.
-        read = answer.read or self.examples.storage.read(state, seen)
+        trained = (1 - new.sum(1, keepdim=True)) * probability + new
+        probability = (1 - mix_weight) * trained + mix_weight * recalled
+        # Prototypes are means without single examples: report what a matching read would compare.
+        read = answer.read or self.examples.storage.read(state, query)
         weight, slots = cast(Tensor, read.weights), read.slots
         number = self.number.expand(len(features), -1) if slots is None else self.number[slots]
         return ClassifierOutput(probability, number, weight)

@@ -1,4 +1,4 @@
-"""A network that classifies by a few labelled examples of classes that it has never seen."""
+"""Few-shot classifier: a backbone and a memory of examples."""
 
 from typing import cast, final
 
@@ -13,16 +13,16 @@ from recollect_vision.models.linear_head import LinearHead
 
 @final
 class FewShotClassifier(nn.Module):
-    """Features by a backbone, classes by a memory of examples: p(c | x, S) for a support set S.
+    """Models p(c | x, S) for a support set S: features by a backbone, classes by a memory of examples.
 
-    Each image becomes a feature by itself: a query's answer depends on the examples alone, never on other
-    queries. Without a memory, a linear layer is fitted to the examples instead, and the backbone is trained
-    to tell the training classes apart through another linear layer.
+    Each feature is computed independently, so that a prediction does not depend on other queries. Without a
+    memory, a linear layer is fitted to the examples instead, and the backbone is trained as a classifier of
+    the training classes with another linear layer.
 
     Args:
-        backbone: Turns images into features of width D.
-        reader: ``ExampleMemory``, or ``LinearHead`` for none.
-        training_classes: How many classes the backbone is trained to tell apart where there is no memory.
+        backbone: Computes features of width D.
+        reader: ``ExampleMemory``, or ``LinearHead`` for no memory.
+        training_classes: Number of training classes, used without a memory.
 
     Example:
         >>> from recollect import VectorStorage
@@ -43,7 +43,7 @@ class FewShotClassifier(nn.Module):
         self.classifier = nn.Linear(backbone.feature_size, training_classes) if learns else None
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features ``(…, D)`` of images ``(…, 1, S, S)``."""
+        """Compute features ``(…, D)`` of images ``(…, 1, S, S)``."""
         features = self.backbone(images.flatten(0, -4)).float()
         return cast(Tensor, features.unflatten(0, images.shape[:-3]))
 
@@ -57,24 +57,24 @@ class FewShotClassifier(nn.Module):
             classes: Number C of classes.
 
         Returns:
-            log p ``(…, Q, C)``, and which examples were read.
+            log p ``(…, Q, C)`` and the examples that were read.
 
         Raises:
-            ValueError: If the memory has no room for so many examples.
+            ValueError: If the memory has too few slots for the examples.
         """
         if isinstance(self.reader, LinearHead):
             return ClassPrediction(self.reader(examples, labels, queries, classes), None)
         memory = self.reader
         check_room(memory, labels.shape[-1])
         state = memory.initial_state(*labels.shape[:-1], device=examples.device, dtype=examples.dtype)
-        with torch.autocast(queries.device.type, enabled=False):  # weights are of small differences
+        with torch.autocast(queries.device.type, enabled=False):  # half precision is too coarse for distances
             found = memory.read(memory.write(state, examples, labels), queries)
         return found._replace(log_probability=found.log_probability[..., :classes])
 
     def compare(self, examples: Tensor, labels: Tensor, queries: Tensor) -> Tensor | None:
-        """With what weight each query reads each example from the memory: ``(…, Q, W)``; the rest as above.
+        """Return the weight ``(…, Q, W)`` of each example for each query; arguments as in ``answer``.
 
-        Where examples are read as prototypes, this is what a matching read would give. ``None`` without a
+        If examples are read as prototypes, these are the weights of a matching read. ``None`` without a
         memory.
         """
         if isinstance(self.reader, LinearHead):
@@ -83,23 +83,22 @@ class FewShotClassifier(nn.Module):
         check_room(memory, labels.shape[-1])
         state = memory.initial_state(*labels.shape[:-1], device=examples.device, dtype=examples.dtype)
         with torch.autocast(queries.device.type, enabled=False):
-            state, places = memory.place(state, examples, labels)
+            state, written = memory.place(state, examples, labels)
             read = memory.storage.read(state, queries)
         weights, slots = cast(Tensor, read.weights), read.slots
-        if slots is not None:  # a few entries only were looked at
-            every = weights.new_zeros(*weights.shape[:-1], memory.storage.entries(state).filled.shape[-1])
-            weights = every.scatter_add(-1, slots.clamp_min(0), weights)
-        return weights.gather(-1, places.unsqueeze(-2).expand(*weights.shape[:-1], -1))
+        if slots is not None:  # the storage reads a few entries only
+            dense = weights.new_zeros(*weights.shape[:-1], memory.storage.entries(state).filled.shape[-1])
+            weights = dense.scatter_add(-1, slots.clamp_min(0), weights)
+        return weights.gather(-1, written.unsqueeze(-2).expand(*weights.shape[:-1], -1))
 
     def loss(self, images: Tensor, classes: Tensor, shots: int) -> Tensor:
-        """What training descends.
+        """Compute the training loss.
 
         Args:
             images: ``(E, N, n, 1, S, S)``.
-            classes: ``(E, N)`` int64, which training classes they are.
-            shots: K, how many of the n images are written to memory; the others are queries. Each image of
-                the first K · ⌊n / K⌋ has its turn at being written, so that one pass through the backbone
-                serves ⌊n / K⌋ episodes.
+            classes: ``(E, N)`` int64, indices of the training classes.
+            shots: Number K of the n images that are written to memory; the others are queries. The images
+                take turns, so that one pass through the backbone serves ⌊n / K⌋ episodes.
         """
         features = self(images)
         ways, each = images.shape[1:3]
@@ -118,11 +117,11 @@ class FewShotClassifier(nn.Module):
 
 
 def check_room(memory: ExampleMemory, examples: int) -> None:
-    """The memory holds so many examples.
+    """Check that the memory has a slot for each example.
 
     Raises:
-        ValueError: If it does not.
+        ValueError: If it has too few.
     """
     slots = memory.storage.entries(memory.initial_state(device="meta")).filled.shape[-1]
     if examples > slots:
-        raise ValueError(f"{examples} examples do not fit into the {slots} places of the memory")
+        raise ValueError(f"{examples} examples do not fit into the {slots} slots of the memory")

@@ -1,4 +1,4 @@
-"""A linear layer that is fitted to a few labelled examples: how classes are learnt without a memory."""
+"""A linear layer that is fitted to a few labelled examples: the few-shot baseline without a memory."""
 
 from typing import final
 
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 class LinearHead(nn.Module):
     """p(c | x) = softmax(W x̂)_c, W fitted to the labelled examples by gradient descent, x̂ = x / ‖x‖.
 
-    The baseline of Chen et al. (2019, arXiv:1904.04232, section 3.2): features stay as they were learnt from
-    other classes, and each new set of classes gets a layer of its own. W begins at zero and descends
-    cross-entropy + decay · ‖W‖² / 2 with momentum.
+    The baseline of Chen et al. (2019, arXiv:1904.04232, section 3.2): features are frozen, and
+    each support set gets its own layer. W starts at zero and minimises cross-entropy + decay · ‖W‖² / 2 by
+    gradient descent with momentum.
 
     Args:
         steps: Gradient steps.
-        learning_rate: Their size.
-        decay: Weight of the penalty.
+        learning_rate: Learning rate.
+        decay: Weight decay.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -39,7 +39,7 @@ class LinearHead(nn.Module):
         self.decay = decay
 
     def forward(self, examples: Tensor, labels: Tensor, queries: Tensor, classes: int) -> Tensor:
-        """Fit and classify.
+        """Fit the layer to the examples and classify the queries.
 
         Args:
             examples: ``(…, W, D)``.
@@ -56,7 +56,7 @@ class LinearHead(nn.Module):
             weight = examples.new_zeros(*examples.shape[:-2], classes, examples.shape[-1])
             velocity = torch.zeros_like(weight)
             for _ in range(self.steps):
-                # The gradient of the mean cross-entropy, written out: it is needed within no_grad, too.
+                # Closed-form gradient of the mean cross-entropy: it works under no_grad, too.
                 error = (examples @ weight.mT).softmax(-1) - truth
                 gradient = error.mT @ examples / examples.shape[-2] + self.decay * weight
                 velocity = 0.9 * velocity + gradient

@@ -1,4 +1,4 @@
-"""One image after the other, each label a step late: what has been seen is kept in a memory."""
+"""Online few-shot learner: images arrive one at a time, each label one step late."""
 
 from typing import NamedTuple, cast, final
 
@@ -11,22 +11,22 @@ from recollect.state import State, map_state, register_state
 from recollect_vision.models.backbone import Backbone
 
 NO_LABEL = -1
-"""Stands for a label where none has arrived."""
+"""Stands for a label that has not arrived."""
 
 INITIAL_READ_LOGIT = 5.0
-"""Logit of a label that is read with all the weight, at the beginning."""
+"""Initial logit of a label that is read with weight 1."""
 
 
 @register_state
 class OnlineState(NamedTuple):
-    """What an ``OnlineLearner`` carries from step to step.
+    """State of an ``OnlineLearner`` between steps.
 
     Attributes:
-        memory: The storage's state; empty without a memory.
-        key: ``(B, K)``, the image that still waits for its label.
-        hidden: ``(B, D)``, the controller's h.
-        cell: ``(B, D)``, its cell.
-        read: ``(B, C)``, what was read last.
+        memory: State of the storage; empty without a memory.
+        key: ``(B, K)``, key of the image whose label has not arrived.
+        hidden: ``(B, D)``, hidden state of the controller.
+        cell: ``(B, D)``, cell state of the controller.
+        read: ``(B, C)``, last value read.
     """
 
     memory: State
@@ -45,15 +45,15 @@ class OnlineLearner(nn.Module):
         M_t = write(M_{t−1}, k_{t−1}, y_{t−1}),  r_t = read(M_t, k_t),
         h_t = LSTM([x_t; y_{t−1}; r_t], h_{t−1}),  p(y_t) = softmax(W [h_t; r_t]).
 
-    Differences to the paper: keys are made of the image alone, an entry is bound to its label when that
-    arrives, and a write goes to a single slot, the storage's choice: with ``policy="lru"`` a free one or the
-    one that has been unused for longest. What a read weighs most counts as used.
+    Differences from the paper: keys are computed from the image alone, an entry is written when its label
+    arrives, and a write goes to a single slot that the storage chooses: with ``policy="lru"`` a free slot or
+    the least recently used one. The slot with the largest read weight counts as used.
 
     Args:
-        feature_size: Width of x.
+        feature_size: Size of the features x.
         classes: Number C of labels.
-        hidden_size: Width D of the controller.
-        storage: Keys are of its key size; its value size is C. Without one the controller is alone.
+        hidden_size: Hidden size D of the controller.
+        storage: Storage with value size C; without it the learner is the controller alone.
 
     Raises:
         ValueError: If the storage's value size is not C.
@@ -76,38 +76,38 @@ class OnlineLearner(nn.Module):
         self.classes = classes
         self.hidden_size = hidden_size
         self.storage = storage
-        known = classes if storage is None else 2 * classes
-        self.controller = nn.LSTMCell(feature_size + known, hidden_size)
+        read_size = 0 if storage is None else classes
+        self.controller = nn.LSTMCell(feature_size + classes + read_size, hidden_size)
         self.key_proj = None if storage is None else nn.Linear(feature_size, storage.key_size)
-        self.out_proj = nn.Linear(hidden_size + known - classes, classes)
+        self.out_proj = nn.Linear(hidden_size + read_size, classes)
         if storage is not None:
-            with torch.no_grad():  # it begins by answering what it reads, so that keys learn at once
+            with torch.no_grad():  # predict the label that is read, so that keys get gradients at once
                 self.out_proj.weight[:, hidden_size:] = INITIAL_READ_LOGIT * torch.eye(classes)
 
     def initial_state(self, batch: int, device: torch.device | str | None = None) -> OnlineState:
-        """Nothing seen."""
+        """Return the state before the first image."""
         device = device or self.out_proj.weight.device
 
-        def rest(size: int) -> Tensor:
+        def zeros(size: int) -> Tensor:
             return torch.zeros(batch, size, device=device)
 
         memory = () if self.storage is None else self.storage.initial_state(batch, device=device)
         width = 0 if self.storage is None else self.storage.key_size
-        hidden, read = rest(self.hidden_size), rest(self.classes)
-        return OnlineState(memory, rest(width), hidden, hidden.clone(), read)
+        hidden, read = zeros(self.hidden_size), zeros(self.classes)
+        return OnlineState(memory, zeros(width), hidden, hidden.clone(), read)
 
     def forward(
         self, x: Tensor, previous_label: Tensor, state: OnlineState | None = None
     ) -> tuple[Tensor, OnlineState]:
-        """T steps.
+        """Process T images.
 
         Args:
             x: ``(B, T, feature_size)``.
-            previous_label: ``(B, T)`` int64: y_{t−1}, ``NO_LABEL`` where there is none.
-            state: Where to begin; nothing seen by default.
+            previous_label: ``(B, T)`` int64, y_{t−1}; ``NO_LABEL`` if none has arrived.
+            state: State before the first image; the initial state by default.
 
         Returns:
-            Logits ``(B, T, C)``, and the state after the last step.
+            Logits ``(B, T, C)`` and the state after the last step.
         """
         state = self.initial_state(len(x), x.device) if state is None else state
         label = F.one_hot(previous_label.clamp_min(0), self.classes) * (previous_label != NO_LABEL).unsqueeze(
@@ -123,12 +123,12 @@ class OnlineLearner(nn.Module):
         return torch.cat(logits, 1), state
 
     def predict_next(self, state: OnlineState, x: Tensor, previous_label: Tensor) -> Tensor:
-        """Name Q images, each as if it came next, ``state`` being that of a single item.
+        """Classify Q images, each as if it were the next one.
 
         Args:
-            state: With B = 1.
+            state: State of a single item, B = 1.
             x: ``(Q, feature_size)``.
-            previous_label: ``(1,)`` int64, that of the image before.
+            previous_label: ``(1,)`` int64, label of the image before.
 
         Returns:
             Logits ``(Q, C)``.
@@ -138,7 +138,7 @@ class OnlineLearner(nn.Module):
         return cast(Tensor, logits[:, 0])
 
     def _recall(self, state: OnlineState, key: Tensor, label: Tensor) -> OnlineState:
-        """Bind the label that has arrived to its image, then read with the new one."""
+        """Write the previous image with its label, then read with the key of the new image."""
         storage = cast(Storage, self.storage)
         arrived = label.sum(-1, keepdim=True) > 0
         memory = storage.write(state.memory, state.key.unsqueeze(1), label.unsqueeze(1), None, arrived)
@@ -148,19 +148,19 @@ class OnlineLearner(nn.Module):
         return state._replace(memory=memory, key=key, read=read.value.squeeze(1))
 
     def _step(self, state: OnlineState, x: Tensor, label: Tensor) -> tuple[Tensor, OnlineState]:
-        found = [] if self.storage is None else [state.read]
-        hidden, cell = self.controller(torch.cat([x, label, *found], -1), (state.hidden, state.cell))
-        logits: Tensor = self.out_proj(torch.cat([hidden, *found], -1))
+        reads = [] if self.storage is None else [state.read]
+        hidden, cell = self.controller(torch.cat([x, label, *reads], -1), (state.hidden, state.cell))
+        logits: Tensor = self.out_proj(torch.cat([hidden, *reads], -1))
         return logits.float(), state._replace(hidden=hidden, cell=cell)
 
 
 @final
 class OnlineClassifier(nn.Module):
-    """A backbone, and the learner of what it makes of images.
+    """A backbone and an online learner.
 
     Args:
-        backbone: Turns images into features.
-        learner: Names them one by one.
+        backbone: Computes features of images.
+        learner: Classifies the features one by one.
     """
 
     def __init__(self, backbone: Backbone, learner: OnlineLearner) -> None:
@@ -169,13 +169,13 @@ class OnlineClassifier(nn.Module):
         self.learner = learner
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features ``(B, D)`` of images ``(B, 1, S, S)``, each by itself."""
+        """Compute features ``(B, D)`` of images ``(B, 1, S, S)``."""
         features: Tensor = self.backbone(images).float()
         return features
 
 
 def shift_labels(labels: Tensor) -> Tensor:
-    """What is known when each image comes: labels ``(B, T)`` a step late, ``NO_LABEL`` at first.
+    """Shift labels ``(B, T)`` one step to the right, starting with ``NO_LABEL``.
 
     Example:
         >>> shift_labels(torch.tensor([[3, 1, 2]]))
@@ -185,11 +185,11 @@ def shift_labels(labels: Tensor) -> Tensor:
 
 
 def presentation_count(labels: Tensor) -> Tensor:
-    """How many times each label has come, this time included: ``(B, T)`` → ``(B, T)``.
+    """Count how many times each label has occurred so far: ``(B, T)`` → ``(B, T)``.
 
     Example:
         >>> presentation_count(torch.tensor([[3, 1, 3, 3]]))
         tensor([[1, 1, 2, 3]])
     """
-    came = F.one_hot(labels, int(labels.max()) + 1).cumsum(-2)
-    return came.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    counts = F.one_hot(labels, int(labels.max()) + 1).cumsum(-2)
+    return counts.gather(-1, labels.unsqueeze(-1)).squeeze(-1)

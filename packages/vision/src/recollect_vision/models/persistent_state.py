@@ -1,4 +1,4 @@
-"""A state that travels with a module: in its ``state_dict`` and to its device."""
+"""A storage's or memory's state as buffers of a module."""
 
 from typing import Generic, final
 
@@ -9,21 +9,21 @@ from recollect.state import S, map_state
 
 @final
 class PersistentState(nn.Module, Generic[S]):
-    """Keeps a state as buffers.
+    """Registers the tensors of a state as buffers, so that it is saved and moved with the module.
 
-    Storages and memories have no state of their own, so that nothing leaks; what a model is to remember for
-    good, as it does its weights, is kept here, where the model can see it.
+    Storages and memories are functional: they take a state and return one. This module holds a state that
+    outlives a batch.
 
     Args:
-        state: What is kept at first; another that is kept later has tensors of the same shapes.
+        state: The initial state; later states have tensors of the same shapes.
 
     Example:
         >>> import torch
         >>> from recollect import VectorStorage
         >>> storage = VectorStorage(2, 1, slots=3)
-        >>> kept = PersistentState(storage.initial_state())
-        >>> kept.set(storage.write(kept.get(), torch.ones(1, 2), torch.ones(1, 1)))
-        >>> kept.get().clock, len(kept.state_dict())
+        >>> persistent = PersistentState(storage.initial_state())
+        >>> persistent.set(storage.write(persistent.get(), torch.ones(1, 2), torch.ones(1, 1)))
+        >>> persistent.get().clock, len(persistent.state_dict())
         (tensor(1), 5)
     """
 
@@ -31,19 +31,19 @@ class PersistentState(nn.Module, Generic[S]):
         super().__init__()
         tensors: list[Tensor] = []
 
-        def number(tensor: Tensor) -> Tensor:
+        def register(tensor: Tensor) -> Tensor:
             tensors.append(tensor)
             self.register_buffer(f"part_{len(tensors) - 1}", tensor.clone())
             return tensor
 
-        self._like = map_state(number, state)
+        self._like = map_state(register, state)
 
     def get(self) -> S:
-        """The state."""
+        """Return the state."""
         parts = iter(self.buffers())
         return map_state(lambda _: next(parts), self._like)
 
     def set(self, state: S) -> None:
-        """Keep another state."""
+        """Copy another state into the buffers."""
         parts = iter(self.buffers())
         map_state(lambda new: next(parts).copy_(new), state)

@@ -1,4 +1,4 @@
-"""The image itself for a feature: what can be had without learning."""
+"""A backbone without parameters: the pixels are the features."""
 
 from typing import final
 
@@ -10,10 +10,10 @@ from recollect_vision.types import ImageSizes
 
 @final
 class Pixels(Backbone):
-    """An image's pixels, one after the other. Nothing is learnt.
+    """Flattens the image.
 
     Args:
-        sizes: Of the image.
+        sizes: Size of the images.
     """
 
     memory_at = ""

@@ -16,13 +16,13 @@ class SmallResNet(Backbone):
     A stage is a convolution of stride 2 followed by residual blocks, x + f(x) with f two 3 × 3 convolutions
     (He et al. 2016, arXiv:1512.03385, section 3), each with batch normalisation and ReLU. With two stages of
     one block each it is the network that won CIFAR-10 of DAWNBench (Page 2018, "How to train your ResNet"),
-    narrower.
+    but narrower.
 
     Args:
-        sizes: What it is made for.
+        sizes: Size of the images.
         width: Channels of the first convolution.
         blocks: Residual blocks of each stage.
-        dropout: Of the features, in training.
+        dropout: Dropout probability of the features.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -50,7 +50,7 @@ class SmallResNet(Backbone):
             stages += [Residual(2 * narrow) for _ in range(count)]
         self.stages = nn.Sequential(*stages)
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.features = nn.Identity()  # where a memory can join that takes and gives features
+        self.features = nn.Identity()  # a memory can augment it
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ class Residual(nn.Module):
     """x + f(x), with f two convolutions.
 
     Args:
-        channels: Of x.
+        channels: Channels of x.
     """
 
     def __init__(self, channels: int) -> None:
@@ -72,13 +72,13 @@ class Residual(nn.Module):
         self.residual = nn.Sequential(convolution(channels, channels), convolution(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, channels, height, width)``, likewise."""
+        """``(B, channels, height, width)`` → ``(B, channels, height, width)``."""
         y: Tensor = x + self.residual(x)
         return y
 
 
 def convolution(channels: int, filters: int, stride: int = 1) -> nn.Sequential:
-    """A 3 × 3 convolution, batch normalisation and ReLU."""
+    """Build a 3 × 3 convolution with batch normalisation and ReLU."""
     return nn.Sequential(
         nn.Conv2d(channels, filters, 3, stride, padding=1, bias=False),
         nn.BatchNorm2d(filters),

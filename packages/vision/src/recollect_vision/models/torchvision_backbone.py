@@ -1,4 +1,4 @@
-"""Any network of torchvision's as a backbone."""
+"""Any torchvision classification network as a backbone."""
 
 from typing import final
 
@@ -12,17 +12,18 @@ from recollect_vision.types import ImageSizes
 
 @final
 class TorchvisionBackbone(Backbone):
-    """A classification network of torchvision's, without its last layer.
+    """A torchvision classification network without its last linear layer.
 
     Args:
-        sizes: What it is made for; grey images are given to all three colours.
-        name: Its name in torchvision, ``"resnet18"`` for instance.
-        weights: Name of the weights that it begins with, ``"DEFAULT"`` for instance, which torchvision
-            downloads; random by default.
-        memory_at: Name of the part of it that takes a memory; the one that makes the features by default.
+        sizes: Size of the images; grey images are repeated in all three channels.
+        name: Name of the network in torchvision, for example ``"resnet18"``.
+        weights: Name of the pretrained weights, for example ``"DEFAULT"``, which torchvision downloads;
+            random initialisation by default.
+        memory_at: Name of the module that a memory augments; the last linear layer's place by default.
 
     Raises:
-        ValueError: If there is no such network, or it has no last linear layer or takes no images this small.
+        ValueError: If torchvision has no such network, or it lacks a last linear layer or cannot take images
+            this small.
     """
 
     def __init__(
@@ -51,15 +52,15 @@ class TorchvisionBackbone(Backbone):
     def forward(self, images: Tensor) -> Tensor:
         """See ``Backbone``."""
         output = self.network(images.expand(-1, 3, -1, -1))
-        features: Tensor = output if isinstance(output, Tensor) else output[0]  # others help in training only
+        features: Tensor = output if isinstance(output, Tensor) else output[0]  # the others are auxiliary
         return features
 
 
 def take_last_linear(network: nn.Module, name: str) -> tuple[str, int]:
-    """Put an identity in place of the last linear layer: where that stood, how many features it took.
+    """Replace the last linear layer by an identity and return its name and number of input features.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If the network has no linear layer.
     """
     linear = [(path, part) for path, part in network.named_modules() if isinstance(part, nn.Linear)]
     if not linear:

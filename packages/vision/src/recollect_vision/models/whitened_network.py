@@ -1,4 +1,4 @@
-"""A shallow, wide convolutional network that learns fast: its first layer is known from the start."""
+"""A shallow, wide convolutional network whose first layer is a fixed whitening: it trains fast."""
 
 from collections.abc import Sequence
 from typing import final
@@ -11,28 +11,28 @@ from recollect_vision.models.backbone import Backbone
 from recollect_vision.types import ImageSizes
 
 PATCH = 2
-"""Height and width of the patches that the first layer whitens, in pixels."""
+"""Height and width in pixels of the patches that the first layer whitens."""
 
 SCALE = 1 / 9
-"""Of the features: the last layer begins with small logits, and learns in smaller steps than the others."""
+"""Factor of the features: initial logits are small, and the last layer learns more slowly."""
 
 
 @final
 class WhitenedNetwork(Backbone):
-    """Whitened patches, stages of convolution, pooling and convolution, and the maximum over positions.
+    """Patch whitening, stages of convolution, pooling and convolution, and global max pooling.
 
-    The network of Jordan 2024 (arXiv:2404.00498, section 3), which comes from Page 2018 ("How to train your
+    The network of Jordan 2024 (arXiv:2404.00498, section 3), after Page 2018 ("How to train your
     ResNet"): the first layer's filters are the principal directions of training patches, each scaled to
-    variance 1, with either sign, and stay as they are; the other convolutions begin as the identity, as far
-    as they have inputs. Each has batch normalisation and GELU. With ``residual`` a stage has a third
-    convolution, and what it gives is added to what the first gave, as the paper's larger network has it.
+    variance 1, with both signs, and are frozen. The other convolutions are initialised to the identity and
+    are followed by batch normalisation and GELU. With ``residual`` a stage has a third convolution and a
+    residual connection around the last two, as in the larger network of the paper.
 
     Args:
-        sizes: What it is made for.
-        widths: Channels of each stage; each halves height and width.
-        dropout: Of the features, in training.
-        scales: Whether normalisation learns scales, not only biases.
-        residual: Whether each stage has a third convolution.
+        sizes: Size of the images.
+        widths: Channels of each stage; each stage halves height and width.
+        dropout: Dropout probability of the features.
+        scales: Whether batch normalisation learns scales, too.
+        residual: Whether each stage has a third convolution and a residual connection.
 
     Raises:
         ValueError: If there is no stage, or the images are too small for so many.
@@ -72,12 +72,12 @@ class WhitenedNetwork(Backbone):
             stages += [_Residual(width, scales)] if residual else _normalized(width, scales)
         self.stages = nn.Sequential(*stages)
         self.pool = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
-        self.features = nn.Identity()  # where a memory can join that takes and gives features
+        self.features = nn.Identity()  # a memory can augment it
         self.dropout = nn.Dropout(dropout)
 
     @torch.no_grad()
     def prepare(self, images: Tensor) -> None:
-        """See ``Backbone``: find the first layer's filters."""
+        """Compute the filters of the first layer."""
         filters = whitening_filters(images)
         self.whiten.weight.copy_(torch.cat([filters, -filters]))
         nn.init.zeros_(self.whiten.bias)  # type: ignore[arg-type]
@@ -90,23 +90,23 @@ class WhitenedNetwork(Backbone):
 
 
 class _Residual(nn.Module):
-    """Two convolutions, whose result is added to what they read."""
+    """Two convolutions with a residual connection."""
 
     def __init__(self, width: int, scales: bool) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(*_normalized(width, scales), *_normalized(width, scales)[:-1])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images of channels: ``(B, width, height, width of the image)``, and so the result."""
+        """``(B, C, height, width)`` → ``(B, C, height, width)``."""
         return F.gelu(images + self.convolutions(images))
 
 
 def whitening_filters(images: Tensor, least: float = 5e-4) -> Tensor:
-    """Filters that make patches of images uncorrelated, with variance 1.
+    """Compute filters that decorrelate patches of images and scale them to variance 1.
 
     Args:
         images: ``(B, C, height, width)``.
-        least: Added to variances, so that directions of almost none are not blown up.
+        least: Added to the variances for stability.
 
     Returns:
         ``(C · 4, C, 2, 2)``.

@@ -1,4 +1,4 @@
-"""What is trained and measured."""
+"""Tasks: model, training loss and metrics."""
 
 from recollect_vision.tasks.classification import Classification
 from recollect_vision.tasks.few_shot import FewShot

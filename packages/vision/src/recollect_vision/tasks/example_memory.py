@@ -1,4 +1,4 @@
-"""The part of a task that keeps examples of the training images, and of others that it is shown."""
+"""Base of tasks whose model has a memory of examples."""
 
 from typing import Any, Literal, cast
 
@@ -15,19 +15,19 @@ from recollect_vision.models.classification import ClassifierOutput, ImageClassi
 from recollect_vision.types import ImageBatch
 
 CHUNK_SIZE = 256
-"""Images whose features are made together."""
+"""Images whose features are computed together."""
 
 
 class ExampleMemoryTask(Task):
-    """A task whose model remembers examples.
+    """A task whose model has a memory of examples.
 
-    Before each validation the memory of examples, if there is one, is written anew: ``per_class`` training
-    images of each class, as they are without augmentation, by the features that the network gives them now.
-    Before test and prediction what the data is asked to show is written, and what it is asked to forget is
+    Before each validation during training the memory is cleared and rewritten with ``per_class`` training
+    images of each class, without augmentation, so that the keys are features of the current network. Before
+    test and prediction the examples in ``data.examples`` are written and the classes in ``data.forget`` are
     erased.
 
     Args:
-        per_class: How many examples of each class are remembered, as far as the storage has room.
+        per_class: Examples of each class in memory, as far as the storage has room.
         optimizer: As in ``Task``.
         scheduler: As in ``Task``.
         scheduler_interval: As in ``Task``.
@@ -55,22 +55,22 @@ class ExampleMemoryTask(Task):
 
     @property
     def data(self) -> ImageData:
-        """The images."""
+        """The data module."""
         return require_image_data(cast(Any, self.trainer).datamodule)
 
     def classify(self, batch: ImageBatch) -> ClassifierOutput:
-        """What is said of a batch."""
+        """Classify a batch."""
         return self.model.classify(self.model.features(batch.images))
 
     def image_name(self, number: int) -> str:
-        """What a remembered image is called."""
-        past = number - self.data.num_training_images
-        if self._new_examples is not None and past >= 0:
-            return self._new_examples.name(past)
+        """Return the name of an example."""
+        index = number - self.data.num_training_images  # new examples are numbered after the training set
+        if self._new_examples is not None and index >= 0:
+            return self._new_examples.name(index)
         return self.data.image_name(number)
 
     def on_validation_epoch_start(self) -> None:
-        """Write the memory anew: features are what they are now."""
+        """Rewrite the memory with features of the current network."""
         if self.trainer.state.fn == "fit" and self.model.examples is not None:
             self.model.clear()
             per_class = min(self.per_class, len(self.model.number) // len(self.classes))
@@ -81,18 +81,25 @@ class ExampleMemoryTask(Task):
             self._write(features, labels, torch.tensor(numbers, device=self.device))
 
     def on_test_start(self) -> None:
-        """Write and erase what was asked for."""
+        """Write new examples and erase forgotten classes."""
         self._update_memory()
 
     def on_predict_start(self) -> None:
-        """Write and erase what was asked for."""
+        """Write new examples and erase forgotten classes."""
         self._update_memory()
 
     @torch.no_grad()
     def write(
         self, images: ImageSet, numbers: list[int], labels: Tensor | None = None, first: int = 0
     ) -> None:
-        """Remember images of a set, with its or other ``labels`` ``(N,)``, numbered from ``first`` on."""
+        """Write images of a set to memory.
+
+        Args:
+            images: The set.
+            numbers: Which images of the set.
+            labels: ``(N,)`` int64, labels of all images of the set; its own by default.
+            first: Added to the numbers that the memory stores.
+        """
         labels = (images.labels if labels is None else labels)[numbers].to(self.device)
         self._write(
             self.extract_features(images, numbers), labels, torch.tensor(numbers, device=self.device) + first
@@ -100,7 +107,7 @@ class ExampleMemoryTask(Task):
 
     @torch.no_grad()
     def extract_features(self, images: ImageSet, numbers: list[int]) -> Tensor:
-        """``(N, D)`` of images of a set as they are, without augmentation."""
+        """Compute features ``(N, D)`` of images of a set, without augmentation."""
         training = self.training
         self.eval()
         features = [
@@ -118,18 +125,19 @@ class ExampleMemoryTask(Task):
             self.model.remember(features[some], labels[some], numbers[some])
 
     def _update_memory(self) -> None:
-        """Examples that are shown are numbered after all training images."""
-        shown = self.data.new_examples()
-        if shown is not None:
-            names, images = shown
+        """Write ``data.examples``, numbered after all training images, and erase ``data.forget``."""
+        new = self.data.new_examples()
+        if new is not None:
+            names, images = new
             self.classes += [name for name in names if name not in self.classes]
             if self.model.examples is None or len(self.classes) > self.model.examples.num_classes:
                 raise ArgumentError(
-                    f"--data.examples has classes that there is no room for ({len(self.classes)} in all): "
+                    "--data.examples has more classes than the memory has room for "
+                    f"({len(self.classes)} in all): "
                     "train with --model.storage and set --model.extra_classes to the number of new classes"
                 )
-            own = [self.classes.index(names[label]) for label in images.labels.tolist()]
-            labels = torch.tensor(own, device=self.device)
+            indices = [self.classes.index(names[label]) for label in images.labels.tolist()]
+            labels = torch.tensor(indices, device=self.device)
             self._new_examples = images
             self.write(images, list(range(len(images))), labels, first=self.data.num_training_images)
         for name in self.data.forget:
@@ -141,7 +149,11 @@ class ExampleMemoryTask(Task):
 
 
 def require_image_data(data: DataModule) -> ImageData:
-    """``data``, checked to be labelled images."""
+    """Return ``data`` if it is a data module of labelled images.
+
+    Raises:
+        ArgumentError: If it is not.
+    """
     if not isinstance(data, ImageData):
         raise ArgumentError(
             f"Classification needs labelled images (--data FolderData or another ImageData), not "

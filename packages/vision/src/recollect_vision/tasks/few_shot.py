@@ -1,4 +1,4 @@
-"""The task of classifying by a few labelled examples."""
+"""Few-shot classification."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast, final
@@ -31,33 +31,33 @@ from recollect_vision.models.linear_head import LinearHead
 from recollect_vision.types import EpisodeBatch, ImageSizes, LabelledImages, QueryBatch
 
 PUBLISHED = ((5, 1), (5, 5), (20, 1), (20, 5))
-"""Ways and shots that papers report."""
+"""Ways and shots that are usually reported."""
 
 
 @final
 class FewShot(Task):
-    """Labelled examples of unknown classes are written to a memory, and queries read it.
+    """Few-shot classification: examples of new classes are written to a memory, which the queries read.
 
-    A training step is one or more episodes. Validation and test compute the feature of each image once, as
-    none depends on another, and draw all their episodes from these; accuracy is the mean over episodes,
-    ``_ci95`` half the width of its 95 % interval.
+    A training step is a batch of episodes. Validation and test compute the feature of each image once and
+    draw all episodes from these features. Accuracy is the mean over episodes, ``_ci95`` the half-width of
+    its 95 % interval.
 
     Args:
-        backbone: Makes the network that turns images into features from their sizes.
-        storage: Makes the memory's storage from its key and value sizes. Without one, a linear layer is
-            fitted to the examples of each episode by gradient descent, and the backbone is trained to tell
-            the training classes apart.
+        backbone: Builds the network that computes features, given the size of the images.
+        storage: Builds the storage of the memory, given key and value size. Without it, a linear layer is
+            fitted to the examples of each episode by gradient descent, and the backbone is trained as a
+            classifier of the training classes.
         reading: How examples are read: see ``ExampleMemory``.
-        similarity: Of prototypes and queries.
-        sharpness: Of prototypes, at the beginning; see ``ExampleMemory``.
-        learn_sharpness: Whether it is a parameter.
-        head_steps: Without a memory: gradient steps that fit the linear layer.
-        head_learning_rate: Without a memory: their size.
-        settings: Ways and shots that are measured.
-        test_episodes: How many episodes of each setting in a test.
-        val_episodes: The same in validation.
+        similarity: Similarity of queries and prototypes.
+        sharpness: Initial sharpness of prototypes; see ``ExampleMemory``.
+        learn_sharpness: Whether the sharpness is a parameter.
+        head_steps: Gradient steps that fit the linear layer, without a memory.
+        head_learning_rate: Learning rate of these steps.
+        settings: Pairs of ways and shots to evaluate.
+        test_episodes: Test episodes of each setting.
+        val_episodes: Validation episodes of each setting.
         test_queries: Queries of each class in validation and test.
-        num_explanations: How many of the examples compared ``predict`` names, those of most weight.
+        num_explanations: Number of examples that ``predict`` lists for a query, those of largest weight.
         optimizer: As in ``Task``.
         scheduler: As in ``Task``.
         scheduler_interval: As in ``Task``.
@@ -117,21 +117,21 @@ class FewShot(Task):
 
     @property
     def data(self) -> FewShotData:
-        """Episodes and classes."""
+        """The data module."""
         return require_few_shot_data(cast(Any, self.trainer).datamodule)
 
     @property
     def notes(self) -> list[str]:
-        """How the accuracies were measured."""
+        """Notes on how accuracy is measured."""
         return [
             f"accuracies are means over {self.test_episodes} episodes with {self.test_queries} queries of "
             "each class (_ci95: half the width of the 95 % interval); no statistics are taken from queries"
         ]
 
-    # --- what the base class asks for -----------------------------------------------------------------------
+    # --- implementation of the base class -------------------------------------------------------------------
 
     def build_model(self, data: DataModule) -> nn.Module:
-        """A classifier for the data's images, with room for the largest episode's classes."""
+        """Build a classifier with room for the largest episode."""
         data = require_few_shot_data(data)
         backbone = self.backbone(data.sizes)
         if self.storage is None:
@@ -142,25 +142,25 @@ class FewShot(Task):
             episodes.append((len(data.examples.names), len(data.examples.labels)))
         classes, examples = (max(numbers) for numbers in zip(*episodes, strict=True))
         storage = self.storage(backbone.feature_size, classes)
-        learn = self.learn_sharpness and self.reading == "prototypes"  # the other reading has no use for it
+        learn = self.learn_sharpness and self.reading == "prototypes"
         memory = ExampleMemory(storage, self.reading, self.similarity, self.sharpness, learn)
         check_room(memory, examples)
         return FewShotClassifier(backbone, memory, data.training_classes)
 
     def build_metrics(self, data: DataModule) -> MetricCollection:
-        """The features, from which ``summarize`` draws the episodes."""
+        """Build the collector of features, from which ``summarize`` draws the episodes."""
         return MetricCollection({"features": FeatureCollector()})
 
     def training_loss(self, batch: EpisodeBatch) -> tuple[Tensor, int]:
-        """Cross-entropy of the queries of some episodes."""
+        """Return the cross-entropy of the queries and the number of classes in the batch."""
         return self.model.loss(batch.images, batch.classes, self.data.shots), batch.classes.numel()
 
     def evaluate(self, batch: LabelledImages, metrics: MetricCollection) -> None:
-        """Keep the features."""
+        """Collect the features."""
         metrics.update(self.model(batch.images), batch.labels)
 
     def summarize(self, stage: Stage, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Accuracy in every setting, over episodes drawn from the features; ``accuracy`` is their mean."""
+        """Return the accuracy of each setting over episodes drawn from the features, and their mean."""
         table = group_by_class(values["features"], values["labels"])
         number = self.test_episodes if stage == "test" else self.val_episodes
         found: dict[str, Tensor] = {}
@@ -173,18 +173,18 @@ class FewShot(Task):
         return {"accuracy": torch.stack(means).mean(), **found}
 
     def predict(self, batch: QueryBatch) -> list[dict[str, Any]]:
-        """A row for each image: its class, how probable that is, and the examples it was compared with."""
-        known, features = self.data.examples, self.model(batch.images)
+        """Return one row per image: its class, the probability, and the examples with the largest weights."""
+        support, features = self.data.examples, self.model(batch.images)
         if self._examples is None:
-            self._examples = self.model(known.images.to(self.device))
-        read = (self._examples, known.labels.to(self.device), features)
-        answer = self.model.answer(*read, classes=len(known.names))
+            self._examples = self.model(support.images.to(self.device))
+        read = (self._examples, support.labels.to(self.device), features)
+        answer = self.model.answer(*read, classes=len(support.names))
         probability, best = answer.log_probability.exp().max(-1)
-        near = nearest(self.model.compare(*read), known.files, self.num_explanations)
+        near = nearest(self.model.compare(*read), support.files, self.num_explanations)
         return [
             {
                 "image": file,
-                "class": known.names[label],
+                "class": support.names[label],
                 "probability": round(p, 4),
                 "compared": near[number] if near else {},
             }
@@ -194,17 +194,17 @@ class FewShot(Task):
         ]
 
     def pictures(self, batch: LabelledImages) -> list[EpisodePicture]:
-        """Queries of an episode of the batch's classes, with the examples that they were compared with."""
+        """Return pictures of episodes of the batch: queries beside the examples they were compared with."""
         return episode_pictures(self.model, batch, self.settings, self.data.seed)
 
     def items(self, batch: Any) -> int:
-        """Images."""
+        """Number of images."""
         return len(batch.images)
 
-    # --- what training begins with --------------------------------------------------------------------------
+    # --- checks before training -----------------------------------------------------------------------------
 
     def on_fit_start(self) -> None:
-        """Say so at once where what is to be measured cannot be drawn."""
+        """Check that validation and test classes suffice for every setting."""
         for setting in self.settings:
             for split in ("val", "test"):
                 counts = torch.tensor([len(images) for images in self.data.classes(split)], device="cpu")
@@ -233,10 +233,10 @@ def nearest(weights: Tensor | None, files: Sequence[str], num_explanations: int)
 
 
 def require_few_shot_data(data: DataModule) -> FewShotData:
-    """The data, which are of the right kind.
+    """Return ``data`` if it is a data module of episodes.
 
     Raises:
-        ArgumentError: If they are not.
+        ArgumentError: If it is not.
     """
     if not isinstance(data, FewShotData):
         raise ArgumentError(

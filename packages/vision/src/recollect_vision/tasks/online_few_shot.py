@@ -1,4 +1,4 @@
-"""The task of learning classes while they come, one image at a time."""
+"""Online few-shot classification: images are presented one at a time, labels one step late."""
 
 from collections.abc import Callable
 from typing import Any, Literal, cast, final
@@ -35,20 +35,19 @@ from recollect_vision.types import EpisodeBatch, ImageSizes, LabelledImages, Que
 
 @final
 class OnlineFewShot(Task):
-    """Images of unknown classes come one by one, and with each the label of the one before.
+    """Classify images of new classes one by one; the label of each arrives with the next image.
 
-    An episode holds all images of its classes in random order: ``shots + queries`` of the data for each.
-    Labels are dealt out to the classes anew in every episode. Each image is to be named when it comes;
-    accuracy is reported by how many times its class has come, this time included: the first can only be
-    guessed.
+    An episode presents ``shots + queries`` images of each class in random order. Labels are assigned to the
+    classes at random in every episode. Accuracy is reported by presentation: how many times the
+    class has been presented, this time included. The first presentation can only be guessed.
 
     Args:
-        backbone: Makes the network that turns images into features from their sizes.
-        storage: Makes the memory's storage from its key and value sizes; none by default.
-        key_size: Width of the memory's keys.
-        hidden_size: Width of the controller, an LSTM.
-        test_episodes: Episodes in a test.
-        val_episodes: Episodes in validation.
+        backbone: Builds the network that computes features, given the size of the images.
+        storage: Builds the storage of the memory, given key and value size; no memory by default.
+        key_size: Width K of the keys.
+        hidden_size: Width D of the controller, an LSTM.
+        test_episodes: Number of test episodes.
+        val_episodes: Number of validation episodes.
         optimizer: As in ``Task``.
         scheduler: As in ``Task``.
         scheduler_interval: As in ``Task``.
@@ -86,12 +85,12 @@ class OnlineFewShot(Task):
 
     @property
     def data(self) -> FewShotData:
-        """Episodes and classes."""
+        """The data module."""
         return require_few_shot_data(cast(Any, self.trainer).datamodule)
 
     @property
     def notes(self) -> list[str]:
-        """How the accuracies were measured."""
+        """Notes on how accuracy is measured."""
         data = self.data
         return [
             f"accuracies by presentation over {self.test_episodes} episodes of {data.ways} classes, "
@@ -99,10 +98,10 @@ class OnlineFewShot(Task):
             "interval"
         ]
 
-    # --- what the base class asks for -----------------------------------------------------------------------
+    # --- implementation of the base class -------------------------------------------------------------------
 
     def build_model(self, data: DataModule) -> nn.Module:
-        """A backbone, and a learner of as many labels as an episode has classes."""
+        """Build a backbone and a learner with one label per class of an episode."""
         data = require_few_shot_data(data)
         backbone = self.backbone(data.sizes)
         storage = None if self.storage is None else self.storage(self.key_size, data.ways)
@@ -110,21 +109,21 @@ class OnlineFewShot(Task):
         return OnlineClassifier(backbone, learner)
 
     def build_metrics(self, data: DataModule) -> MetricCollection:
-        """The features, from which ``summarize`` draws the episodes."""
+        """Build the collector of features, from which ``summarize`` draws the episodes."""
         return MetricCollection({"features": FeatureCollector()})
 
     def training_loss(self, batch: EpisodeBatch) -> tuple[Tensor, int]:
-        """Cross-entropy of every label of some episodes."""
+        """Return the cross-entropy of all labels and the number of episodes."""
         features = self.model(batch.images.flatten(0, 2)).view(*batch.images.shape[:3], -1)
         logits, labels = self._answer(features, batch.order)
         return F.cross_entropy(logits.flatten(0, 1), labels.flatten()), len(labels)
 
     def evaluate(self, batch: LabelledImages, metrics: MetricCollection) -> None:
-        """Keep the features."""
+        """Collect the features."""
         metrics.update(self.model(batch.images), batch.labels)
 
     def summarize(self, stage: Stage, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Accuracy by presentation, over episodes drawn from the features."""
+        """Return the accuracy by presentation over episodes drawn from the features."""
         table = group_by_class(values["features"], values["labels"])
         number = self.test_episodes if stage == "test" else self.val_episodes
         data, right = self.data, []
@@ -133,40 +132,40 @@ class OnlineFewShot(Task):
             logits, labels = self._answer(features, order)
             correct = (logits.argmax(-1) == labels).float()
             by_turn = F.one_hot(presentation_count(labels) - 1, each) * correct.unsqueeze(-1)
-            right.append(by_turn.sum(1) / data.ways)  # every class comes once for the k-th time
+            right.append(by_turn.sum(1) / data.ways)  # each class has one k-th presentation
         found: dict[str, Tensor] = {}
         for turn, values_of_turn in enumerate(torch.cat(right).unbind(1), 1):
             found |= mean_with_interval(f"accuracy_presentation_{turn}", values_of_turn)
         return found
 
     def predict(self, batch: QueryBatch) -> list[dict[str, Any]]:
-        """A row for each image: its class and how probable that is, if it came after all examples."""
-        known = self.data.examples
-        if len(known.names) > self.data.ways:
+        """Return one row per image: its class and the probability, if presented after all examples."""
+        support = self.data.examples
+        if len(support.names) > self.data.ways:
             raise ArgumentError(
-                f"the examples are of {len(known.names)} classes, but the model knows {self.data.ways}"
+                f"the examples are of {len(support.names)} classes, but the model knows {self.data.ways}"
             )
         generator = episode_generator(self.data.seed, 0)
-        order = torch.randperm(len(known.labels), generator=generator, device="cpu")
-        examples, labels = known.images[order].to(self.device), known.labels[order].to(self.device)
+        order = torch.randperm(len(support.labels), generator=generator, device="cpu")
+        examples, labels = support.images[order].to(self.device), support.labels[order].to(self.device)
         _, state = self.model.learner(self.model(examples).unsqueeze(0), shift_labels(labels.unsqueeze(0)))
         logits = self.model.learner.predict_next(state, self.model(batch.images), labels[-1:])
-        # Labels that no example has are none that could be answered.
-        probability, best = logits[:, : len(known.names)].softmax(-1).max(-1)
+        # Only labels that an example has can be predicted.
+        probability, best = logits[:, : len(support.names)].softmax(-1).max(-1)
         return [
-            {"image": file, "class": known.names[label], "probability": round(p, 4)}
+            {"image": file, "class": support.names[label], "probability": round(p, 4)}
             for file, label, p in zip(batch.files, best.tolist(), probability.tolist(), strict=True)
         ]
 
     def items(self, batch: Any) -> int:
-        """Images."""
+        """Number of images."""
         return len(batch.images)
 
     # --- shared parts ---------------------------------------------------------------------------------------
 
     def _answer(self, features: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits ``(E, T, N)`` and labels ``(E, T)`` of episodes ``(E, N, n, D)`` in ``order``."""
+        """Return logits ``(E, T, N)`` and labels ``(E, T)`` of episodes ``(E, N, n, D)`` in ``order``."""
         labels = order // features.shape[2]
-        come = torch.take_along_dim(features.flatten(1, 2), order.unsqueeze(-1), 1)
-        logits, _ = self.model.learner(come, shift_labels(labels))
+        sequence = torch.take_along_dim(features.flatten(1, 2), order.unsqueeze(-1), 1)
+        logits, _ = self.model.learner(sequence, shift_labels(labels))
         return logits, labels

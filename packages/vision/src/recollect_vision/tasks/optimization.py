@@ -1,4 +1,4 @@
-"""Descent in which the biases of normalisation learn faster than all else."""
+"""SGD with a higher learning rate for the biases of batch normalisation, and a triangular schedule."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -9,33 +9,38 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 BIASES = "biases"
-"""What marks a group of biases, for an optimiser that cares."""
+"""Key that marks the parameter group of biases."""
 
 
 def group_biases(model: nn.Module, normalized: nn.Module) -> list[dict[str, Any]]:
-    """What there is to learn in ``model``, and apart the biases of batch normalisation in ``normalized``.
+    """Split the trainable parameters of ``model`` into biases of batch normalisation and all others.
 
-    The groups are alike to an optimiser that does not look at ``BIASES``. A group of nothing is left out.
+    Args:
+        model: The model.
+        normalized: The part of it whose batch normalisation is meant.
+
+    Returns:
+        Parameter groups, marked by ``BIASES``. Empty groups are left out.
     """
     layers = [part for part in normalized.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)]
     biases = [layer.bias for layer in layers if layer.affine and layer.bias.requires_grad]
-    apart = set(map(id, biases))
-    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in apart]
+    bias_ids = set(map(id, biases))
+    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in bias_ids]
     groups = [{"params": rest, BIASES: False}, {"params": biases, BIASES: True}]
     return [group for group in groups if group["params"]]
 
 
 @final
 class FastBiasSGD(SGD):
-    """Stochastic gradient descent, the biases of batch normalisation with ``bias_rate`` times the rate.
+    """SGD with ``bias_rate`` times the learning rate for the biases of batch normalisation.
 
-    As in Jordan 2024 (arXiv:2404.00498, section 3.4), after Page 2018. Their weight decay is so much smaller
-    that as much decays in a step.
+    As in Jordan 2024 (arXiv:2404.00498, section 3.4), after Page 2018. Their weight decay is divided by
+    ``bias_rate``, so that a step decays them as much as other parameters.
 
     Args:
-        params: Groups, those of biases marked by ``BIASES``: see ``group_biases``.
-        lr: Learning rate of all else.
-        bias_rate: How many times as large that of the biases is.
+        params: Parameter groups from ``group_biases``.
+        lr: Learning rate of all other parameters.
+        bias_rate: Factor of the learning rate of the biases.
         momentum: As in ``SGD``.
         nesterov: As in ``SGD``.
         weight_decay: As in ``SGD``.
@@ -57,7 +62,7 @@ class FastBiasSGD(SGD):
         if bias_rate <= 0:
             raise ValueError(f"bias_rate must be positive, got {bias_rate}")
         if not any(isinstance(group, dict) and group.get(BIASES) for group in groups):
-            raise ValueError("FastBiasSGD needs a network with batch normalisation that learns biases")
+            raise ValueError("FastBiasSGD needs a network with batch normalisation that has trainable biases")
         for group in groups:
             if group.get(BIASES):
                 group |= {"lr": lr * bias_rate, "weight_decay": weight_decay / bias_rate}
@@ -66,17 +71,16 @@ class FastBiasSGD(SGD):
 
 @final
 class TriangularLR(LambdaLR):
-    """Each group's own learning rate, times what rises from ``start`` to 1 and falls to ``end``.
+    """Scale the learning rate of each group by a factor that rises linearly to 1 and then falls linearly.
 
-    Both in straight lines. ``OneCycleLR`` would give all groups the same rate. After ``total_steps`` the rate
-    stays as it is.
+    ``OneCycleLR`` would set the same rate for all groups. After ``total_steps`` the factor stays ``end``.
 
     Args:
-        optimizer: Whose rates.
-        total_steps: When the fall ends.
+        optimizer: The optimiser.
+        total_steps: Step at which the fall ends.
         start: Factor of the first step.
-        peak: Share of the steps in which it rises.
-        end: Factor at last.
+        peak: Fraction of the steps in which the factor rises.
+        end: Final factor.
 
     Raises:
         ValueError: If ``peak`` is not in (0, 1), or there are no steps.
@@ -109,7 +113,7 @@ class TriangularLR(LambdaLR):
 
 
 def triangular_factor(step: int, total: int, start: float, peak: float, end: float) -> float:
-    """The factor at ``step``: see ``TriangularLR``."""
+    """Return the factor at ``step``: see ``TriangularLR``."""
     top = peak * total
     if step < top:
         return start + (1 - start) * step / top

@@ -1,4 +1,4 @@
-"""Training that begins with small images, which cost less, and ends with whole ones."""
+"""Progressive resizing: training starts with small images, which cost less, and ends at full size."""
 
 from typing import final
 
@@ -8,17 +8,17 @@ from torch import Tensor
 
 @final
 class ProgressiveResizing:
-    """Small images first, then ever larger ones, and whole ones at last.
+    """Resize training images to a size that grows over the training.
 
-    What a network learns from images of half the height and width costs it a quarter of the work, and most of
-    it holds for whole ones (Howard 2018, "Training Imagenet in 3 hours for USD 25"; Hoffer et al. 2019,
-    arXiv:1908.08986). For networks that take images of any size.
+    Images of half the height and width take a quarter of the computation, and most of what a network learns
+    from them holds at full size (Howard 2018, "Training Imagenet in 3 hours for USD 25"; Hoffer et al. 2019,
+    arXiv:1908.08986). The network must accept images of any size.
 
     Args:
-        start: Height and width at the beginning, as a share of the whole.
-        delay: Share of the training that sees these.
-        whole: Share of the training that sees whole images, at its end. In between sizes grow evenly.
-        step: Sizes are multiples of this, in pixels.
+        start: Initial height and width as a fraction of the full size.
+        delay: Fraction of the training at the initial size.
+        whole: Fraction of the training at full size, at its end. In between the size grows linearly.
+        step: Sizes are multiples of this number of pixels.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -34,7 +34,9 @@ class ProgressiveResizing:
         if not 0 < start <= 1:
             raise ValueError(f"start must be in (0, 1], got {start}")
         if delay < 0 or whole < 0 or delay + whole > 1:
-            raise ValueError(f"delay and whole must be shares of at most 1 together, got {delay} and {whole}")
+            raise ValueError(
+                f"delay and whole must not be negative and at most 1 together, got {delay} and {whole}"
+            )
         if step < 1:
             raise ValueError(f"step must be at least 1, got {step}")
         self.start = start
@@ -43,11 +45,11 @@ class ProgressiveResizing:
         self.step = step
 
     def __call__(self, images: Tensor, done: float) -> Tensor:
-        """Images as the network sees them at this point of the training.
+        """Resize images for this point of the training.
 
         Args:
             images: ``(B, C, height, width)``.
-            done: Share of the training that is over, in [0, 1].
+            done: Fraction of the training that is over, in [0, 1].
 
         Returns:
             ``(B, C, ≤ height, ≤ width)``.
@@ -59,7 +61,7 @@ class ProgressiveResizing:
         return F.interpolate(images, (height, width), mode="bilinear", antialias=True)
 
     def scale(self, done: float) -> float:
-        """Height and width at this point, as a share of the whole."""
+        """Return height and width at this point as a fraction of the full size."""
         if done >= 1 - self.whole:
             return 1.0
         if done <= self.delay:
