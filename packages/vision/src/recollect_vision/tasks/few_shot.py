@@ -217,7 +217,12 @@ class FewShot(Task):
 
 
 def nearest(weights: Tensor | None, files: Sequence[str], num_explanations: int) -> list[dict[str, float]]:
-    """For each query the files of most weight ``(Q, W)``, heaviest first; nothing where nothing was read.
+    """Return the files with the largest weights for each query, sorted; an empty list without weights.
+
+    Args:
+        weights: ``(Q, W)``, weight of each example for each query.
+        files: Names of the W examples.
+        num_explanations: Largest number of files for a query.
 
     Example:
         >>> nearest(torch.tensor([[0.25, 0.75, 0.0]]), ["a.png", "b.png", "c.png"], num_explanations=2)
@@ -227,8 +232,8 @@ def nearest(weights: Tensor | None, files: Sequence[str], num_explanations: int)
         return []
     top = weights.topk(min(num_explanations, len(files)), -1)
     return [
-        {files[example]: round(weight, 4) for example, weight in zip(places, found, strict=True)}
-        for places, found in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+        {files[example]: round(weight, 4) for example, weight in zip(indices, values, strict=True)}
+        for indices, values in zip(top.indices.tolist(), top.values.tolist(), strict=True)
     ]
 
 
