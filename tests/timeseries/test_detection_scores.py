@@ -7,10 +7,10 @@ from torchmetrics.functional.classification import binary_average_precision, bin
 
 from recollect_timeseries.detection_scores import (
     MeanScores,
-    adjusted,
     average_precision,
     best_f1,
     detection_scores,
+    point_adjust,
 )
 
 
@@ -36,7 +36,7 @@ def test_average_precision_and_best_f1_beside_torchmetrics(seed):
 def test_point_adjustment_flatters_a_random_score():
     label = np.arange(2000) // 100 % 10 == 3
     score = np.random.default_rng(0).random(2000)
-    assert adjusted(label, score)[300:400].tolist() == [score[300:400].max()] * 100
+    assert point_adjust(label, score)[300:400].tolist() == [score[300:400].max()] * 100
     measured = detection_scores(label, score, 10, threshold=np.inf)
     assert measured["best_f1"] < 0.25
     assert measured["best_f1_adjusted"] > 0.8

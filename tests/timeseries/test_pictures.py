@@ -3,16 +3,19 @@
 import numpy as np
 import torch
 
-from recollect_timeseries.anomaly_pictures import AnomalyPicture
-from recollect_timeseries.pictures import ForecastPicture, Found
+from recollect_timeseries.anomaly_pictures import AnomalyFigure
+from recollect_timeseries.pictures import ForecastFigure, RetrievedWindow
 
 
 def test_what_was_recalled_is_drawn_below_with_its_weight():
     past, future = torch.arange(5.0), torch.arange(5.0, 8.0)
-    found = [Found("2020-01-01", 0.7, torch.arange(8.0)), Found("2020-02-01", 0.3, -torch.arange(8.0))]
+    retrieved = [
+        RetrievedWindow("2020-01-01", 0.7, torch.arange(8.0)),
+        RetrievedWindow("2020-02-01", 0.3, -torch.arange(8.0)),
+    ]
     days = [f"2020-01-{day:02d} 00:00:00" for day in range(1, 9)]
-    picture = ForecastPicture(
-        "x from …", "x", days, past, future, future, future - 1, future + 1, "80 % interval", found
+    picture = ForecastFigure(
+        "x from …", "x", days, past, future, future, future - 1, future + 1, "80 % interval", retrieved
     )
     figure = picture.draw()
     above, below = figure.axes
@@ -31,14 +34,14 @@ def test_what_was_recalled_is_drawn_below_with_its_weight():
         "2020-02-01 (30%)",
     ]
     assert list(below.lines[0].get_xdata()) == list(range(-5, 3))
-    assert len(picture._replace(found=()).draw().axes) == 1
+    assert len(picture._replace(retrieved=()).draw().axes) == 1
 
 
 def test_anomalies_stand_at_their_times_and_labels_are_shaded():
     values, label = torch.randn(6, 8), torch.tensor([0, 0, 1, 1, 0, 0]) > 0
     hours = [f"2020-01-01 0{hour}:00:00" for hour in range(6)]
     columns = [f"column {number}" for number in range(8)]
-    picture = AnomalyPicture("P-1", columns, hours, values, torch.rand(6), 0.5, label)
+    picture = AnomalyFigure("P-1", columns, hours, values, torch.rand(6), 0.5, label)
     figure = picture.draw()
     above, below = figure.axes
     assert figure.get_suptitle() == "P-1, 6 of 8 columns"
@@ -53,6 +56,6 @@ def test_anomalies_stand_at_their_times_and_labels_are_shaded():
         "threshold",
         "labelled anomaly",
     ]
-    one = AnomalyPicture("a", ["x"], list("012345"), values[:, :1], torch.rand(6), torch.inf, label).draw()
+    one = AnomalyFigure("a", ["x"], list("012345"), values[:, :1], torch.rand(6), torch.inf, label).draw()
     assert [axes.get_ylabel() for axes in one.axes] == ["x (standard deviations)", "score"]
     assert one.axes[1].get_xlabel() == "row"

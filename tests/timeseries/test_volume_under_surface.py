@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from recollect_timeseries.volume_under_surface import ranges_of, softened, volumes_under_surface
+from recollect_timeseries.volume_under_surface import anomalous_ranges, soft_labels, volumes_under_surface
 
 AUTHORS = (0.6492430608186354, 0.5131205532232634)
 """Of the example below."""
@@ -14,7 +14,7 @@ AUTHORS = (0.6492430608186354, 0.5131205532232634)
 
 def plain(label: list[bool], score: list[float], buffer: int) -> tuple[float, float]:
     """The definition, one threshold and one point at a time."""
-    size, ranges = len(label), [tuple(pair) for pair in ranges_of(np.array(label)).tolist()]
+    size, ranges = len(label), [tuple(pair) for pair in anomalous_ranges(np.array(label)).tolist()]
     ordered = sorted(score, reverse=True)
     thresholds = [ordered[int(k * (size - 1) / 249)] for k in range(250)]
     rocs, prs = [], []
@@ -72,7 +72,7 @@ def test_figures_of_the_authors_package() -> None:
 def test_labels_fall_off_around_a_range_and_meet_between_two() -> None:
     label = np.zeros(12, dtype=bool)
     label[[3, 6]] = True
-    soft = softened(label, ranges_of(label), 4)
+    soft = soft_labels(label, anomalous_ranges(label), 4)
     near, far = math.sqrt(3 / 4), math.sqrt(1 / 2)
     assert soft == pytest.approx([0, far, near, 1, 1, 1, 1, near, far, 0, 0, 0])
 

@@ -7,8 +7,8 @@ import torch
 from recollect.training import DataError
 from recollect_timeseries.data import ett
 from recollect_timeseries.data.co2 import Co2Data
+from recollect_timeseries.data.csv_series import CsvData
 from recollect_timeseries.data.ett import EttData
-from recollect_timeseries.data.own import CsvData
 from recollect_timeseries.data.windows import WindowDataset
 
 

@@ -5,10 +5,10 @@ import io
 import pytest
 import torch
 
-from recollect_timeseries.models.detector import DetectorSizes, cut
-from recollect_timeseries.models.memory_autoencoder import MemoryAutoencoder, Rebuilding
+from recollect_timeseries.models.detector import DetectorSizes, sliding_windows
+from recollect_timeseries.models.memory_autoencoder import AutoencoderConfig, MemoryAutoencoder
 from recollect_timeseries.models.memory_detector import MemoryDetector
-from recollect_timeseries.models.patch_memory import Patches, PatchMemory, coreset
+from recollect_timeseries.models.patch_memory import PatchMemory, PatchMemoryConfig, coreset
 from recollect_timeseries.models.pca_detector import PcaDetector
 from recollect_timeseries.models.random_detector import RandomDetector
 
@@ -20,13 +20,13 @@ def wave(steps: int, seed: int = 0) -> torch.Tensor:
     return torch.sin(torch.arange(steps) / 2)[:, None] * torch.tensor([1.0, 0.5, -1.0]) + 0.05 * noise
 
 
-PATCHES = Patches(coreset=40, slots=60)
-NETWORK = Rebuilding(hidden=8, code=4, prototypes=6, nearest=3)
+PATCHES = PatchMemoryConfig(coreset=40, slots=60)
+NETWORK = AutoencoderConfig(hidden=8, code=4, prototypes=6, nearest=3)
 
 MAKERS = {
     "patches": lambda: MemoryDetector(SIZES, patches=PATCHES),
     "both": lambda: MemoryDetector(SIZES, PATCHES, NETWORK, span=4),
-    "projected": lambda: MemoryDetector(SIZES, patches=Patches(size=5, coreset=9, slots=9)),
+    "projected": lambda: MemoryDetector(SIZES, patches=PatchMemoryConfig(size=5, coreset=9, slots=9)),
     "sub-pca": lambda: PcaDetector(SIZES, span=3),
     "pca": lambda: PcaDetector(SIZES, windows=False, variance=0.9),
     "random": lambda: RandomDetector(SIZES),
@@ -42,7 +42,7 @@ def ready(detector):
     torch.manual_seed(0)
     normal = [wave(80), wave(70, seed=1)]
     train = [values[:60] for values in normal]
-    detector.prepare(train, normal)
+    detector.fit(train, normal)
     detector.calibrate(train, normal, 0.99)
     return detector
 
@@ -110,17 +110,19 @@ def test_other_numbers_of_columns_are_refused(detector):
 
 
 def test_the_score_is_the_distance_to_the_nearest_patch():
-    memory = PatchMemory(SIZES, Patches(coreset=100, slots=100))
-    memory.remember([wave(50), wave(50, seed=1)])
-    patches = memory.embed(cut(wave(40, seed=7), 6))
-    expected = torch.cdist(patches, memory.embed(cut(wave(50), 6))).amin(1) / 18**0.5
+    memory = PatchMemory(SIZES, PatchMemoryConfig(coreset=100, slots=100))
+    memory.fit([wave(50), wave(50, seed=1)])
+    patches = memory.embed(sliding_windows(wave(40, seed=7), 6))
+    expected = torch.cdist(patches, memory.embed(sliding_windows(wave(50), 6))).amin(1) / 18**0.5
     torch.testing.assert_close(memory.score(patches, memory.state(0)), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_channels_remember_apart():
-    memory = PatchMemory(SIZES, Patches(coreset=100, slots=100))
-    memory.remember([wave(50), 9 + wave(50)])
-    own, other = (memory.score(memory.embed(cut(wave(50), 6)), memory.state(g)).max() for g in (0, 1))
+    memory = PatchMemory(SIZES, PatchMemoryConfig(coreset=100, slots=100))
+    memory.fit([wave(50), 9 + wave(50)])
+    own, other = (
+        memory.score(memory.embed(sliding_windows(wave(50), 6)), memory.state(g)).max() for g in (0, 1)
+    )
     assert own < 1e-2
     assert other > 5
 
@@ -146,19 +148,19 @@ def test_what_is_written_is_normal_and_what_is_erased_is_not():
 def test_all_that_is_near_can_be_forgotten_at_once():
     detector = ready(MAKERS["patches"]())
     state = detector.initial_state(0)
-    fewer = detector.erase(state, cut(wave(80), 6)[10:11], radius=0.3)
+    fewer = detector.erase(state, sliding_windows(wave(80), 6)[10:11], radius=0.3)
     left, there = ((s.memory.presence > 0).sum() for s in (fewer, state))
     assert 0 < left < there - 1
-    none = detector.erase(state, cut(wave(80), 6), radius=100.0)
+    none = detector.erase(state, sliding_windows(wave(80), 6), radius=100.0)
     assert not none.memory.presence.any()
     assert detector(wave(10), 0, none)[0].isfinite().all()
 
 
 def test_a_detector_without_patches_cannot_be_written_to():
-    detector = ready(MemoryDetector(SIZES, rebuilding=NETWORK))
+    detector = ready(MemoryDetector(SIZES, autoencoder=NETWORK))
     with pytest.raises(ValueError, match="no memory of patches"):
         detector.write(detector.initial_state(), torch.zeros(1, 6, 3))
-    with pytest.raises(ValueError, match="patches, rebuilding, or both"):
+    with pytest.raises(ValueError, match="patches, autoencoder, or both"):
         MemoryDetector(SIZES)
 
 
@@ -173,20 +175,20 @@ def test_a_coreset_leaves_nothing_far_away():
 
 
 def test_what_is_rebuilt_is_made_of_remembered_items():
-    network = MemoryAutoencoder(SIZES, Rebuilding(8, 4, prototypes=3, nearest=1))
-    windows = cut(wave(40), 6)[:, :, :].unsqueeze(0)
-    rebuilt, read = network(windows, 1)
-    assert len(torch.unique(rebuilt.flatten(2)[0].round(decimals=4), dim=0)) <= 3
+    network = MemoryAutoencoder(SIZES, AutoencoderConfig(8, 4, prototypes=3, nearest=1))
+    windows = sliding_windows(wave(40), 6)[:, :, :].unsqueeze(0)
+    reconstruction, read = network(windows, 1)
+    assert len(torch.unique(reconstruction.flatten(2)[0].round(decimals=4), dim=0)) <= 3
     assert read.weights.shape[-1] == 1
-    plain = MemoryAutoencoder(SIZES, Rebuilding(8, 4, prototypes=0))
+    plain = MemoryAutoencoder(SIZES, AutoencoderConfig(8, 4, prototypes=0))
     assert plain(windows, 1)[1] is None
     assert len(torch.unique(plain(windows, 1)[0].flatten(2)[0], dim=0)) > 20
 
 
 def test_the_autoencoder_learns_each_channel_and_its_items():
     torch.manual_seed(0)
-    network = MemoryAutoencoder(SIZES, Rebuilding(16, 4, prototypes=16, nearest=4))
-    windows = torch.stack([cut(wave(60), 6), cut(-2 * wave(60, seed=1), 6)], 1)
+    network = MemoryAutoencoder(SIZES, AutoencoderConfig(16, 4, prototypes=16, nearest=4))
+    windows = torch.stack([sliding_windows(wave(60), 6), sliding_windows(-2 * wave(60, seed=1), 6)], 1)
     optimizer, losses = torch.optim.Adam(network.parameters(), lr=2e-2), []
     for _ in range(60):
         loss = network.loss(windows)
@@ -208,7 +210,7 @@ def test_one_channel_alone_is_that_channel_among_others():
 
 def test_pca_is_the_formula_of_its_definition():
     detector, values = PcaDetector(SIZES._replace(channels=1), windows=False), wave(200)
-    detector.prepare([values], [values])
+    detector.fit([values], [values])
     scaled = (values - values.mean(0)) / values.std(0, correction=0)
     _, singular, directions = torch.linalg.svd(scaled.double(), full_matrices=False)
     directions *= directions.gather(1, directions.abs().argmax(1, keepdim=True)).sign()
@@ -222,7 +224,7 @@ def test_pca_takes_as_many_directions_as_the_variance_asks_for():
     values = torch.randn(400, 3, generator=torch.Generator().manual_seed(0)) @ torch.diag(torch.ones(3))
     few, all_ = (PcaDetector(SIZES._replace(channels=1), False, share) for share in (0.5, 1.0))
     for detector in (few, all_):
-        detector.prepare([values], [values])
+        detector.fit([values], [values])
     assert (few.weights_0 > 0).sum() == 2
     assert (all_.weights_0 > 0).sum() == 3
 
@@ -230,7 +232,7 @@ def test_pca_takes_as_many_directions_as_the_variance_asks_for():
 def test_a_period_longer_than_the_series_is_refused():
     detector = PcaDetector(SIZES._replace(periods=(99, 99)))
     with pytest.raises(ValueError, match="no more than its period of 99"):
-        detector.prepare([wave(50)] * 2, [wave(50)] * 2)
+        detector.fit([wave(50)] * 2, [wave(50)] * 2)
 
 
 def test_random_scores_are_even_and_differ_by_channel_and_seed():
@@ -245,7 +247,7 @@ def test_random_scores_are_even_and_differ_by_channel_and_seed():
 @pytest.mark.parametrize("name", ["both", "pca", "sub-pca"])
 def test_a_constant_series_gets_finite_scores(name):
     detector, flat = MAKERS[name](), torch.zeros(40, 3)
-    detector.prepare([flat[:30]] * 2, [flat] * 2)
+    detector.fit([flat[:30]] * 2, [flat] * 2)
     detector.calibrate([flat[:30]] * 2, [flat] * 2, 0.99)
     jump = torch.cat([flat, flat[:9] + 1])
     scores, _ = detector(jump)
@@ -255,7 +257,7 @@ def test_a_constant_series_gets_finite_scores(name):
 
 def test_the_threshold_is_that_of_held_out_normal_data():
     detector, normal = MemoryDetector(SIZES._replace(channels=1), patches=PATCHES), wave(400)
-    detector.prepare([normal[:250]], [normal])
+    detector.fit([normal[:250]], [normal])
     detector.calibrate([normal[:250]], [normal], 0.9)
     calm, _ = detector(wave(400, seed=11))
     assert 0.02 < (calm > detector.threshold[0]).float().mean() < 0.25

@@ -4,16 +4,16 @@ import pytest
 import torch
 
 from recollect import Concatenation, Parallel, PrototypeMemory, VectorStorage
-from recollect_timeseries.models.backbone import Sizes
+from recollect_timeseries.models.backbone import ForecasterSizes
 from recollect_timeseries.models.forecaster import Forecaster
-from recollect_timeseries.models.instance_norm import level_of, put_back, take_out
+from recollect_timeseries.models.instance_norm import denormalize_values, normalize_values, window_statistics
 from recollect_timeseries.models.linear import CycleLinear, DLinear, Linear
 from recollect_timeseries.models.linear_maps import LinearMaps
 from recollect_timeseries.models.patch_transformer import PatchTransformer
 from recollect_timeseries.models.seasonal_naive import SeasonalNaive
 
 L, H, C, B = 24, 6, 3, 4
-SIZES = Sizes(L, H, C)
+SIZES = ForecasterSizes(L, H, C)
 WITHOUT_MEMORY = {"maps": lambda sizes: LinearMaps(sizes, harmonics=2, fine=8, coarse=4)}
 TAKING_A_MEMORY = {
     "linear": Linear,
@@ -27,18 +27,20 @@ LEARNING = {**TAKING_A_MEMORY, **WITHOUT_MEMORY}
 @pytest.mark.parametrize("normalize", ["none", "last", "mean", "revin"])
 def test_what_is_taken_out_can_be_put_back(normalize):
     past = 5 + 3 * torch.randn(B, C, L)
-    level = level_of(past, normalize)
-    torch.testing.assert_close(put_back(take_out(past, level), level), past)
+    level = window_statistics(past, normalize)
+    torch.testing.assert_close(denormalize_values(normalize_values(past, level), level), past)
 
 
 def test_levels_are_those_of_the_window():
     past = 5 + 3 * torch.randn(B, C, L)
-    inside = take_out(past, level_of(past, "revin"))
+    inside = normalize_values(past, window_statistics(past, "revin"))
     torch.testing.assert_close(inside.mean(-1), torch.zeros(B, C), atol=1e-5, rtol=0)
     torch.testing.assert_close(inside.std(-1, correction=0), torch.ones(B, C), atol=1e-3, rtol=0)
-    assert torch.isfinite(take_out(torch.ones(1, 1, 4), level_of(torch.ones(1, 1, 4), "revin"))).all()
+    assert torch.isfinite(
+        normalize_values(torch.ones(1, 1, 4), window_statistics(torch.ones(1, 1, 4), "revin"))
+    ).all()
     with pytest.raises(ValueError, match="normalize must be one of"):
-        level_of(past, "median")
+        window_statistics(past, "median")
 
 
 @pytest.mark.parametrize("normalize", ["last", "mean", "revin"])

@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from recollect_timeseries.models.backbone import Sizes
+from recollect_timeseries.models.backbone import ForecasterSizes
 from recollect_timeseries.models.forecaster import Forecaster
 from recollect_timeseries.models.linear_maps import LinearMaps
 
 L, H, C = 10, 3, 2
-SIZES = Sizes(L, H, C)
+SIZES = ForecasterSizes(L, H, C)
 
 
 def test_it_is_given_the_past_the_course_of_the_day_and_a_constant():

@@ -12,7 +12,7 @@ import torch
 
 from recollect.training import load_run
 from recollect_timeseries.cli import main
-from recollect_timeseries.tasks.anomaly_detection import AnomalyDetection, earlier
+from recollect_timeseries.tasks.anomaly_detection import AnomalyDetection, shift_left
 
 CONFIGS = {
     path.stem: path
@@ -117,7 +117,7 @@ def run_as_a_stream(run: Path, scores: list[float]) -> None:
         score, state = task.model(point.unsqueeze(0), state=state)
         found.append(score)
     late = (task.model.window(0) + task.model.span - 2) // 2
-    torch.testing.assert_close(earlier(torch.cat(found), late), torch.tensor(scores), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(shift_left(torch.cat(found), late), torch.tensor(scores), rtol=1e-3, atol=1e-4)
 
 
 def test_without_labels_there_are_thresholds_and_no_measures(folder, capsys):

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recollect.training.pictures import COLOURS, plain, title
-from recollect_timeseries.pictures import dates
-from recollect_timeseries.volume_under_surface import ranges_of
+from recollect_timeseries.pictures import format_dates
+from recollect_timeseries.volume_under_surface import anomalous_ranges
 
 
-class AnomalyPicture(NamedTuple):
+class AnomalyFigure(NamedTuple):
     """One series, and below it the score of each point; what was wrong in truth is shaded.
 
     Attributes:
@@ -46,7 +46,7 @@ class AnomalyPicture(NamedTuple):
             >>> import torch
             >>> times = [f"2020-01-0{day}" for day in range(1, 10)]
             >>> label = torch.arange(9) == 4
-            >>> picture = AnomalyPicture("x", ["a"], times, torch.zeros(9, 1), torch.rand(9), 0.5, label)
+            >>> picture = AnomalyFigure("x", ["a"], times, torch.zeros(9, 1), torch.rand(9), 0.5, label)
             >>> [axes.get_ylabel() for axes in picture.draw().axes]
             ['a (standard deviations)', 'score']
         """
@@ -55,14 +55,14 @@ class AnomalyPicture(NamedTuple):
         shown = [plain(column) for column in self.columns[: len(COLOURS)]]
         some = f", {len(shown)} of {len(self.columns)} columns" if len(shown) < len(self.columns) else ""
         title(figure, self.title + some)
-        x = positions(self.times)
+        x = time_axis(self.times)
         for number, column in enumerate(shown):
             colour = COLOURS[number]
             above.plot(x, self.values[:, number].cpu(), color=colour, linewidth=0.7, label=column)
         below.plot(x, self.scores.cpu(), color="black", linewidth=0.7, label="score")
         if np.isfinite(self.threshold):
             below.axhline(self.threshold, color=COLOURS[0], linewidth=1, linestyle="--", label="threshold")
-        for number, (begin, end) in enumerate(spans(x, self.label)):
+        for number, (begin, end) in enumerate(label_spans(x, self.label)):
             for axes in (above, below):
                 # A label that begins with an underscore has no place in the legend.
                 name = "_" if number else "labelled anomaly"
@@ -70,7 +70,7 @@ class AnomalyPicture(NamedTuple):
         above.set_ylabel(f"{shown[0] if len(shown) == 1 else 'values'} (standard deviations)")
         below.set_ylabel("score")
         if np.issubdtype(x.dtype, np.datetime64):
-            dates(below)
+            format_dates(below)
         else:
             below.set_xlabel("row")
         for axes in (above, below):
@@ -78,11 +78,11 @@ class AnomalyPicture(NamedTuple):
         return figure
 
 
-def positions(times: Sequence[str]) -> NDArray[Any]:
+def time_axis(times: Sequence[str]) -> NDArray[Any]:
     """Stamps as times, and numbers of rows as numbers.
 
     Example:
-        >>> positions(["2020-01-01 00:30:00"]).astype(str).tolist(), positions(["7"]).tolist()
+        >>> time_axis(["2020-01-01 00:30:00"]).astype(str).tolist(), time_axis(["7"]).tolist()
         (['2020-01-01T00:30:00.000'], [7.0])
     """
     if all(time.isdigit() for time in times):
@@ -90,13 +90,13 @@ def positions(times: Sequence[str]) -> NDArray[Any]:
     return np.array(times, dtype="datetime64[ms]")
 
 
-def spans(x: NDArray[Any], label: Tensor) -> list[tuple[Any, Any]]:
+def label_spans(x: NDArray[Any], label: Tensor) -> list[tuple[Any, Any]]:
     """Where each labelled range begins and ends: half way to the points beside it.
 
     Example:
         >>> import torch
-        >>> [(float(a), float(b)) for a, b in spans(np.arange(5.0), torch.arange(5) == 2)]
+        >>> [(float(a), float(b)) for a, b in label_spans(np.arange(5.0), torch.arange(5) == 2)]
         [(1.5, 2.5)]
     """
     middle = np.concatenate([x[:1], x[:-1] + np.diff(x) / 2, x[-1:]])
-    return [(middle[begin], middle[end + 1]) for begin, end in ranges_of(label.cpu().numpy())]
+    return [(middle[begin], middle[end + 1]) for begin, end in anomalous_ranges(label.cpu().numpy())]

@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
 
-from recollect_timeseries.volume_under_surface import Numbers, check, ranges_of, volumes_under_surface
+from recollect_timeseries.volume_under_surface import (
+    Numbers,
+    anomalous_ranges,
+    check_scores,
+    volumes_under_surface,
+)
 
 Labels = NDArray[np.bool_]
 
@@ -36,7 +41,7 @@ def detection_scores(label: Labels, score: Numbers, buffer: int, threshold: floa
         >>> round(scores["auc_pr"], 3), round(scores["best_f1"], 3), scores["f1"]
         (0.2, 0.333, 0.0)
     """
-    check(label, score)
+    check_scores(label, score)
     volumes = volumes_under_surface(label, score, buffer)
     found = int((label & (score > threshold)).sum())
     return {
@@ -44,7 +49,7 @@ def detection_scores(label: Labels, score: Numbers, buffer: int, threshold: floa
         "vus_roc": volumes.roc,
         "auc_pr": average_precision(label, score),
         "best_f1": best_f1(label, score),
-        "best_f1_adjusted": best_f1(label, adjusted(label, score)),
+        "best_f1_adjusted": best_f1(label, point_adjust(label, score)),
         "f1": 2 * found / int(label.sum() + (score > threshold).sum()),
     }
 
@@ -78,10 +83,10 @@ def best_f1(label: Labels, score: Numbers) -> float:
     return float(np.max(2 * found / (called + label.sum())))
 
 
-def adjusted(label: Labels, score: Numbers) -> Numbers:
+def point_adjust(label: Labels, score: Numbers) -> Numbers:
     """Every point of an anomalous range gets the highest score within it."""
     score = score.copy()
-    for begin, end in ranges_of(label):
+    for begin, end in anomalous_ranges(label):
         score[begin : end + 1] = score[begin : end + 1].max()
     return score
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from recollect.training.pictures import COLOURS, plain, title
 
 
-class Found(NamedTuple):
+class RetrievedWindow(NamedTuple):
     """A past window that was recalled: its values over lookback and horizon, and what it weighed.
 
     Attributes:
@@ -26,7 +26,7 @@ class Found(NamedTuple):
     values: Tensor
 
 
-class ForecastPicture(NamedTuple):
+class ForecastFigure(NamedTuple):
     """One variable's forecast beside what came, and below it the past windows that were recalled.
 
     Attributes:
@@ -39,7 +39,7 @@ class ForecastPicture(NamedTuple):
         lower: ``(H,)`` lower bound of the interval, where there is one.
         upper: ``(H,)`` upper bound.
         interval: What the bounds are called.
-        found: Past windows that were recalled, the nearest first.
+        retrieved: Retrieved past windows, the most similar first.
     """
 
     title: str
@@ -51,7 +51,7 @@ class ForecastPicture(NamedTuple):
     lower: Tensor | None = None
     upper: Tensor | None = None
     interval: str = ""
-    found: Sequence[Found] = ()
+    retrieved: Sequence[RetrievedWindow] = ()
 
     @property
     def name(self) -> str:
@@ -64,11 +64,11 @@ class ForecastPicture(NamedTuple):
         Example:
             >>> import torch
             >>> days = [f"2020-01-{day:02d}" for day in range(1, 13)]
-            >>> picture = ForecastPicture("x", "x", days, torch.zeros(9), torch.zeros(3), torch.ones(3))
+            >>> picture = ForecastFigure("x", "x", days, torch.zeros(9), torch.zeros(3), torch.ones(3))
             >>> len(picture.draw().axes)
             1
         """
-        rows = 2 if self.found else 1
+        rows = 2 if self.retrieved else 1
         figure = Figure(figsize=(9, 0.4 + 3 * rows), layout="constrained")
         title(figure, self.title)
         axes = figure.add_subplot(rows, 1, 1)
@@ -81,20 +81,20 @@ class ForecastPicture(NamedTuple):
             bounds = (self.lower.cpu().numpy(), self.upper.cpu().numpy())
             axes.fill_between(after, *bounds, color=COLOURS[0], alpha=0.25, linewidth=0, label=self.interval)
         axes.axvline(after[0], color="0.5", linewidth=0.5)
-        dates(axes)
+        format_dates(axes)
         axes.set_ylabel(plain(self.variable))
         axes.legend(fontsize=8, loc="upper left")
-        if self.found:
-            self._draw_found(figure)
+        if self.retrieved:
+            self._draw_retrieved(figure)
         return figure
 
-    def _draw_found(self, figure: Figure) -> None:
+    def _draw_retrieved(self, figure: Figure) -> None:
         axes = figure.add_subplot(2, 1, 2)
         steps = range(-len(self.past), len(self.truth))
-        for number, found in enumerate(self.found):
-            label = f"{found.label} ({found.weight:.0%})"
+        for number, retrieved in enumerate(self.retrieved):
+            label = f"{retrieved.label} ({retrieved.weight:.0%})"
             colour = COLOURS[number % len(COLOURS)]
-            axes.plot(steps, found.values.cpu(), color=colour, linewidth=1, alpha=0.8, label=label)
+            axes.plot(steps, retrieved.values.cpu(), color=colour, linewidth=1, alpha=0.8, label=label)
         axes.axvline(0, color="0.5", linewidth=0.5)
         axes.set_title("recalled from training, at the level of the window above", fontsize=10, loc="left")
         axes.set_xlabel("steps from the first that is forecast")
@@ -102,7 +102,7 @@ class ForecastPicture(NamedTuple):
         axes.legend(fontsize=7, loc="upper left", title="first step forecast (weight)", title_fontsize=7)
 
 
-def dates(axes: Axes) -> None:
+def format_dates(axes: Axes) -> None:
     """Show times of the x axis as short dates."""
     locator = AutoDateLocator()  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)

@@ -49,10 +49,10 @@ def volumes_under_surface(label: NDArray[np.bool_], score: Numbers, buffer: int)
         >>> volumes_under_surface(label, label.astype(float), buffer=0)
         Volumes(roc=1.0, pr=1.0)
     """
-    check(label, score)
+    check_scores(label, score)
     if buffer < 0:
         raise ValueError(f"buffer must not be negative, got {buffer}")
-    ranges = ranges_of(label)
+    ranges = anomalous_ranges(label)
     ranks = np.linspace(0, len(score) - 1, THRESHOLDS).astype(np.int64)
     thresholds = -np.sort(-score)[ranks]
     # The first threshold, from the highest down, that each point reaches: it is predicted from there on.
@@ -63,7 +63,7 @@ def volumes_under_surface(label: NDArray[np.bool_], score: Numbers, buffer: int)
     return Volumes(float(roc), float(pr))
 
 
-def check(label: NDArray[np.bool_], score: Numbers) -> None:
+def check_scores(label: NDArray[np.bool_], score: Numbers) -> None:
     """Refuse what no curve can be drawn for."""
     if label.shape != score.shape or label.ndim != 1:
         raise ValueError(f"label and score must be rows of one length, got {label.shape} and {score.shape}")
@@ -73,18 +73,18 @@ def check(label: NDArray[np.bool_], score: Numbers) -> None:
         raise ValueError("there must be anomalous points and normal ones")
 
 
-def ranges_of(label: NDArray[np.bool_]) -> NDArray[np.int64]:
+def anomalous_ranges(label: NDArray[np.bool_]) -> NDArray[np.int64]:
     """First and last point of each anomalous range, ``(R, 2)``.
 
     Example:
-        >>> ranges_of(np.array([True, False, True, True])).tolist()
+        >>> anomalous_ranges(np.array([True, False, True, True])).tolist()
         [[0, 0], [2, 3]]
     """
     edges = np.flatnonzero(np.diff(np.concatenate([[False], label, [False]]).astype(np.int8)))
     return np.stack([edges[::2], edges[1::2] - 1], 1).astype(np.int64)
 
 
-def softened(label: NDArray[np.bool_], ranges: NDArray[np.int64], width: int) -> Numbers:
+def soft_labels(label: NDArray[np.bool_], ranges: NDArray[np.int64], width: int) -> Numbers:
     """The labels y that fall off over ``width`` // 2 steps around each range."""
     soft = label.astype(np.float64)
     for begin, end in ranges:
@@ -103,7 +103,7 @@ def _areas(
     width: int,
 ) -> tuple[float, float]:
     """Areas under the ROC and the precision-recall curve for one ℓ."""
-    soft = softened(label, ranges, width) if width > 1 else label.astype(np.float64)
+    soft = soft_labels(label, ranges, width) if width > 1 else label.astype(np.float64)
     counted = np.flatnonzero(soft)
     true = np.bincount(reached[counted], soft[counted], minlength=THRESHOLDS).cumsum()
     beside = counted[~label[counted]]

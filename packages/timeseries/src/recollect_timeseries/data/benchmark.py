@@ -10,7 +10,7 @@ from recollect_timeseries.data.series import Series
 from recollect_timeseries.data.table import read_table
 
 
-def read_rows(path: Path, rows: int, columns: int) -> Series:
+def read_benchmark(path: Path, rows: int, columns: int) -> Series:
     """A file of known size, each row one step, whatever its stamp says.
 
     Raises:
@@ -28,4 +28,4 @@ def read_rows(path: Path, rows: int, columns: int) -> Series:
         raise DataError(
             f"{path}, line {table.lines[row]}, column {table.columns[column]!r}: the value is missing"
         )
-    return Series(str(path), Calendar.of(table.stamps), 0, table.columns, table.values)
+    return Series(str(path), Calendar.infer(table.stamps), 0, table.columns, table.values)

@@ -18,7 +18,7 @@ class Calendar(NamedTuple):
         months: Calendar months in a step (12 for a year), where a step is no fixed span of time.
 
     Example:
-        >>> calendar = Calendar.of(pd.to_datetime(["2020-01-31", "2020-02-29", "2020-04-30"]))
+        >>> calendar = Calendar.infer(pd.to_datetime(["2020-01-31", "2020-02-29", "2020-04-30"]))
         >>> calendar.ticks(pd.to_datetime(["2020-03-31", "2020-05-31"])).tolist()
         [2.0, 4.0]
         >>> str(calendar.stamps(np.array([2]))[0])
@@ -30,7 +30,7 @@ class Calendar(NamedTuple):
     months: int
 
     @classmethod
-    def of(cls, stamps: pd.DatetimeIndex) -> "Calendar":
+    def infer(cls, stamps: pd.DatetimeIndex) -> "Calendar":
         """The grid whose step is the most frequent one of rising ``stamps``, the shorter of equals.
 
         Raises:

@@ -42,7 +42,7 @@ class Co2Data(ForecastingData):
         """The series without gaps."""
         frame: pd.DataFrame = co2.load_pandas().data
         values = frame[["co2"]].interpolate().to_numpy(dtype=np.float64)
-        return Series("statsmodels' co2", Calendar.of(pd.DatetimeIndex(frame.index)), 0, ["co2"], values)
+        return Series("statsmodels' co2", Calendar.infer(pd.DatetimeIndex(frame.index)), 0, ["co2"], values)
 
     def borders(self, series: Series) -> Borders:
         """0.7, 0.1 and 0.2 of the weeks."""

@@ -3,7 +3,7 @@
 from typing import Literal, final
 
 from recollect.training import data_folder, fetch
-from recollect_timeseries.data.benchmark import read_rows
+from recollect_timeseries.data.benchmark import read_benchmark
 from recollect_timeseries.data.forecasting import Borders, ForecastingData
 from recollect_timeseries.data.series import Series
 
@@ -54,18 +54,18 @@ class EttData(ForecastingData):
         super().__init__(lookback, horizon, batch_size, num_workers, seed, forecast=forecast)
         if series not in SHA256:
             raise ValueError(f"series must be one of {', '.join(SHA256)}, got {series!r}")
-        self.which = series
+        self.transformer = series
 
     def prepare_data(self) -> None:
         """Download what is missing."""
-        fetch(f"{URL}/{self.which}.csv", SHA256[self.which], data_folder("ett"))
+        fetch(f"{URL}/{self.transformer}.csv", SHA256[self.transformer], data_folder("ett"))
 
     def read(self) -> Series:
         """The file, its rows counted."""
-        path = fetch(f"{URL}/{self.which}.csv", SHA256[self.which], data_folder("ett"))
-        return read_rows(path, HOURS * STEPS_PER_HOUR[self.which], 7)
+        path = fetch(f"{URL}/{self.transformer}.csv", SHA256[self.transformer], data_folder("ett"))
+        return read_benchmark(path, HOURS * STEPS_PER_HOUR[self.transformer], 7)
 
     def borders(self, series: Series) -> Borders:
         """12, 16 and 20 months."""
-        month = MONTH * STEPS_PER_HOUR[self.which]
+        month = MONTH * STEPS_PER_HOUR[self.transformer]
         return Borders(12 * month, 16 * month, 20 * month)

@@ -9,14 +9,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recollect.training import DataError, data_folder, fetch
-from recollect_timeseries.data.anomaly_data import AnomalyData
+from recollect_timeseries.data.anomaly_detection import AnomalyData
+from recollect_timeseries.data.labelled_series import LabelledSeries
 from recollect_timeseries.data.table import read_table
-from recollect_timeseries.data.tracks import Track
 
 URL = "https://raw.githubusercontent.com/numenta/NAB/master"
 WINDOWS = "labels/combined_windows.json"
 
-LEARNT = 0.25
+TRAIN_SHARE = 0.25
 """Share of a series to learn from."""
 
 MARGIN = 100
@@ -73,16 +73,16 @@ class NabData(AnomalyData):
         """Download what is missing."""
         folder = data_folder("NAB")
         fetch(f"{URL}/{WINDOWS}", None, folder / "labels")
-        for name in self.pick(sorted(read_windows(folder / WINDOWS))):
+        for name in self.select_channels(sorted(read_windows(folder / WINDOWS))):
             fetch(f"{URL}/data/{name}.csv", None, (folder / "data" / name).parent)
 
-    def read(self) -> list[Track]:
+    def read(self) -> list[LabelledSeries]:
         """The series in the order of their names."""
         folder = data_folder("NAB")
         windows = read_windows(folder / WINDOWS)
         return [
             read_series(folder / "data" / f"{name}.csv", name, windows[name])
-            for name in self.pick(sorted(windows))
+            for name in self.select_channels(sorted(windows))
         ]
 
     def column_names(self) -> list[str]:
@@ -109,7 +109,7 @@ def read_windows(path: Path) -> dict[str, list[Window]]:
         raise DataError(f"{path} is no list of windows: {error}") from error
 
 
-def read_series(path: Path, name: str, windows: list[Window]) -> Track:
+def read_series(path: Path, name: str, windows: list[Window]) -> LabelledSeries:
     """One series, cut in two where its normal stretch ends.
 
     Raises:
@@ -127,7 +127,7 @@ def read_series(path: Path, name: str, windows: list[Window]) -> Track:
         label |= np.asarray(within)
     border = normal_steps(label)
     times = [stamp.isoformat(sep=" ") for stamp in table.stamps[border:]]
-    return Track(name, values[:border], values[border:], label[border:], times, True)
+    return LabelledSeries(name, values[:border], values[border:], label[border:], times, True)
 
 
 def normal_steps(label: NDArray[np.bool_]) -> int:
@@ -143,4 +143,4 @@ def normal_steps(label: NDArray[np.bool_]) -> int:
     """
     first = int(label.argmax()) if label.any() else len(label) + MARGIN
     probation = min(int(len(label) * 0.15), 750)
-    return max(min(int(len(label) * LEARNT), first - MARGIN), probation)
+    return max(min(int(len(label) * TRAIN_SHARE), first - MARGIN), probation)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recollect.training import DataError, data_folder, fetch
-from recollect_timeseries.data.anomaly_data import AnomalyData
-from recollect_timeseries.data.tracks import Track
+from recollect_timeseries.data.anomaly_detection import AnomalyData
+from recollect_timeseries.data.labelled_series import LabelledSeries
 
 URL = "https://s3-us-west-2.amazonaws.com/telemanom/data.zip"
 LABELS_URL = "https://raw.githubusercontent.com/khundman/telemanom/master/labeled_anomalies.csv"
@@ -72,12 +72,12 @@ class SmapData(AnomalyData):
         if not (folder / "train").is_dir() or not (folder / "test").is_dir():
             unpack(fetch(URL, None, folder), folder)
 
-    def read(self) -> list[Track]:
+    def read(self) -> list[LabelledSeries]:
         """The channels in the order of their names."""
         folder = data_folder("SMAP")
         table = read_labels(folder / "labeled_anomalies.csv")
-        tracks = []
-        for name in self.pick(sorted(table)):
+        channels = []
+        for name in self.select_channels(sorted(table)):
             steps, ranges = table[name]
             watched = COLUMNS if self.commands else 1
             normal, values = (load(folder / part / f"{name}.npy")[:, :watched] for part in ("train", "test"))
@@ -88,8 +88,10 @@ class SmapData(AnomalyData):
             label = np.zeros(steps, dtype=bool)
             for begin, end in ranges:
                 label[begin : end + 1] = True
-            tracks.append(Track(name, normal, values, label, [str(t) for t in range(steps)], False))
-        return tracks
+            channels.append(
+                LabelledSeries(name, normal, values, label, [str(t) for t in range(steps)], False)
+            )
+        return channels
 
     def column_names(self) -> list[str]:
         """The telemetry value, and the commands."""

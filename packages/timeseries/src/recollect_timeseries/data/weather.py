@@ -3,7 +3,7 @@
 from typing import Literal, final
 
 from recollect.training import data_folder, fetch
-from recollect_timeseries.data.benchmark import read_rows
+from recollect_timeseries.data.benchmark import read_benchmark
 from recollect_timeseries.data.forecasting import Borders, ForecastingData
 from recollect_timeseries.data.series import Series
 
@@ -46,7 +46,7 @@ class WeatherData(ForecastingData):
 
     def read(self) -> Series:
         """The file, its rows counted."""
-        return read_rows(fetch(URL, None, data_folder("weather")), ROWS, 21)
+        return read_benchmark(fetch(URL, None, data_folder("weather")), ROWS, 21)
 
     def borders(self, series: Series) -> Borders:
         """0.7, 0.1 and 0.2 of the rows."""

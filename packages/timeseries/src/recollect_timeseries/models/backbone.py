@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from recollect_timeseries.models.instance_norm import Normalize
 
 
-class Sizes(NamedTuple):
+class ForecasterSizes(NamedTuple):
     """What a backbone is made for.
 
     Attributes:
@@ -38,7 +38,7 @@ class Backbone(nn.Module, ABC):
     memory_at: str | None = None
     """Name of the part that takes a learned memory; ``None`` where there is none."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: ForecasterSizes) -> None:
         super().__init__()
         self.sizes = sizes
 

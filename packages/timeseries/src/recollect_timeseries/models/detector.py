@@ -82,7 +82,7 @@ class Detector(nn.Module, ABC):
         """Number W of steps in a window of this channel."""
         return self.sizes.window
 
-    def prepare(self, train: Sequence[Tensor], normal: Sequence[Tensor]) -> None:
+    def fit(self, train: Sequence[Tensor], normal: Sequence[Tensor]) -> None:
         """Learn what has a closed form, before descent begins.
 
         Args:
@@ -98,10 +98,12 @@ class Detector(nn.Module, ABC):
         """What a stream of this channel knows at its beginning."""
         return ()
 
-    def held_out_scores(self, train: Tensor, normal: Tensor, channel: int) -> Tensor:
+    def validation_scores(self, train: Tensor, normal: Tensor, channel: int) -> Tensor:
         """Scores of the windows that end in validation: in what ``normal`` has and ``train`` has not."""
         begin = max(len(train) - self.window(channel) + 1, 0)
-        return self._scores(cut(normal[begin:], self.window(channel)), channel, self.memory(channel))
+        return self._scores(
+            sliding_windows(normal[begin:], self.window(channel)), channel, self.memory(channel)
+        )
 
     # --- what callers use -----------------------------------------------------------------------------------
 
@@ -154,7 +156,7 @@ class Detector(nn.Module, ABC):
     def calibrate(self, train: Sequence[Tensor], normal: Sequence[Tensor], quantile: float) -> None:
         """Set each channel's threshold to a quantile of what validation, which is normal, scores."""
         for g, (past, whole) in enumerate(zip(train, normal, strict=True)):
-            scores = self.held_out_scores(past, whole, g)
+            scores = self.validation_scores(past, whole, g)
             summed = F.pad(scores, (self.span - 1, 0)).unfold(0, self.span, 1).sum(-1)
             counts = torch.arange(1, len(scores) + 1, device=scores.device).clamp(max=self.span)
             self.threshold[g] = torch.quantile(summed / counts, quantile)
@@ -166,6 +168,6 @@ class Detector(nn.Module, ABC):
         return torch.cat([self.window_scores(part, channel, memory) for part in parts])
 
 
-def cut(values: Tensor, window: int) -> Tensor:
+def sliding_windows(values: Tensor, window: int) -> Tensor:
     """All windows of ``values`` ``(T, C)``: ``(T − W + 1, W, C)``, a view."""
     return values.unfold(0, window, 1).mT

@@ -6,14 +6,19 @@ from typing import final
 from torch import Tensor, nn
 
 from recollect import Concatenation, Integration, Memory, augment
-from recollect_timeseries.models.backbone import Backbone, Sizes
-from recollect_timeseries.models.instance_norm import Level, level_of, put_back, take_out
-from recollect_timeseries.models.window_memory import Recalled, WindowMemory
+from recollect_timeseries.models.backbone import Backbone, ForecasterSizes
+from recollect_timeseries.models.instance_norm import (
+    WindowStatistics,
+    denormalize_values,
+    normalize_values,
+    window_statistics,
+)
+from recollect_timeseries.models.window_memory import RetrievedWindows, WindowMemory
 
 
 @final
 class Forecaster(nn.Module):
-    """y = put_back(backbone(take_out(x)) + what is recalled of like windows).
+    """y = denormalize_values(backbone(normalize_values(x)) + what is recalled of like windows).
 
     Args:
         backbone: What forecasts each variable.
@@ -27,7 +32,7 @@ class Forecaster(nn.Module):
     Example:
         >>> import torch
         >>> from recollect_timeseries.models.linear import Linear
-        >>> forecaster = Forecaster(Linear(Sizes(lookback=8, horizon=4, columns=3)))
+        >>> forecaster = Forecaster(Linear(ForecasterSizes(lookback=8, horizon=4, columns=3)))
         >>> forecaster(torch.randn(2, 8, 3), torch.zeros(2, dtype=torch.int64)).shape
         torch.Size([2, 4, 3, 1])
     """
@@ -40,7 +45,7 @@ class Forecaster(nn.Module):
         integration: Callable[..., Integration] = Concatenation,
     ) -> None:
         super().__init__()
-        self.sizes: Sizes = backbone.sizes
+        self.sizes: ForecasterSizes = backbone.sizes
         self.windows = windows
         if memory is not None:
             if backbone.memory_at is None:
@@ -50,41 +55,41 @@ class Forecaster(nn.Module):
             )
         self.backbone = backbone
 
-    def forward(self, past: Tensor, clock: Tensor, recalled: Recalled | None = None) -> Tensor:
+    def forward(self, past: Tensor, clock: Tensor, retrieved: RetrievedWindows | None = None) -> Tensor:
         """Forecast.
 
         Args:
             past: ``(B, L, C)`` scaled values.
             clock: ``(B,)`` int64, the first step that is forecast.
-            recalled: What was looked up before; looked up here by default, where there are ``windows``.
+            retrieved: Result of an earlier search; by default the memory is searched here.
 
         Returns:
             ``(B, H, C, Q)`` scaled values: quantiles in rising order, or the one forecast.
         """
-        features, level = self.take_apart(past)
-        futures = self.futures(past, clock, recalled)
-        return self.put_together(self.respond(features, clock, futures), level)
+        features, level = self.normalize_past(past)
+        futures = self.futures(past, clock, retrieved)
+        return self.denormalize_forecast(self.forecast_normalized(features, clock, futures), level)
 
-    def take_apart(self, past: Tensor) -> tuple[Tensor, Level]:
+    def normalize_past(self, past: Tensor) -> tuple[Tensor, WindowStatistics]:
         """The past of each variable without its level, ``(B, C, L)``, and the level."""
         by_variable = past.mT
-        level = level_of(by_variable, self.sizes.normalize)
-        return take_out(by_variable, level), level
+        level = window_statistics(by_variable, self.sizes.normalize)
+        return normalize_values(by_variable, level), level
 
-    def futures(self, past: Tensor, clock: Tensor, recalled: Recalled | None) -> list[Tensor]:
-        """What came after like windows; nothing where there is no memory of windows."""
+    def futures(self, past: Tensor, clock: Tensor, retrieved: RetrievedWindows | None) -> list[Tensor]:
+        """The futures of similar windows; empty without a memory of windows."""
         if self.windows is None:
             return []
-        return self.windows.futures(self.windows.recall(past, clock) if recalled is None else recalled)
+        return self.windows.futures(self.windows.retrieve(past, clock) if retrieved is None else retrieved)
 
-    def respond(self, features: Tensor, clock: Tensor, futures: list[Tensor]) -> Tensor:
+    def forecast_normalized(self, features: Tensor, clock: Tensor, futures: list[Tensor]) -> Tensor:
         """The forecast without its level, ``(B, C, H · Q)``."""
         future: Tensor = self.backbone(features, clock)
         return future if self.windows is None else future + self.windows(futures)
 
-    def put_together(self, future: Tensor, level: Level) -> Tensor:
-        """``(B, H, C, Q)`` from what ``respond`` gives."""
-        raised = put_back(future, level)
+    def denormalize_forecast(self, future: Tensor, level: WindowStatistics) -> Tensor:
+        """``(B, H, C, Q)`` from what ``forecast_normalized`` gives."""
+        raised = denormalize_values(future, level)
         by_step = raised.reshape(*raised.shape[:2], self.sizes.horizon, self.sizes.quantiles).transpose(1, 2)
         # Quantiles that cross are put in order (Chernozhukov et al. 2010, Econometrica 78, section 2).
         return by_step.sort(-1).values if self.sizes.quantiles > 1 else by_step

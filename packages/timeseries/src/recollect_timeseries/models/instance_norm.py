@@ -9,14 +9,14 @@ Normalize = Literal["none", "last", "mean", "revin"]
 EPSILON = 1e-5
 
 
-class Level(NamedTuple):
+class WindowStatistics(NamedTuple):
     """What was taken out of a window: ``(B, C, 1)`` each."""
 
     centre: Tensor
     spread: Tensor
 
 
-def level_of(past: Tensor, normalize: Normalize) -> Level:
+def window_statistics(past: Tensor, normalize: Normalize) -> WindowStatistics:
     """The level and spread of each window.
 
     ``"last"`` subtracts the last value (NLinear, arXiv:2205.13504), ``"mean"`` the mean, ``"revin"`` the
@@ -31,29 +31,29 @@ def level_of(past: Tensor, normalize: Normalize) -> Level:
     """
     one = torch.ones_like(past[..., :1])
     if normalize == "none":
-        return Level(torch.zeros_like(one), one)
+        return WindowStatistics(torch.zeros_like(one), one)
     if normalize == "last":
-        return Level(past[..., -1:], one)
+        return WindowStatistics(past[..., -1:], one)
     mean = past.mean(-1, keepdim=True)
     if normalize == "mean":
-        return Level(mean, one)
+        return WindowStatistics(mean, one)
     if normalize == "revin":
-        return Level(mean, (past.var(-1, keepdim=True, correction=0) + EPSILON).sqrt())
+        return WindowStatistics(mean, (past.var(-1, keepdim=True, correction=0) + EPSILON).sqrt())
     raise ValueError(f"normalize must be one of {', '.join(get_args(Normalize))}, got {normalize!r}")
 
 
-def take_out(values: Tensor, level: Level) -> Tensor:
+def normalize_values(values: Tensor, level: WindowStatistics) -> Tensor:
     """Values ``(B, C, …)`` relative to the level.
 
     Example:
         >>> past = torch.tensor([[[1.0, 3.0]]])
-        >>> level = level_of(past, "mean")
-        >>> take_out(past, level), put_back(take_out(past, level), level)
+        >>> level = window_statistics(past, "mean")
+        >>> normalize_values(past, level), denormalize_values(normalize_values(past, level), level)
         (tensor([[[-1.,  1.]]]), tensor([[[1., 3.]]]))
     """
     return (values - level.centre) / level.spread
 
 
-def put_back(values: Tensor, level: Level) -> Tensor:
-    """The inverse of ``take_out``."""
+def denormalize_values(values: Tensor, level: WindowStatistics) -> Tensor:
+    """The inverse of ``normalize_values``."""
     return values * level.spread + level.centre

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recollect_timeseries.models.backbone import Backbone, Sizes
+from recollect_timeseries.models.backbone import Backbone, ForecasterSizes
 
 
 @final
@@ -19,7 +19,7 @@ class Linear(Backbone):
         sizes: What it is made for.
 
     Example:
-        >>> Linear(Sizes(lookback=8, horizon=4, columns=3))(
+        >>> Linear(ForecasterSizes(lookback=8, horizon=4, columns=3))(
         ...     torch.randn(2, 3, 8), torch.zeros(2, dtype=torch.int64)
         ... ).shape
         torch.Size([2, 3, 4])
@@ -27,10 +27,10 @@ class Linear(Backbone):
 
     memory_at = "linear"
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: ForecasterSizes) -> None:
         super().__init__(sizes)
         self.linear = nn.Linear(sizes.lookback, sizes.horizon * sizes.quantiles)
-        _begin_with_the_mean(self.linear)
+        _init_as_mean(self.linear)
 
     def forward(self, past: Tensor, clock: Tensor) -> Tensor:
         """See ``Backbone``."""
@@ -59,7 +59,7 @@ class DLinear(Backbone):
 
     memory_at = "season"
 
-    def __init__(self, sizes: Sizes, kernel: int = 25) -> None:
+    def __init__(self, sizes: ForecasterSizes, kernel: int = 25) -> None:
         super().__init__(sizes)
         if kernel < 1 or kernel % 2 == 0:
             raise ValueError(f"kernel must be odd and positive, got {kernel}")
@@ -67,7 +67,7 @@ class DLinear(Backbone):
         self.trend = nn.Linear(sizes.lookback, sizes.horizon * sizes.quantiles)
         self.season = nn.Linear(sizes.lookback, sizes.horizon * sizes.quantiles)
         for part in (self.trend, self.season):
-            _begin_with_the_mean(part)
+            _init_as_mean(part)
 
     def forward(self, past: Tensor, clock: Tensor) -> Tensor:
         """See ``Backbone``."""
@@ -101,14 +101,14 @@ class CycleLinear(Backbone):
 
     memory_at = "linear"
 
-    def __init__(self, sizes: Sizes, period: int = 24) -> None:
+    def __init__(self, sizes: ForecasterSizes, period: int = 24) -> None:
         super().__init__(sizes)
         if period < 1:
             raise ValueError(f"period must be at least 1, got {period}")
         self.period = period
         self.cycle = nn.Parameter(torch.zeros(period, sizes.columns))
         self.linear = nn.Linear(sizes.lookback, sizes.horizon * sizes.quantiles)
-        _begin_with_the_mean(self.linear)
+        _init_as_mean(self.linear)
 
     def forward(self, past: Tensor, clock: Tensor) -> Tensor:
         """See ``Backbone``."""
@@ -124,7 +124,7 @@ class CycleLinear(Backbone):
         return self.linear.in_features, self.linear.out_features
 
 
-def _begin_with_the_mean(linear: nn.Linear) -> None:
+def _init_as_mean(linear: nn.Linear) -> None:
     """Every forecast begins as the mean of the past (the authors' code of DLinear offers this beginning)."""
     nn.init.constant_(linear.weight, 1 / linear.in_features)
     nn.init.zeros_(linear.bias)

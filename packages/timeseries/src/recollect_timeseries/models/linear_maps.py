@@ -6,7 +6,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from recollect_timeseries.models.backbone import Backbone, Sizes
+from recollect_timeseries.models.backbone import Backbone, ForecasterSizes
 from recollect_timeseries.models.channel_linear import ChannelLinear
 
 
@@ -32,14 +32,14 @@ class LinearMaps(Backbone):
         ValueError: If ``period``, ``fine`` or ``coarse`` is not positive, or K is not between 0 and p / 2.
 
     Example:
-        >>> maps = LinearMaps(Sizes(lookback=8, horizon=4, columns=3), period=24, harmonics=2)
+        >>> maps = LinearMaps(ForecasterSizes(lookback=8, horizon=4, columns=3), period=24, harmonics=2)
         >>> maps(torch.randn(2, 3, 8), torch.zeros(2, dtype=torch.int64)).shape
         torch.Size([2, 3, 4])
     """
 
     def __init__(
         self,
-        sizes: Sizes,
+        sizes: ForecasterSizes,
         period: int = 24,
         harmonics: int = 0,
         constant: bool = False,

@@ -13,7 +13,7 @@ from recollect_timeseries.models.detector import DetectorSizes
 
 
 @dataclass(frozen=True)
-class Rebuilding:
+class AutoencoderConfig:
     """The sizes of an autoencoder and of its memory.
 
     Args:
@@ -55,15 +55,15 @@ class MemoryAutoencoder(nn.Module):
 
     Args:
         sizes: What it is made for.
-        rebuilding: Its own sizes.
+        config: Sizes of the autoencoder and its memory.
     """
 
-    def __init__(self, sizes: DetectorSizes, rebuilding: Rebuilding | None = None) -> None:
+    def __init__(self, sizes: DetectorSizes, config: AutoencoderConfig | None = None) -> None:
         super().__init__()
-        rebuilding = rebuilding or Rebuilding()
-        hidden, size, items = rebuilding.hidden, rebuilding.code, rebuilding.prototypes
+        config = config or AutoencoderConfig()
+        hidden, size, items = config.hidden, config.code, config.prototypes
         width, channels = sizes.window * sizes.columns, sizes.channels
-        self.sparsity = rebuilding.sparsity
+        self.sparsity = config.sparsity
         self.encode = nn.ModuleList(
             [ChannelLinear(channels, width, hidden), ChannelLinear(channels, hidden, size)]
         )
@@ -71,9 +71,7 @@ class MemoryAutoencoder(nn.Module):
             [ChannelLinear(channels, size, hidden), ChannelLinear(channels, hidden, width)]
         )
         self.storage = (
-            VectorStorage(
-                size, size, slots=items, sharpness=10.0, learn_sharpness=True, top_k=rebuilding.nearest
-            )
+            VectorStorage(size, size, slots=items, sharpness=10.0, learn_sharpness=True, top_k=config.nearest)
             if items
             else None
         )
@@ -83,22 +81,22 @@ class MemoryAutoencoder(nn.Module):
         """Windows ``(G, B, W, C)`` rebuilt, and what was read; of one channel with G = 1."""
         code = self._layers(self.encode, windows.flatten(2), channel)
         read = self._read(code, channel)
-        rebuilt = self._layers(self.decode, code if read is None else read.value, channel)
-        return rebuilt.view_as(windows), read
+        reconstruction = self._layers(self.decode, code if read is None else read.value, channel)
+        return reconstruction.view_as(windows), read
 
     def loss(self, windows: Tensor) -> Tensor:
         """Of windows ``(B, G, W, C)``, the mean over channels."""
         windows = windows.transpose(0, 1)
-        rebuilt, read = self(windows)
-        loss = F.mse_loss(rebuilt, windows)
+        reconstruction, read = self(windows)
+        loss = F.mse_loss(reconstruction, windows)
         if read is not None and read.weights is not None:
             loss = loss + self.sparsity * torch.special.entr(read.weights).sum(-1).mean()
         return loss
 
     def score(self, windows: Tensor, channel: int) -> Tensor:
         """√(‖w − ŵ‖² / width) of windows ``(n, W, C)`` of one channel, ``(n,)``."""
-        rebuilt, _ = self(windows.unsqueeze(0), channel)
-        error: Tensor = (rebuilt[0] - windows).square().flatten(1).mean(-1).sqrt()
+        reconstruction, _ = self(windows.unsqueeze(0), channel)
+        error: Tensor = (reconstruction[0] - windows).square().flatten(1).mean(-1).sqrt()
         return error
 
     def _layers(self, layers: nn.ModuleList, x: Tensor, channel: int | None) -> Tensor:

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from recollect import VectorState
 from recollect.state import State
-from recollect_timeseries.models.detector import Detector, DetectorSizes, DetectorState, cut
-from recollect_timeseries.models.memory_autoencoder import MemoryAutoencoder, Rebuilding
-from recollect_timeseries.models.patch_memory import Patches, PatchMemory
+from recollect_timeseries.models.detector import Detector, DetectorSizes, DetectorState, sliding_windows
+from recollect_timeseries.models.memory_autoencoder import AutoencoderConfig, MemoryAutoencoder
+from recollect_timeseries.models.patch_memory import PatchMemory, PatchMemoryConfig
 
 
 @final
@@ -23,8 +23,8 @@ class MemoryDetector(Detector):
 
     Args:
         sizes: What it is made for.
-        patches: The memory of normal patches; none by default.
-        rebuilding: The network that rebuilds windows; none by default.
+        patches: Configuration of the memory of normal patches; none by default.
+        autoencoder: Configuration of the autoencoder; none by default.
         span: As in ``Detector``.
 
     Raises:
@@ -32,9 +32,9 @@ class MemoryDetector(Detector):
 
     Example:
         >>> sizes = DetectorSizes(channels=1, window=2, columns=1, periods=[9])
-        >>> detector = MemoryDetector(sizes, patches=Patches())
+        >>> detector = MemoryDetector(sizes, patches=PatchMemoryConfig())
         >>> normal = torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0]).unsqueeze(-1)
-        >>> detector.prepare([normal[:4]], [normal])
+        >>> detector.fit([normal[:4]], [normal])
         >>> detector.calibrate([normal[:4]], [normal], 0.99)
         >>> scores, state = detector(torch.tensor([[0.0], [1.0], [1.0], [0.0]]))
         >>> (scores > detector.threshold).tolist()
@@ -50,28 +50,28 @@ class MemoryDetector(Detector):
     def __init__(
         self,
         sizes: DetectorSizes,
-        patches: Patches | None = None,
-        rebuilding: Rebuilding | None = None,
+        patches: PatchMemoryConfig | None = None,
+        autoencoder: AutoencoderConfig | None = None,
         span: int = 1,
     ) -> None:
         super().__init__(sizes, span)
-        if patches is None and rebuilding is None:
-            raise ValueError("a detector needs patches, rebuilding, or both")
+        if patches is None and autoencoder is None:
+            raise ValueError("a detector needs patches, autoencoder, or both")
         self.patches = None if patches is None else PatchMemory(sizes, patches)
-        self.autoencoder = None if rebuilding is None else MemoryAutoencoder(sizes, rebuilding)
+        self.autoencoder = None if autoencoder is None else MemoryAutoencoder(sizes, autoencoder)
         self.register_buffer("scale", torch.ones(2, sizes.channels))
-        self._unseen: list[Tensor] = []
+        self._validation_distances: list[Tensor] = []
 
-    def prepare(self, train: Sequence[Tensor], normal: Sequence[Tensor]) -> None:
+    def fit(self, train: Sequence[Tensor], normal: Sequence[Tensor]) -> None:
         """Remember normal patches; how far validation is from the others is noted before it joins them."""
         if self.patches is None:
             return
-        self.patches.remember(train)
-        self._unseen = [
+        self.patches.fit(train)
+        self._validation_distances = [
             self._distances(self._validation(past, whole), g, self.patches.state(g))
             for g, (past, whole) in enumerate(zip(train, normal, strict=True))
         ]
-        self.patches.remember(normal)
+        self.patches.fit(normal)
 
     def loss(self, windows: Tensor) -> Tensor:
         """The autoencoder's, where there is one."""
@@ -92,11 +92,11 @@ class MemoryDetector(Detector):
             parts.append(self.autoencoder.score(windows, channel) / self.scale[1, channel])
         return torch.stack(parts).mean(0)
 
-    def held_out_scores(self, train: Tensor, normal: Tensor, channel: int) -> Tensor:
+    def validation_scores(self, train: Tensor, normal: Tensor, channel: int) -> Tensor:
         """Sets the scale of both parts by validation, as well."""
         parts = []
         if self.patches is not None:
-            parts.append((0, self._unseen[channel]))
+            parts.append((0, self._validation_distances[channel]))
         if self.autoencoder is not None:
             parts.append((1, self.autoencoder.score(self._validation(train, normal), channel)))
         for place, scores in parts:
@@ -130,4 +130,4 @@ class MemoryDetector(Detector):
         return self.patches.score(self.patches.embed(windows), memory)
 
     def _validation(self, train: Tensor, normal: Tensor) -> Tensor:
-        return cut(normal[len(train) - self.sizes.window + 1 :], self.sizes.window)
+        return sliding_windows(normal[len(train) - self.sizes.window + 1 :], self.sizes.window)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from recollect import VectorState, VectorStorage
-from recollect_timeseries.models.detector import DetectorSizes, cut
+from recollect_timeseries.models.detector import DetectorSizes, sliding_windows
 
 
 @dataclass(frozen=True)
-class Patches:
+class PatchMemoryConfig:
     """How many patches are remembered, and of what size.
 
     Args:
@@ -56,9 +56,9 @@ class PatchMemory(nn.Module):
 
     project: Tensor
 
-    def __init__(self, sizes: DetectorSizes, patches: Patches | None = None) -> None:
+    def __init__(self, sizes: DetectorSizes, patches: PatchMemoryConfig | None = None) -> None:
         super().__init__()
-        patches = patches or Patches()
+        patches = patches or PatchMemoryConfig()
         width = sizes.window * sizes.columns
         self.size = min(patches.size, width)
         self.coreset = patches.coreset
@@ -87,12 +87,12 @@ class PatchMemory(nn.Module):
         return VectorState(*(getattr(self, f"normal_{name}")[channel] for name in VectorState._fields))
 
     @torch.no_grad()
-    def remember(self, normal: Sequence[Tensor]) -> None:
+    def fit(self, normal: Sequence[Tensor]) -> None:
         """Write a coreset of each channel's windows, ``(N_g, C)`` each, in place of what was there."""
         window = len(self.project) // normal[0].shape[1]
         empty = self.storage.initial_state(len(normal))
         for g, values in enumerate(normal):
-            patches = self.embed(cut(values, window))
+            patches = self.embed(sliding_windows(values, window))
             patches = patches[coreset(patches, self.coreset)]
             alone = VectorState(*(part[g] for part in empty))
             written = self.write(alone, patches)

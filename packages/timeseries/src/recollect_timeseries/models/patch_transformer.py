@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recollect_timeseries.models.backbone import Backbone, Sizes
+from recollect_timeseries.models.backbone import Backbone, ForecasterSizes
 
 
 @final
@@ -34,7 +34,7 @@ class PatchTransformer(Backbone):
 
     def __init__(
         self,
-        sizes: Sizes,
+        sizes: ForecasterSizes,
         patch: int = 16,
         stride: int = 8,
         width: int = 64,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from recollect.state import State
-from recollect_timeseries.models.detector import Detector, DetectorSizes, cut
+from recollect_timeseries.models.detector import Detector, DetectorSizes, sliding_windows
 
 
 @final
@@ -48,13 +48,13 @@ class PcaDetector(Detector):
         return self.sizes.periods[channel] if self.windows else 1
 
     @torch.no_grad()
-    def prepare(self, train: Sequence[Tensor], normal: Sequence[Tensor]) -> None:
+    def fit(self, train: Sequence[Tensor], normal: Sequence[Tensor]) -> None:
         """Take the principal directions of all that is normal."""
         for g, values in enumerate(normal):
             window = self.window(g)
             if len(values) <= window:
                 raise ValueError(f"channel {g} has {len(values)} steps, no more than its period of {window}")
-            patches = cut(values, window).flatten(1).double()
+            patches = sliding_windows(values, window).flatten(1).double()
             mean, std = patches.mean(0), patches.std(0, correction=0)
             varies = std > 1e-9
             scaled = torch.where(varies, (patches - mean) / std, 0)

@@ -31,14 +31,15 @@ class Penalty(NamedTuple):
 
     Attributes:
         shape: ``(F,)``; what is tried are multiples of it, but for what each variable keeps to itself.
-        own: ``(F,)`` bool: each variable's own even where maps are shared, such as its daily course.
+        individual: ``(F,)`` bool, the inputs that have a map per variable even where maps are shared, such
+            as the daily cycle.
     """
 
     shape: Tensor
-    own: Tensor
+    individual: Tensor
 
 
-def moments(parts: Iterable[Example]) -> Moments:
+def second_moments(parts: Iterable[Example]) -> Moments:
     """Second moments of examples, which are all that a ridge regression needs to know of them."""
     inputs = cross = outputs = torch.zeros((), device="cpu")  # a single number joins those of any device
     count = 0
@@ -50,7 +51,7 @@ def moments(parts: Iterable[Example]) -> Moments:
     return Moments(inputs / count, cross / count, outputs / count)
 
 
-def shared_maps(over: Moments, penalty: Penalty, factor: float) -> Tensor:
+def shared_maps(moments: Moments, penalty: Penalty, factor: float) -> Tensor:
     """One map W for all variables, beside an own one D_c of what each keeps to itself: ``(C, F, H)``.
 
     Minimises Σ_c E|y_c − W x_c − D_c z_c|² + factor · |W|²_s / C + Σ_c |D_c|²_s. With D_c solved for, W is
@@ -63,34 +64,40 @@ def shared_maps(over: Moments, penalty: Penalty, factor: float) -> Tensor:
         >>> shared_maps(over, penalty, 1.0).flatten().round(decimals=4).tolist()
         [2.0, 1.0]
     """
-    own, shared = penalty.own.nonzero().squeeze(-1), (~penalty.own).nonzero().squeeze(-1)
+    individual, shared = penalty.individual.nonzero().squeeze(-1), (~penalty.individual).nonzero().squeeze(-1)
     shape = penalty.shape.double()
-    between = over.inputs[:, shared][:, :, own]
-    inverse = torch.linalg.inv(over.inputs[:, own][:, :, own] + torch.diag(shape[own]))
+    between = moments.inputs[:, shared][:, :, individual]
+    inverse = torch.linalg.inv(
+        moments.inputs[:, individual][:, :, individual] + torch.diag(shape[individual])
+    )
     left = between @ inverse
-    inputs = (over.inputs[:, shared][:, :, shared] - left @ between.mT).mean(0)
-    cross = (over.cross[:, shared] - left @ over.cross[:, own]).mean(0)
+    inputs = (moments.inputs[:, shared][:, :, shared] - left @ between.mT).mean(0)
+    cross = (moments.cross[:, shared] - left @ moments.cross[:, individual]).mean(0)
     together = torch.linalg.solve(inputs + factor * torch.diag(shape[shared]), cross)
-    maps = torch.empty_like(over.cross)
+    maps = torch.empty_like(moments.cross)
     maps[:, shared] = together
-    maps[:, own] = inverse @ (over.cross[:, own] - between.mT @ together)
+    maps[:, individual] = inverse @ (moments.cross[:, individual] - between.mT @ together)
     return maps
 
 
-def own_maps(over: Moments, penalty: Penalty, factor: float, near: Tensor) -> Tensor:
-    """A map for each variable, drawn towards the shared ones ``near`` ``(C, F, H)``.
+def individual_maps(moments: Moments, penalty: Penalty, factor: float, prior: Tensor) -> Tensor:
+    """A map for each variable, drawn towards the shared ones ``prior`` ``(C, F, H)``.
 
     Minimises E|y_c − W_c x_c|² + factor · |W_c − W|²_s for each c; what a variable keeps to itself is drawn
     towards zero, its penalty not multiplied.
     """
     shape = penalty.shape.double()
-    strength = torch.where(penalty.own, shape, factor * shape)
-    towards = torch.where(penalty.own, 0, strength).unsqueeze(-1) * near
-    solution: Tensor = torch.linalg.solve(over.inputs + torch.diag(strength), over.cross + towards)
+    strength = torch.where(penalty.individual, shape, factor * shape)
+    towards = torch.where(penalty.individual, 0, strength).unsqueeze(-1) * prior
+    solution: Tensor = torch.linalg.solve(moments.inputs + torch.diag(strength), moments.cross + towards)
     return solution
 
 
-def mean_squared_errors(maps: Tensor, over: Moments) -> Tensor:
+def mean_squared_errors(maps: Tensor, moments: Moments) -> Tensor:
     """Errors on the windows of the moments, ``(C,)``: E|y|² − 2⟨W, E[x yᵀ]⟩ + ⟨W, E[x xᵀ] W⟩, by step."""
-    errors = over.outputs - 2 * (maps * over.cross).sum((1, 2)) + (maps * (over.inputs @ maps)).sum((1, 2))
+    errors = (
+        moments.outputs
+        - 2 * (maps * moments.cross).sum((1, 2))
+        + (maps * (moments.inputs @ maps)).sum((1, 2))
+    )
     return errors / maps.shape[-1]

@@ -5,7 +5,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from recollect_timeseries.models.backbone import Backbone, Sizes
+from recollect_timeseries.models.backbone import Backbone, ForecasterSizes
 
 
 @final
@@ -20,12 +20,12 @@ class SeasonalNaive(Backbone):
         ValueError: If the past is shorter than a season, or quantiles are asked for.
 
     Example:
-        >>> naive = SeasonalNaive(Sizes(lookback=4, horizon=3, columns=1), period=2)
+        >>> naive = SeasonalNaive(ForecasterSizes(lookback=4, horizon=3, columns=1), period=2)
         >>> naive(torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]), torch.zeros(1, dtype=torch.int64))
         tensor([[[3., 4., 3.]]])
     """
 
-    def __init__(self, sizes: Sizes, period: int = 24) -> None:
+    def __init__(self, sizes: ForecasterSizes, period: int = 24) -> None:
         super().__init__(sizes)
         if not 1 <= period <= sizes.lookback:
             raise ValueError(f"period must be between 1 and lookback ({sizes.lookback}), got {period}")

@@ -8,15 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recollect import VectorState, VectorStorage
-from recollect_timeseries.models.backbone import Sizes
+from recollect_timeseries.models.backbone import ForecasterSizes
 from recollect_timeseries.models.channel_linear import ChannelLinear
-from recollect_timeseries.models.instance_norm import Level, level_of, take_out
+from recollect_timeseries.models.instance_norm import WindowStatistics, normalize_values, window_statistics
 
 BLOCK = 128
 """Steps of the clock whose windows are looked up together; what overlaps any of them is left out for all."""
 
 
-class Recalled(NamedTuple):
+class RetrievedWindows(NamedTuple):
     """Which windows were found, for P periods.
 
     Attributes:
@@ -57,7 +57,7 @@ class WindowMemory(nn.Module):
 
     def __init__(
         self,
-        sizes: Sizes,
+        sizes: ForecasterSizes,
         periods: Sequence[int] = (4,),
         neighbours: int = 10,
         temperature: float = 0.1,
@@ -101,7 +101,7 @@ class WindowMemory(nn.Module):
         # What is loaded is other values: the storages are to be written anew.
         self.register_load_state_dict_post_hook(lambda *_: self._states.clear())  # type: ignore[no-untyped-call]
 
-    def remember(self, values: Tensor) -> None:
+    def fit(self, values: Tensor) -> None:
         """Take in the scaled training values ``(steps, C)``."""
         self.values.copy_(values)
         self._states.clear()
@@ -116,7 +116,7 @@ class WindowMemory(nn.Module):
         """The storages' states, one for each period: every window written once, in order of time."""
         if not self._states:
             windows = self._windows()
-            level = level_of(windows, self.sizes.normalize)
+            level = window_statistics(windows, self.sizes.normalize)
             self.centre, self.spread = level.centre.squeeze(-1), level.spread.squeeze(-1)
             places = torch.arange(len(windows), device=windows.device, dtype=windows.dtype).unsqueeze(-1)
             for storage, period in zip(self.storages, self.periods, strict=True):
@@ -125,7 +125,7 @@ class WindowMemory(nn.Module):
         return self._states
 
     @torch.no_grad()
-    def recall(self, past: Tensor, clock: Tensor) -> Recalled:
+    def retrieve(self, past: Tensor, clock: Tensor) -> RetrievedWindows:
         """Look up windows: ``past`` ``(B, L, C)``, ``clock`` ``(B,)``.
 
         What is left out around a window depends on its clock alone: each is answered alike in any batch.
@@ -135,14 +135,14 @@ class WindowMemory(nn.Module):
         blocks = clock // BLOCK
         for block in sorted(set(blocks.tolist())):
             items = (blocks == block).nonzero().squeeze(-1)
-            weights[items], origins[items] = self._look_up(past[items], block * BLOCK)
-        return Recalled(weights, origins)
+            weights[items], origins[items] = self._retrieve_block(past[items], block * BLOCK)
+        return RetrievedWindows(weights, origins)
 
-    def _look_up(self, past: Tensor, begin: int) -> tuple[Tensor, Tensor]:
+    def _retrieve_block(self, past: Tensor, begin: int) -> tuple[Tensor, Tensor]:
         """Windows with clocks from ``begin`` on, less than ``BLOCK`` further."""
         reach = self.sizes.lookback + self.sizes.horizon
-        remembered = torch.arange(self._count(), device=past.device) * self.stride + self.sizes.lookback
-        near = (remembered > begin - reach) & (remembered < begin + BLOCK - 1 + reach)
+        stored = torch.arange(self._count(), device=past.device) * self.stride + self.sizes.lookback
+        near = (stored > begin - reach) & (stored < begin + BLOCK - 1 + reach)
         reads = []
         for storage, state, period in zip(self.storages, self.states(), self.periods, strict=True):
             apart = state._replace(presence=state.presence.masked_fill(near, 0))
@@ -154,17 +154,17 @@ class WindowMemory(nn.Module):
     def _count(self) -> int:
         return cast(VectorStorage, self.storages[0]).slots
 
-    def futures(self, recalled: Recalled) -> list[Tensor]:
+    def futures(self, retrieved: RetrievedWindows) -> list[Tensor]:
         """What came after, relative to its level, for each period: ``(B, C, H // g)``."""
         self.states()
         steps = torch.arange(self.sizes.horizon, device=self.values.device)
         found = []
         for p, period in enumerate(self.periods):
-            origins, weights = recalled.origins[:, p], recalled.weights[:, p]
+            origins, weights = retrieved.origins[:, p], retrieved.weights[:, p]
             slots = (origins - self.sizes.lookback) // self.stride
             came = self.values[origins.unsqueeze(-1) + steps]  # (B, k, H, C)
-            level = Level(self.centre[slots].unsqueeze(-2), self.spread[slots].unsqueeze(-2))
-            relative = torch.einsum("bk,bkhc->bch", weights.to(came.dtype), take_out(came, level))
+            level = WindowStatistics(self.centre[slots].unsqueeze(-2), self.spread[slots].unsqueeze(-2))
+            relative = torch.einsum("bk,bkhc->bch", weights.to(came.dtype), normalize_values(came, level))
             found.append(F.avg_pool1d(relative, period))
         return found
 

@@ -14,21 +14,21 @@ from torchmetrics import MetricCollection
 
 from recollect.training import DataModule, Task
 from recollect.training.errors import ArgumentError
-from recollect_timeseries.anomaly_pictures import AnomalyPicture
-from recollect_timeseries.data.anomaly_data import AnomalyData
-from recollect_timeseries.data.period import period
-from recollect_timeseries.data.tracks import TrackBatch, Tracks
+from recollect_timeseries.anomaly_pictures import AnomalyFigure
+from recollect_timeseries.data.anomaly_detection import AnomalyData
+from recollect_timeseries.data.labelled_series import SeriesBatch, SeriesDataset
+from recollect_timeseries.data.periodicity import estimate_period
 from recollect_timeseries.detection_scores import MeanScores, detection_scores
 from recollect_timeseries.models.detector import Detector, DetectorSizes
 
-MEASURES = ["vus_pr", "vus_roc", "auc_pr", "best_f1", "best_f1_adjusted", "f1"]
+METRICS = ["vus_pr", "vus_roc", "auc_pr", "best_f1", "best_f1_adjusted", "f1"]
 """Names of what is measured of each series; reported are the means over series."""
 
 PICTURES = 4
 """Channels that are drawn."""
 
 
-class Judged(NamedTuple):
+class Detection(NamedTuple):
     """What a detector makes of one channel.
 
     Attributes:
@@ -86,7 +86,7 @@ class AnomalyDetection(Task):
         self.place = place
         self.quantile = quantile
         self.buffer = buffer
-        self._measured: dict[str, dict[str, float] | None] = {}
+        self._series_scores: dict[str, dict[str, float] | None] = {}
 
     @property
     def data(self) -> AnomalyData:
@@ -96,12 +96,12 @@ class AnomalyDetection(Task):
     @property
     def notes(self) -> list[str]:
         """How many series could not be measured, and where scores stand."""
-        without = sum(scores is None for scores in self._measured.values())
+        without = sum(scores is None for scores in self._series_scores.values())
         notes = [f"a window's score stands at its {self.place}"]
         if without:
             notes.append(
-                f"{without} of {len(self._measured)} series have no known anomaly among what is judged, and "
-                "no part in the means"
+                f"{without} of {len(self._series_scores)} series have no labelled anomaly in the test "
+                "part and are left out of the means"
             )
         return notes
 
@@ -116,48 +116,51 @@ class AnomalyDetection(Task):
 
     def build_metrics(self, data: DataModule) -> MetricCollection:
         """Means over series."""
-        return MetricCollection(MeanScores(MEASURES))
+        return MetricCollection(MeanScores(METRICS))
 
     def training_loss(self, batch: Tensor) -> tuple[Tensor, int]:
         """What the detector has to descend, if anything."""
         return self.model.loss(batch), len(batch)
 
-    def evaluate(self, batch: Tensor | TrackBatch, metrics: MetricCollection) -> Tensor | None:
+    def evaluate(self, batch: Tensor | SeriesBatch, metrics: MetricCollection) -> Tensor | None:
         """Validation: the loss on held-out normal windows. Test: measure one channel."""
         if isinstance(batch, Tensor):
             metrics.update(None)
             return self.model.loss(batch)
-        judged, label = self.judge(batch), batch.label[0].cpu().numpy()
+        detection, label = self.detect(batch), batch.label[0].cpu().numpy()
         scores = None
         if label.any() and not label.all():
             values = batch.values[0, :, 0].double().cpu().numpy()
-            buffer = period(values) if self.buffer is None else self.buffer
+            buffer = estimate_period(values) if self.buffer is None else self.buffer
             scores = detection_scores(
-                label, judged.scores.double().cpu().numpy(), min(buffer, len(label) - 1), judged.threshold
+                label,
+                detection.scores.double().cpu().numpy(),
+                min(buffer, len(label) - 1),
+                detection.threshold,
             )
-        self._measured[self.data.channels[int(batch.channel[0])]] = scores
+        self._series_scores[self.data.channels[int(batch.channel[0])]] = scores
         metrics.update(scores)
         return None
 
-    def predict(self, batch: TrackBatch) -> list[dict[str, Any]]:
+    def predict(self, batch: SeriesBatch) -> list[dict[str, Any]]:
         """A row for each point: its series, its stamp or number, its score, and whether that is too high."""
-        data, judged = self.data, self.judge(batch)
-        track = next(t for t in data.judged() if t.name == data.channels[int(batch.channel[0])])
+        data, detection = self.data, self.detect(batch)
+        series = next(t for t in data.prediction_series() if t.name == data.channels[int(batch.channel[0])])
         return [
             {
-                "series": track.name,
+                "series": series.name,
                 "time": time,
                 "score": float(f"{score:.6g}"),
-                "anomaly": int(score > judged.threshold),
+                "anomaly": int(score > detection.threshold),
             }
-            for time, score in zip(track.times, judged.scores.tolist(), strict=True)
+            for time, score in zip(series.times, detection.scores.tolist(), strict=True)
         ]
 
-    def pictures(self, batch: Any) -> list[AnomalyPicture]:
+    def pictures(self, batch: Any) -> list[AnomalyFigure]:
         """Some of the channels that are tested: values, scores, threshold, and what was wrong in truth."""
         if not self.trainer.testing:
             return []
-        channels = cast(Tracks, self.data.dataset("test"))
+        channels = cast(SeriesDataset, self.data.dataset("test"))
         known = [i for i in range(len(channels)) if channels[i].label.any()] or list(range(len(channels)))
         some = [known[i] for i in np.unique(np.linspace(0, len(known) - 1, PICTURES).astype(int))]
         return [self._picture(self.data.collate([channels[i]])) for i in some]
@@ -172,7 +175,7 @@ class AnomalyDetection(Task):
         """Learn what has a closed form, and remember what is normal."""
         try:
             with self.preparing():
-                self.model.prepare(self._normal("train"), self._normal("val"))
+                self.model.fit(self._normal("train"), self._normal("val"))
         except ValueError as error:
             raise ArgumentError(f"the detector cannot learn from these data: {error}") from error
 
@@ -183,7 +186,7 @@ class AnomalyDetection(Task):
 
     def on_test_start(self) -> None:
         """Measure anew."""
-        self._measured = {}
+        self._series_scores = {}
 
     def on_test_end(self) -> None:
         """Write what was measured of each series."""
@@ -191,46 +194,46 @@ class AnomalyDetection(Task):
             return
         with (Path(self.trainer.default_root_dir) / "series.csv").open("w", encoding="utf-8") as file:
             rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(["series", *MEASURES])
-            for name, scores in self._measured.items():
-                known = [""] * len(MEASURES) if scores is None else [f"{scores[m]:.4f}" for m in MEASURES]
+            rows.writerow(["series", *METRICS])
+            for name, scores in self._series_scores.items():
+                known = [""] * len(METRICS) if scores is None else [f"{scores[m]:.4f}" for m in METRICS]
                 rows.writerow([name, *known])
 
     # --- shared parts ---------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def judge(self, batch: TrackBatch) -> Judged:
+    def detect(self, batch: SeriesBatch) -> Detection:
         """Scores of one channel, as a stream gives them that has seen what came before."""
         channel = int(batch.channel[0])
-        _, state = self.model(batch.before[0], channel)
+        _, state = self.model(batch.context[0], channel)
         scores, _ = self.model(batch.values[0], channel, state)
         if self.place == "middle":
-            scores = earlier(scores, (self.model.window(channel) + self.model.span - 2) // 2)
-        return Judged(scores, float(self.model.threshold[channel]))
+            scores = shift_left(scores, (self.model.window(channel) + self.model.span - 2) // 2)
+        return Detection(scores, float(self.model.threshold[channel]))
 
     def _normal(self, split: Literal["train", "val"]) -> list[Tensor]:
         return [values.to(self.device) for values in self.data.normal(split)]
 
-    def _picture(self, batch: TrackBatch) -> AnomalyPicture:
-        judged = self.judge(TrackBatch(*(part.to(self.device) for part in batch)))
+    def _picture(self, batch: SeriesBatch) -> AnomalyFigure:
+        detection = self.detect(SeriesBatch(*(part.to(self.device) for part in batch)))
         name = self.data.channels[int(batch.channel[0])]
-        track = next(track for track in self.data.tracks if track.name == name)
-        return AnomalyPicture(
+        series = next(series for series in self.data.series if series.name == name)
+        return AnomalyFigure(
             f"{name}: values, anomaly score and threshold",
             self.data.columns,
-            track.times,
+            series.times,
             batch.values[0],
-            judged.scores,
-            judged.threshold,
+            detection.scores,
+            detection.threshold,
             batch.label[0],
         )
 
 
-def earlier(scores: Tensor, steps: int) -> Tensor:
+def shift_left(scores: Tensor, steps: int) -> Tensor:
     """Scores ``(T,)`` moved ``steps`` to the front; the last one stands for those yet to come.
 
     Example:
-        >>> earlier(torch.tensor([1.0, 2.0, 3.0]), 1)
+        >>> shift_left(torch.tensor([1.0, 2.0, 3.0]), 1)
         tensor([2., 3., 3.])
     """
     steps = min(steps, len(scores) - 1)

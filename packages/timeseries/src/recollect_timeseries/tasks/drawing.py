@@ -5,39 +5,43 @@ from torch import Tensor
 
 from recollect_timeseries.data.forecasting import ForecastingData
 from recollect_timeseries.data.windows import WindowBatch
-from recollect_timeseries.models.window_memory import Recalled, WindowMemory
-from recollect_timeseries.pictures import ForecastPicture, Found
+from recollect_timeseries.models.window_memory import RetrievedWindows, WindowMemory
+from recollect_timeseries.pictures import ForecastFigure, RetrievedWindow
 
 SHOWN = 4
 """Past windows that are shown."""
 
 
-def forecast_pictures(
+def forecast_figures(
     data: ForecastingData,
     memory: WindowMemory | None,
     batch: WindowBatch,
     forecast: Tensor,
     bounds: tuple[Tensor, Tensor] | None,
-    recalled: Recalled | None,
-) -> list[ForecastPicture]:
-    """One picture for each window, of its last variable (by custom the one that matters), in its units.
+    retrieved: RetrievedWindows | None,
+) -> list[ForecastFigure]:
+    """One figure per window: its last variable (by convention the target), in the units of the data.
 
     Args:
         data: The series.
-        memory: What remembers the training windows, if anything does.
+        memory: The memory of training windows, if there is one.
         batch: B windows.
         forecast: ``(B, H, C)`` scaled.
         bounds: Lower and upper bound of the interval, likewise.
-        recalled: Which training windows were read for them.
+        retrieved: The training windows retrieved for the batch.
     """
     past, truth, point = (data.unscale(part)[..., -1] for part in (batch.past, batch.future, forecast))
     lower, upper = (None, None) if bounds is None else (data.unscale(part)[..., -1] for part in bounds)
     pictures = []
     for b, clock in enumerate(batch.clock.tolist()):
-        found = [] if memory is None or recalled is None else _found(data, memory, recalled, past[b], b)
+        windows = (
+            []
+            if memory is None or retrieved is None
+            else _retrieved_windows(data, memory, retrieved, past[b], b)
+        )
         variable = data.columns[-1]
         pictures.append(
-            ForecastPicture(
+            ForecastFigure(
                 f"{variable}: forecast of {data.horizon} steps from {_date(data, clock)} on",
                 variable,
                 data.stamps(clock - data.lookback, data.lookback + data.horizon),
@@ -47,26 +51,26 @@ def forecast_pictures(
                 None if lower is None else lower[b],
                 None if upper is None else upper[b],
                 "80 % interval" if bounds else "",
-                found,
+                windows,
             )
         )
     return pictures
 
 
-def _found(
-    data: ForecastingData, memory: WindowMemory, recalled: Recalled, past: Tensor, item: int
-) -> list[Found]:
+def _retrieved_windows(
+    data: ForecastingData, memory: WindowMemory, retrieved: RetrievedWindows, past: Tensor, item: int
+) -> list[RetrievedWindow]:
     """The windows that weighed most in the search of the first period."""
-    weights, origins = recalled.weights[item, 0].cpu(), recalled.origins[item, 0].cpu()
+    weights, origins = retrieved.weights[item, 0].cpu(), retrieved.origins[item, 0].cpu()
     best = weights.topk(min(SHOWN, len(weights)))
     values = data.unscale(memory.values)[..., -1]
     steps = torch.arange(-data.lookback, data.horizon, device="cpu")
-    found = []
+    windows = []
     for weight, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
         window = values[int(origins[place]) + steps]
         moved = window - window[: data.lookback].mean() + past.mean()
-        found.append(Found(_date(data, int(origins[place])), weight, moved))
-    return found
+        windows.append(RetrievedWindow(_date(data, int(origins[place])), weight, moved))
+    return windows
 
 
 def _date(data: ForecastingData, clock: int) -> str:

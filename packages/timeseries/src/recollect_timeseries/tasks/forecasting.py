@@ -15,15 +15,15 @@ from recollect.training import DataModule, Split, Task
 from recollect_timeseries.data.forecasting import ForecastingData
 from recollect_timeseries.data.windows import WindowBatch
 from recollect_timeseries.metrics import Coverage, Crps, pinball_loss
-from recollect_timeseries.models.backbone import Backbone, Sizes
+from recollect_timeseries.models.backbone import Backbone, ForecasterSizes
 from recollect_timeseries.models.forecaster import Forecaster
 from recollect_timeseries.models.instance_norm import Normalize
 from recollect_timeseries.models.linear_maps import LinearMaps
-from recollect_timeseries.models.ridge import Example, moments
-from recollect_timeseries.models.solving import Choice, Fold, Ridge, examples, solve
-from recollect_timeseries.models.window_memory import Recalled, WindowMemory
-from recollect_timeseries.pictures import ForecastPicture
-from recollect_timeseries.tasks.drawing import forecast_pictures
+from recollect_timeseries.models.ridge import Example, second_moments
+from recollect_timeseries.models.ridge_selection import Choice, Fold, RidgeSearch, examples, select_ridge
+from recollect_timeseries.models.window_memory import RetrievedWindows, WindowMemory
+from recollect_timeseries.pictures import ForecastFigure
+from recollect_timeseries.tasks.drawing import forecast_figures
 
 LEVELS = tuple(i / 10 for i in range(1, 10))
 """Levels of the quantiles that are forecast."""
@@ -73,19 +73,19 @@ class Forecasting(Task):
     """
 
     model: Forecaster
-    model_methods = ("take_apart", "futures", "respond", "put_together")
+    model_methods = ("normalize_past", "futures", "forecast_normalized", "denormalize_forecast")
     prediction_file = "predictions.csv"
 
     def __init__(
         self,
-        backbone: Callable[[Sizes], Backbone],
+        backbone: Callable[[ForecasterSizes], Backbone],
         normalize: Normalize = "last",
-        windows: Callable[[Sizes], WindowMemory] | None = None,
+        windows: Callable[[ForecasterSizes], WindowMemory] | None = None,
         memory: Memory | None = None,
         integration: type[Integration] = Concatenation,
         quantiles: bool = False,
         loss: Literal["mse", "mae", "huber"] = "mse",
-        ridge: Ridge | None = None,
+        ridge: RidgeSearch | None = None,
         optimizer: OptimizerCallable = Adam,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "epoch",
@@ -102,7 +102,7 @@ class Forecasting(Task):
         self.loss = loss
         self.ridge = ridge
         self.choices: list[Choice] = []
-        self._found: dict[str, Recalled] = {}
+        self._cache: dict[str, RetrievedWindows] = {}
 
     @property
     def data(self) -> ForecastingData:
@@ -114,13 +114,13 @@ class Forecasting(Task):
         """What was chosen in closed form."""
         if not self.choices:
             return []
-        own, recalling = (
-            sum(getattr(choice, name) for choice in self.choices) for name in ("own", "recalling")
+        individual, uses_memory = (
+            sum(getattr(choice, name) for choice in self.choices) for name in ("individual", "uses_memory")
         )
         factors = ", ".join(f"{choice.factor:g}" for choice in self.choices)
         return [
-            f"chosen on validation: {own} of {len(self.choices)} variables have maps of their own, "
-            f"{recalling} make use of the memory of windows; penalties times {factors}"
+            f"chosen on validation: {individual} of {len(self.choices)} variables have maps of their own, "
+            f"{uses_memory} make use of the memory of windows; penalties times {factors}"
         ]
 
     # --- what the base class asks for -----------------------------------------------------------------------
@@ -128,7 +128,7 @@ class Forecasting(Task):
     def build_model(self, data: DataModule) -> nn.Module:
         """A forecaster of the data's sizes."""
         data = _forecasting(data)
-        sizes = Sizes(
+        sizes = ForecasterSizes(
             lookback=data.lookback,
             horizon=data.horizon,
             columns=len(data.columns),
@@ -187,32 +187,32 @@ class Forecasting(Task):
                     rows.append({"time": stamp, "column": column, **row})
         return rows
 
-    def pictures(self, batch: WindowBatch) -> list[ForecastPicture]:
+    def pictures(self, batch: WindowBatch) -> list[ForecastFigure]:
         """Forecast against truth for some windows, with the past windows that were recalled."""
         count = len(batch.past)
         spread = torch.linspace(0, count - 1, min(4, count), device="cpu").long().to(self.device)
         some = WindowBatch(*(part[spread] for part in batch))
-        recalled = self._recalled(some, "test" if self.trainer.testing else "val")
-        forecast = self.model(some.past, some.clock, recalled)
+        retrieved = self._retrieve(some, "test" if self.trainer.testing else "val")
+        forecast = self.model(some.past, some.clock, retrieved)
         bounds = self._interval(forecast) if self.levels else None
-        return forecast_pictures(self.data, self.model.windows, some, self._point(forecast), bounds, recalled)
+        return forecast_figures(self.data, self.model.windows, some, self._point(forecast), bounds, retrieved)
 
     # --- what training begins with --------------------------------------------------------------------------
 
     def on_fit_start(self) -> None:
         """Fill the memory of windows, and solve what has a closed form."""
-        self._found.clear()
+        self._cache.clear()
         with self.preparing():
             if self.model.windows is not None:
                 values = self.data.dataset("train").values[: self.data.train_steps]
-                self.model.windows.remember(values.to(self.device))
+                self.model.windows.fit(values.to(self.device))
             if self.ridge is not None:
-                folds = [*self._earlier_folds(self.ridge.earlier), self._fold()]
-                self.choices = solve(self.model, folds, self.ridge)
+                folds = [*self._earlier_folds(self.ridge.earlier_fold), self._fold()]
+                self.choices = select_ridge(self.model, folds, self.ridge)
 
     def _fold(self) -> Fold:
         """The training windows, and those of validation."""
-        return Fold(*(moments(self._examples(split)) for split in ("train", "val")))
+        return Fold(*(second_moments(self._examples(split)) for split in ("train", "val")))
 
     def _earlier_folds(self, share: float) -> list[Fold]:
         """The first windows of the training split, and those that begin after them, if there are enough.
@@ -231,8 +231,8 @@ class Forecasting(Task):
             with torch.device("cpu"):  # as the model was built
                 memory = self.make_windows(sizes._replace(steps=border))
             memory = memory.to(self.device)
-            memory.remember(windows.values[:border].to(self.device))
-        return [Fold(*(moments(self._examples("train", items, memory)) for items in (before, after)))]
+            memory.fit(windows.values[:border].to(self.device))
+        return [Fold(*(second_moments(self._examples("train", items, memory)) for items in (before, after)))]
 
     def _examples(
         self, split: Split, items: Tensor | None = None, memory: WindowMemory | None = None
@@ -243,33 +243,35 @@ class Forecasting(Task):
         for some in items.split(CHUNK):  # type: ignore[no-untyped-call]
             batch = WindowBatch(*(part.to(self.device) for part in windows.cut(some)))
             if memory is None:
-                futures = self.model.futures(batch.past, batch.clock, self._recalled(batch, split))
+                futures = self.model.futures(batch.past, batch.clock, self._retrieve(batch, split))
             else:
-                futures = memory.futures(memory.recall(batch.past, batch.clock))
+                futures = memory.futures(memory.retrieve(batch.past, batch.clock))
             yield examples(self.model, batch.past, batch.future, batch.clock, futures)
 
     # --- shared parts ---------------------------------------------------------------------------------------
 
     def _forecast(self, batch: WindowBatch, split: Split) -> Tensor:
-        forecast: Tensor = self.model(batch.past, batch.clock, self._recalled(batch, split))
+        forecast: Tensor = self.model(batch.past, batch.clock, self._retrieve(batch, split))
         return forecast
 
-    def _recalled(self, batch: WindowBatch, split: Split) -> Recalled | None:
+    def _retrieve(self, batch: WindowBatch, split: Split) -> RetrievedWindows | None:
         """What was looked up for a batch: once for a whole split, since the memory does not change."""
         memory = self.model.windows
         if memory is None or split == "predict":
             return None
-        if split not in self._found:
+        if split not in self._cache:
             windows = self.data.dataset(split)
             items = torch.arange(len(windows), device="cpu")
             chunks = (windows.cut(some) for some in items.split(CHUNK))  # type: ignore[no-untyped-call]
-            found = [memory.recall(part.past.to(self.device), part.clock.to(self.device)) for part in chunks]
-            self._found[split] = Recalled(*(torch.cat(parts) for parts in zip(*found, strict=True)))
-        return Recalled(*(part[batch.item] for part in self._found[split]))
+            found = [
+                memory.retrieve(part.past.to(self.device), part.clock.to(self.device)) for part in chunks
+            ]
+            self._cache[split] = RetrievedWindows(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+        return RetrievedWindows(*(part[batch.item] for part in self._cache[split]))
 
     def on_test_start(self) -> None:
         """A test may be of another checkpoint, with another memory."""
-        self._found.clear()
+        self._cache.clear()
 
     def _loss(self, forecast: Tensor, truth: Tensor) -> Tensor:
         if self.levels:

@@ -9,42 +9,43 @@ from torch import Tensor
 
 from recollect_timeseries.models.channel_linear import ChannelLinear
 from recollect_timeseries.models.forecaster import Forecaster
-from recollect_timeseries.models.instance_norm import take_out
+from recollect_timeseries.models.instance_norm import normalize_values
 from recollect_timeseries.models.linear_maps import LinearMaps
 from recollect_timeseries.models.ridge import (
     Example,
     Moments,
     Penalty,
+    individual_maps,
     mean_squared_errors,
-    own_maps,
     shared_maps,
 )
 
 
 @dataclass(frozen=True)
-class Ridge:
+class RidgeSearch:
     """What is tried where maps are solved for in closed form.
 
     Args:
         shared: Factors on the penalties of maps that all variables share.
-        own: Factors on how far the map of one variable is from the shared one; none for shared maps only.
-        earlier: Share of the training split that an earlier fold learns from, to be judged on the rest of it;
-            0 for the validation split alone.
+        individual: Factors on the distance of one variable's map from the shared map; empty to share
+            all maps.
+        earlier_fold: Share of the training split that an earlier fold is fitted on; the rest of the split
+            scores it. 0 uses the validation split alone.
 
     Raises:
-        ValueError: If a factor is not positive, there is none, or ``earlier`` is out of range.
+        ValueError: If a factor is not positive, there is none, or ``earlier_fold`` is out of range.
     """
 
     shared: Sequence[float] = (0.03, 0.1, 0.3, 1.0, 3.0)
-    own: Sequence[float] = (10.0, 1.0)
-    earlier: float = 0.67
+    individual: Sequence[float] = (10.0, 1.0)
+    earlier_fold: float = 0.67
 
     def __post_init__(self) -> None:
         """Check."""
-        if not self.shared or min([*self.shared, *self.own]) <= 0:
-            raise ValueError(f"factors must be positive, got {self.shared} and {self.own}")
-        if not 0 <= self.earlier < 1:
-            raise ValueError(f"earlier must be at least 0 and below 1, got {self.earlier}")
+        if not self.shared or min([*self.shared, *self.individual]) <= 0:
+            raise ValueError(f"factors must be positive, got {self.shared} and {self.individual}")
+        if not 0 <= self.earlier_fold < 1:
+            raise ValueError(f"earlier_fold must be at least 0 and below 1, got {self.earlier_fold}")
 
 
 class Fold(NamedTuple):
@@ -62,20 +63,20 @@ class Choice(NamedTuple):
     """What was chosen for a variable.
 
     Attributes:
-        own: Whether its map is its own, or that of all variables.
+        individual: Whether the variable has a map of its own rather than the shared one.
         factor: What the penalties were multiplied by.
-        recalling: Whether it makes use of the memory of windows.
+        uses_memory: Whether it uses the memory of windows.
         scores: For each fold the logarithm of its mean squared error, so that none outweighs another.
     """
 
-    own: bool
+    individual: bool
     factor: float
-    recalling: bool
+    uses_memory: bool
     scores: Tensor
 
     def beats(self, other: "Choice") -> bool:
         """Shared maps need a better mean; an own map, or use of the memory, must be better in each fold."""
-        if self.own or self.recalling:
+        if self.individual or self.uses_memory:
             return bool((self.scores < other.scores).all())
         return bool(self.scores.mean() < other.scores.mean())
 
@@ -84,9 +85,9 @@ def examples(
     model: Forecaster, past: Tensor, future: Tensor, clock: Tensor, futures: list[Tensor]
 ) -> Example:
     """The past of each window, what came after those like it, and its future, all without its level."""
-    features, level = model.take_apart(past)
+    features, level = model.normalize_past(past)
     inputs = [_maps(model).features(features, clock), *(came.transpose(0, 1) for came in futures)]
-    return Example(torch.cat(inputs, -1), take_out(future.mT, level).transpose(0, 1))
+    return Example(torch.cat(inputs, -1), normalize_values(future.mT, level).transpose(0, 1))
 
 
 def penalty(model: Forecaster) -> Penalty:
@@ -104,15 +105,15 @@ def penalty(model: Forecaster) -> Penalty:
     # Not quite zero: where nothing varies a constant could not be told from the rest.
     constant = torch.full((int(backbone.constant),), 1e-9, device=device)
     fuse = [] if model.windows is None else [cast(ChannelLinear, part) for part in model.windows.fuse]
-    recalled = torch.ones(sum(part.weight.shape[1] for part in fuse), device=device)
-    own = [torch.zeros_like(spans), torch.ones_like(course), torch.ones_like(constant)]
+    retrieved = torch.ones(sum(part.weight.shape[1] for part in fuse), device=device)
+    individual = [torch.zeros_like(spans), torch.ones_like(course), torch.ones_like(constant)]
     return Penalty(
-        torch.cat([(2 * age + 0.05) / spans, course, constant, recalled]),
-        torch.cat([*own, torch.zeros_like(recalled)]).bool(),
+        torch.cat([(2 * age + 0.05) / spans, course, constant, retrieved]),
+        torch.cat([*individual, torch.zeros_like(retrieved)]).bool(),
     )
 
 
-def solve(model: Forecaster, folds: Sequence[Fold], tried: Ridge) -> list[Choice]:
+def select_ridge(model: Forecaster, folds: Sequence[Fold], search: RidgeSearch) -> list[Choice]:
     """Set the maps of ``model``, and of its memory of windows, to those that do best in validation.
 
     For each variable it is chosen there whether its map is shared or its own, how much it is penalised, and
@@ -122,7 +123,7 @@ def solve(model: Forecaster, folds: Sequence[Fold], tried: Ridge) -> list[Choice
     Args:
         model: Its backbone is ``LinearMaps``.
         folds: What is chosen on; the maps that are set are those learnt in the last of them.
-        tried: The factors.
+        search: The factors to try.
 
     Returns:
         What was chosen for each variable.
@@ -133,7 +134,7 @@ def solve(model: Forecaster, folds: Sequence[Fold], tried: Ridge) -> list[Choice
     best = torch.zeros_like(folds[-1].train.cross)
     nothing = Choice(False, 0.0, False, best.new_full((len(folds),), torch.inf))
     chosen = [nothing] * model.sizes.columns
-    for choice, maps in _candidates(model, folds, tried):
+    for choice, maps in _candidates(model, folds, search):
         for c in range(model.sizes.columns):
             of_this = choice._replace(scores=choice.scores[:, c])
             if of_this.beats(chosen[c]):
@@ -144,31 +145,33 @@ def solve(model: Forecaster, folds: Sequence[Fold], tried: Ridge) -> list[Choice
     return chosen
 
 
-def _candidates(model: Forecaster, folds: Sequence[Fold], tried: Ridge) -> Iterator[tuple[Choice, Tensor]]:
+def _candidates(
+    model: Forecaster, folds: Sequence[Fold], search: RidgeSearch
+) -> Iterator[tuple[Choice, Tensor]]:
     """All that is chosen from, with scores ``(folds, C)``, and the maps ``(C, F, H)`` of the last fold.
 
     Those without the memory lack its inputs, which come last.
     """
     of_all = penalty(model)
     alone = _maps(model).maps.weight.shape[1]
-    for recalling in (False, True) if model.windows is not None else (False,):
-        kept = torch.arange(len(of_all.shape) if recalling else alone, device=of_all.shape.device)
+    for uses_memory in (False, True) if model.windows is not None else (False,):
+        kept = torch.arange(len(of_all.shape) if uses_memory else alone, device=of_all.shape.device)
         some = [fold.only(kept) for fold in folds]
-        penalties = Penalty(of_all.shape[kept], of_all.own[kept])
-        nearest: list[Tensor] = []
+        penalties = Penalty(of_all.shape[kept], of_all.individual[kept])
+        priors: list[Tensor] = []
         least = torch.inf
-        for factor in tried.shared:
+        for factor in search.shared:
             maps = [shared_maps(fold.train, penalties, factor) for fold in some]
             scores = _scores(maps, some)
             if scores.mean() < least:
-                nearest, least = maps, scores.mean().item()
-            yield Choice(False, factor, recalling, scores), maps[-1]
-        for factor in tried.own:
+                priors, least = maps, scores.mean().item()
+            yield Choice(False, factor, uses_memory, scores), maps[-1]
+        for factor in search.individual:
             maps = [
-                own_maps(fold.train, penalties, factor, near)
-                for fold, near in zip(some, nearest, strict=True)
+                individual_maps(fold.train, penalties, factor, prior)
+                for fold, prior in zip(some, priors, strict=True)
             ]
-            yield Choice(True, factor, recalling, _scores(maps, some)), maps[-1]
+            yield Choice(True, factor, uses_memory, _scores(maps, some)), maps[-1]
 
 
 def _scores(maps: Sequence[Tensor], folds: Sequence[Fold]) -> Tensor:

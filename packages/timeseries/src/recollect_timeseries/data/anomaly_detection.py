@@ -11,8 +11,13 @@ from torch.utils.data import Dataset
 
 from recollect.training import DataError, DataModule, Split
 from recollect.training.errors import ArgumentError
-from recollect_timeseries.data.period import period
-from recollect_timeseries.data.tracks import NormalWindows, Track, TrackBatch, Tracks
+from recollect_timeseries.data.labelled_series import (
+    LabelledSeries,
+    NormalWindows,
+    SeriesBatch,
+    SeriesDataset,
+)
+from recollect_timeseries.data.periodicity import estimate_period
 
 CONTEXT = 1024
 """Steps seen before those that are judged, at most."""
@@ -67,13 +72,13 @@ class AnomalyData(DataModule):
     # --- what a subclass implements -------------------------------------------------------------------------
 
     @abstractmethod
-    def read(self) -> list[Track]:
+    def read(self) -> list[LabelledSeries]:
         """All channels, or the one that ``channel`` names."""
 
     # --- what callers use -----------------------------------------------------------------------------------
 
     @cached_property
-    def tracks(self) -> list[Track]:
+    def series(self) -> list[LabelledSeries]:
         """The channels, read once."""
         return self.read()
 
@@ -94,7 +99,7 @@ class AnomalyData(DataModule):
 
     def normal(self, split: Split) -> list[Tensor]:
         """Scaled normal stretches ``(N_g, C)``: all of them, but for ``"train"`` without validation."""
-        stretches = [self.scale(self._normal(track), g) for g, track in enumerate(self.tracks)]
+        stretches = [self.scale(self._normal(series), g) for g, series in enumerate(self.series)]
         if split != "train":
             return stretches
         return [stretch[: self._border(len(stretch))] for stretch in stretches]
@@ -109,25 +114,25 @@ class AnomalyData(DataModule):
 
     def learn(self) -> dict[str, Any]:
         """Names, and for each channel mean, standard deviation and period."""
-        tracks = self.tracks
-        self._check_sizes(tracks)
-        normal = [torch.as_tensor(self._normal(track)) for track in tracks]
+        channels = self.series
+        self._check_sizes(channels)
+        normal = [torch.as_tensor(self._normal(series)) for series in channels]
         spreads = torch.stack([values.std(0, correction=0) for values in normal])
         return {
-            "channels": [track.name for track in tracks],
+            "channels": [series.name for series in channels],
             "columns": self.column_names(),
-            "periods": [period(values[:, 0].numpy()) for values in normal],
+            "periods": [estimate_period(values[:, 0].numpy()) for values in normal],
             "mean": torch.stack([values.mean(0) for values in normal]),
             "std": torch.where(spreads < 1e-12, 1.0, spreads),
         }
 
-    def judged(self) -> list[Track]:
+    def prediction_series(self) -> list[LabelledSeries]:
         """What ``predict`` judges: by default what the test does."""
-        return self.tracks
+        return self.series
 
     def column_names(self) -> list[str]:
         """Names of the columns."""
-        return [str(c) for c in range(self.tracks[0].normal.shape[1])]
+        return [str(c) for c in range(self.series[0].normal.shape[1])]
 
     def dataset(self, split: Split) -> Dataset[Any]:
         """Windows of the normal stretches, or the channels to be judged."""
@@ -139,13 +144,18 @@ class AnomalyData(DataModule):
                 values[self._border(len(values)) - self.window + 1 :] for values in self.normal("val")
             ]
             return NormalWindows(stretches, self.window, self.stride)
-        return Tracks([self._item(track) for track in (self.judged() if split == "predict" else self.tracks)])
+        return SeriesDataset(
+            [
+                self._item(series)
+                for series in (self.prediction_series() if split == "predict" else self.series)
+            ]
+        )
 
     def collate(self, items: list[Any]) -> Any:
         """Windows side by side ``(B, G, W, C)``, or one channel."""
         if isinstance(items[0], Tensor):
             return torch.stack(items)
-        return TrackBatch(*(torch.stack(parts) for parts in zip(*items, strict=True)))
+        return SeriesBatch(*(torch.stack(parts) for parts in zip(*items, strict=True)))
 
     def batches(self, split: Split, dataset: Any, epoch: int) -> list[list[int]]:
         """Channels are of different lengths: each is a batch of its own."""
@@ -160,43 +170,43 @@ class AnomalyData(DataModule):
 
     # --- shared parts ---------------------------------------------------------------------------------------
 
-    def _normal(self, track: Track) -> np.ndarray[Any, np.dtype[np.float64]]:
-        return track.values if self.transductive else track.normal
+    def _normal(self, series: LabelledSeries) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return series.values if self.transductive else series.normal
 
     def _border(self, steps: int) -> int:
         """The first step of validation."""
         return steps - max(int(steps * self.held_out), 1)
 
-    def _number(self, track: Track) -> int:
-        if track.name not in self.channels:
+    def _number(self, series: LabelledSeries) -> int:
+        if series.name not in self.channels:
             raise DataError(
-                f"{track.name} is no channel that the detector has learnt; those are "
+                f"{series.name} is no channel that the detector has learnt; those are "
                 f"{', '.join(self.channels)}"
             )
-        return self.channels.index(track.name)
+        return self.channels.index(series.name)
 
-    def _item(self, track: Track) -> TrackBatch:
-        number = self._number(track)
-        before = track.normal[-CONTEXT:] if track.follows else track.normal[:0]
-        label = np.zeros(len(track.values), dtype=bool) if track.label is None else track.label
-        return TrackBatch(
-            self.scale(track.values, number),
-            self.scale(before, number),
+    def _item(self, series: LabelledSeries) -> SeriesBatch:
+        number = self._number(series)
+        context = series.normal[-CONTEXT:] if series.contiguous else series.normal[:0]
+        label = np.zeros(len(series.values), dtype=bool) if series.label is None else series.label
+        return SeriesBatch(
+            self.scale(series.values, number),
+            self.scale(context, number),
             torch.as_tensor(label),
             torch.tensor(number),
         )
 
-    def _check_sizes(self, tracks: list[Track]) -> None:
-        for track in tracks:
-            learnt_from = self._normal(track)
-            if self._border(len(learnt_from)) < self.window:
+    def _check_sizes(self, channels: list[LabelledSeries]) -> None:
+        for series in channels:
+            normal = self._normal(series)
+            if self._border(len(normal)) < self.window:
                 raise DataError(
-                    f"{track.name}: there are {len(learnt_from)} normal rows to learn from, "
-                    f"{self._border(len(learnt_from))} without validation; a window of {self.window} needs "
+                    f"{series.name}: there are {len(normal)} normal rows to learn from, "
+                    f"{self._border(len(normal))} without validation; a window of {self.window} needs "
                     "more: a smaller --data.window, or more rows"
                 )
 
-    def pick(self, names: list[str]) -> list[str]:
+    def select_channels(self, names: list[str]) -> list[str]:
         """The names that ``channel`` asks for.
 
         Raises:

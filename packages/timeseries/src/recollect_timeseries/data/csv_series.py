@@ -9,7 +9,7 @@ import pandas as pd
 from recollect.training import DataError
 from recollect.training.errors import ArgumentError
 from recollect_timeseries.data.forecasting import Borders, ForecastingData
-from recollect_timeseries.data.gaps import Fill, to_series
+from recollect_timeseries.data.missing import Fill, to_series
 from recollect_timeseries.data.series import Series
 from recollect_timeseries.data.table import read_table
 

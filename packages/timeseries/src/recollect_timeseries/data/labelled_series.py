@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 
-class Track(NamedTuple):
+class LabelledSeries(NamedTuple):
     """One channel: a stretch to learn what is normal from, and a stretch to be judged.
 
     Attributes:
@@ -19,7 +19,7 @@ class Track(NamedTuple):
         values: ``(T, C)`` float64, to be judged.
         label: ``(T,)``, which of those points are anomalous; ``None`` where nobody knows.
         times: For each of the T points its stamp, or its number.
-        follows: Whether ``values`` go on where ``normal`` ends, so that it is what was seen before.
+        contiguous: Whether ``values`` start where ``normal`` ends, so that ``normal`` is their context.
     """
 
     name: str
@@ -27,40 +27,40 @@ class Track(NamedTuple):
     values: NDArray[np.float64]
     label: NDArray[np.bool_] | None
     times: Sequence[str]
-    follows: bool
+    contiguous: bool
 
 
-class TrackBatch(NamedTuple):
+class SeriesBatch(NamedTuple):
     """One channel to be judged, scaled.
 
     Attributes:
         values: ``(1, T, C)``.
-        before: ``(1, P, C)``, what was seen just before; P may be 0.
+        context: ``(1, P, C)``, the preceding steps; P may be 0.
         label: ``(1, T)`` bool, all false where nobody knows.
         channel: ``(1,)`` int64, its number.
     """
 
     values: Tensor
-    before: Tensor
+    context: Tensor
     label: Tensor
     channel: Tensor
 
 
-class Tracks(Dataset[TrackBatch]):
+class SeriesDataset(Dataset[SeriesBatch]):
     """The channels of a split, one item each.
 
     Args:
         items: What they hold.
     """
 
-    def __init__(self, items: Sequence[TrackBatch]) -> None:
+    def __init__(self, items: Sequence[SeriesBatch]) -> None:
         self.items = items
 
     def __len__(self) -> int:
         """Number of channels."""
         return len(self.items)
 
-    def __getitem__(self, index: int) -> TrackBatch:
+    def __getitem__(self, index: int) -> SeriesBatch:
         """One channel."""
         return self.items[index]
 

@@ -10,11 +10,11 @@ import torch
 
 from recollect.training import DataError
 from recollect.training.errors import ArgumentError
-from recollect_timeseries.data.anomalies import CsvAnomalyData
+from recollect_timeseries.data.csv_anomalies import CsvAnomalyData
+from recollect_timeseries.data.labelled_series import NormalWindows
 from recollect_timeseries.data.nab import NabData, normal_steps
-from recollect_timeseries.data.period import period
+from recollect_timeseries.data.periodicity import estimate_period
 from recollect_timeseries.data.smap import SmapData, unpack
-from recollect_timeseries.data.tracks import NormalWindows
 
 HEADER = "chan_id,spacecraft,anomaly_sequences,class,num_values\n"
 
@@ -75,11 +75,11 @@ def test_smap_ranges_are_inclusive_and_all_rows_of_a_channel_count(smap):
     data = SmapData(window=8)
     data.prepare_data()
     assert data.channels == ["A-1", "P-2"]
-    first, second = data.tracks
+    first, second = data.series
     assert np.flatnonzero(first.label).tolist() == [10, 11, 12]
     assert np.flatnonzero(second.label).tolist() == [20, 30, 31]
     assert first.values.shape == (60, 1)  # the telemetry value alone
-    assert SmapData(window=8, commands=True).tracks[0].values.shape == (60, 25)
+    assert SmapData(window=8, commands=True).series[0].values.shape == (60, 25)
 
 
 def test_smap_channel_by_name(smap):
@@ -122,12 +122,12 @@ def test_smap_is_unpacked_from_the_official_archive(tmp_path):
 def test_nab_learns_from_the_beginning_and_judges_the_rest(nab):
     data = NabData(window=8)
     data.prepare_data()
-    without, track = data.tracks
-    assert (data.channels, len(track.normal), len(track.values)) == (["art/b", "real/a"], 100, 300)
-    assert np.flatnonzero(track.label).tolist() == list(range(100, 111))
-    assert track.times[100] == "2014-01-01 10:00:00"
+    without, series = data.series
+    assert (data.channels, len(series.normal), len(series.values)) == (["art/b", "real/a"], 100, 300)
+    assert np.flatnonzero(series.label).tolist() == list(range(100, 111))
+    assert series.times[100] == "2014-01-01 10:00:00"
     assert not without.label.any()
-    assert len(data.dataset("test")[1].before) == 100  # what a stream has seen by then
+    assert len(data.dataset("test")[1].context) == 100  # what a stream has seen by then
 
 
 @pytest.mark.parametrize(
@@ -155,17 +155,17 @@ def test_a_window_outside_the_series_is_refused(nab):
 
 def test_own_file_without_time(tmp_path):
     data = own(tmp_path, plain(40))
-    track = data.tracks[0]
-    assert (data.columns, track.normal.shape, track.values.shape) == (["a", "b"], (10, 2), (30, 2))
-    assert np.flatnonzero(track.label).tolist() == [28]
-    assert track.times[0] == "10"
+    series = data.series[0]
+    assert (data.columns, series.normal.shape, series.values.shape) == (["a", "b"], (10, 2), (30, 2))
+    assert np.flatnonzero(series.label).tolist() == [28]
+    assert series.times[0] == "10"
 
 
 def test_own_file_with_time_and_without_label(tmp_path):
     rows = "".join(f"2020-01-01 00:{i:02}:00,{i % 3},{i}\n" for i in range(40))
     data = own(tmp_path, f"when,x,y\n{rows}", columns=["y"])
-    track = data.tracks[0]
-    assert (data.columns, track.label, track.times[0]) == (["y"], None, "2020-01-01 00:10:00")
+    series = data.series[0]
+    assert (data.columns, series.label, series.times[0]) == (["y"], None, "2020-01-01 00:10:00")
 
 
 def test_prediction_is_of_every_row_scaled_as_in_training(tmp_path):
@@ -184,7 +184,7 @@ def test_prediction_is_of_every_row_scaled_as_in_training(tmp_path):
 def test_a_file_of_what_is_normal(tmp_path):
     (tmp_path / "normal.csv").write_text(plain(30))
     data = own(tmp_path, plain(40), normal_path=tmp_path / "normal.csv")
-    assert (len(data.tracks[0].normal), len(data.tracks[0].values)) == (30, 40)
+    assert (len(data.series[0].normal), len(data.series[0].values)) == (30, 40)
     (tmp_path / "normal.csv").write_text("a,wrong\n1,0\n")
     with pytest.raises(DataError, match=r"normal\.csv has the columns a, but"):
         own(tmp_path, plain(40), normal_path=tmp_path / "normal.csv").read()
@@ -257,6 +257,6 @@ def test_every_channel_gives_all_its_windows():
 
 def test_period():
     t = np.arange(2000)
-    assert period(np.sin(2 * np.pi * t / 50) + 0.1 * np.cos(t)) == 50
-    assert period(np.ones(100)) == 125
-    assert period(np.array([1.0])) == 125
+    assert estimate_period(np.sin(2 * np.pi * t / 50) + 0.1 * np.cos(t)) == 50
+    assert estimate_period(np.ones(100)) == 125
+    assert estimate_period(np.array([1.0])) == 125

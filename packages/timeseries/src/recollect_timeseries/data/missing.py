@@ -42,7 +42,7 @@ def to_series(table: Table, fill: Fill = "interpolate", longest_gap: int = 24) -
         )
     if len(stamps) < 2:
         raise DataError(f"{path} has one row; a series needs two at least")
-    calendar = Calendar.of(stamps)
+    calendar = Calendar.infer(stamps)
     ticks = calendar.ticks(stamps)
     off = np.flatnonzero(ticks != np.round(ticks))
     if len(off):

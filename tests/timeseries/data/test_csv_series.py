@@ -7,7 +7,7 @@ import pytest
 
 from recollect.training import DataError
 from recollect.training.errors import ArgumentError
-from recollect_timeseries.data.own import CsvData
+from recollect_timeseries.data.csv_series import CsvData
 
 
 def text(*rows: str, header: str = "time,a,b") -> str:

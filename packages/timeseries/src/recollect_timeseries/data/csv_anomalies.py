@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from recollect.training import DataError
 from recollect.training.errors import ArgumentError
-from recollect_timeseries.data.anomaly_data import AnomalyData
-from recollect_timeseries.data.rows import Rows, read_rows
-from recollect_timeseries.data.tracks import Track
+from recollect_timeseries.data.anomaly_detection import AnomalyData
+from recollect_timeseries.data.labelled_series import LabelledSeries
+from recollect_timeseries.data.labelled_table import LabelledTable, read_labelled_table
 
 
 @final
@@ -81,28 +81,28 @@ class CsvAnomalyData(AnomalyData):
         self.time_format = time_format
         self.separator = separator
 
-    def read(self) -> list[Track]:
+    def read(self) -> list[LabelledSeries]:
         """The only channel: ``path``, with what is learnt from."""
         rows = self.rows
         if self.normal_path is None:
             border = int(len(rows.values) * self.normal_share)
-            return [self._track(rows, rows.values[:border], border)]
+            return [self._labelled_series(rows, rows.values[:border], border)]
         normal = self._read(self.normal_path)
         if normal.columns != rows.columns:
             raise DataError(
                 f"{self.normal_path} has the columns {', '.join(normal.columns)}, but {self.path} has "
                 f"{', '.join(rows.columns)}"
             )
-        return [self._track(rows, normal.values, 0)]
+        return [self._labelled_series(rows, normal.values, 0)]
 
-    def judged(self) -> list[Track]:
+    def prediction_series(self) -> list[LabelledSeries]:
         """All rows of ``path``."""
         if self.rows.columns != self.columns:
             raise DataError(
                 f"{self.path} has the columns {', '.join(self.rows.columns)}; the detector has learnt "
                 f"{', '.join(self.columns)}"
             )
-        return [self._track(self.rows, self.rows.values[:0], 0)]
+        return [self._labelled_series(self.rows, self.rows.values[:0], 0)]
 
     def column_names(self) -> list[str]:
         """Those that are watched."""
@@ -111,7 +111,7 @@ class CsvAnomalyData(AnomalyData):
     def learn(self) -> dict[str, Any]:
         """As ``AnomalyData``; warns of a column that is constant where all is normal."""
         learnt = super().learn()
-        normal = self._normal(self.tracks[0])
+        normal = self._normal(self.series[0])
         for name, values in zip(learnt["columns"], normal.T, strict=True):
             if np.ptp(values) == 0:
                 rank_zero_warn(
@@ -121,15 +121,17 @@ class CsvAnomalyData(AnomalyData):
         return learnt
 
     @cached_property
-    def rows(self) -> Rows:
+    def rows(self) -> LabelledTable:
         """What ``path`` holds, read once."""
         if self.path is None:
             raise ArgumentError("--data.path is missing: a CSV file of what is to be watched")
         return self._read(self.path)
 
-    def _read(self, path: Path) -> Rows:
-        return read_rows(path, self.time, self.label, self.wanted, self.time_format, self.separator)
+    def _read(self, path: Path) -> LabelledTable:
+        return read_labelled_table(path, self.time, self.label, self.wanted, self.time_format, self.separator)
 
-    def _track(self, rows: Rows, normal: NDArray[np.float64], begin: int) -> Track:
+    def _labelled_series(
+        self, rows: LabelledTable, normal: NDArray[np.float64], begin: int
+    ) -> LabelledSeries:
         label = None if rows.label is None else rows.label[begin:]
-        return Track("series", normal, rows.values[begin:], label, rows.times[begin:], begin > 0)
+        return LabelledSeries("series", normal, rows.values[begin:], label, rows.times[begin:], begin > 0)

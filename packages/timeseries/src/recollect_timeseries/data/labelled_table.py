@@ -13,7 +13,7 @@ from recollect.training import DataError
 from recollect_timeseries.data.table import parse_numbers, parse_stamps, read_cells
 
 
-class Rows(NamedTuple):
+class LabelledTable(NamedTuple):
     """What a file holds.
 
     Attributes:
@@ -29,14 +29,14 @@ class Rows(NamedTuple):
     times: list[str]
 
 
-def read_rows(
+def read_labelled_table(
     path: Path,
     time: str | None = None,
     label: str | None = None,
     columns: Sequence[str] | None = None,
     time_format: str | None = None,
     separator: str = ",",
-) -> Rows:
+) -> LabelledTable:
     """The numbers of a UTF-8 CSV file with a header.
 
     Args:
@@ -62,7 +62,7 @@ def read_rows(
     if not wanted:
         raise DataError(f"{path} has no column of numbers; it has: {', '.join(header)}")
     values = np.column_stack([parse_numbers(path, cells[name], lines) for name in wanted])
-    return Rows(
+    return LabelledTable(
         wanted,
         _filled(path, values, wanted, lines),
         _labels(path, cells[label], lines) if label in header else None,

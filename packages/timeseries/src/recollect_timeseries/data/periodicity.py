@@ -3,14 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
-LAGS = (6, 303)
+PERIOD_RANGE = (6, 303)
 """Periods that are believed."""
 
-NONE = 125
+DEFAULT_PERIOD = 125
 """What stands for the period of a series that has none."""
 
 
-def period(values: NDArray[np.float64]) -> int:
+def estimate_period(values: NDArray[np.float64]) -> int:
     """The lag of the highest local maximum of the autocorrelation, 125 where there is none from 6 to 303.
 
     As TSB-AD (Liu & Paparrizos 2024, NeurIPS) sets the length of subsequences and of the buffer of VUS: of
@@ -20,17 +20,17 @@ def period(values: NDArray[np.float64]) -> int:
         values: ``(T,)``.
 
     Example:
-        >>> period(np.sin(2 * np.pi * np.arange(480) / 24))
+        >>> estimate_period(np.sin(2 * np.pi * np.arange(480) / 24))
         24
     """
     values = values[:20_000] - values[:20_000].mean()
     if not np.abs(values).max() > 0:
-        return NONE
+        return DEFAULT_PERIOD
     spectrum = np.fft.rfft(values, 2 * len(values))
     correlation = np.fft.irfft(np.abs(spectrum) ** 2)[: min(401, len(values))][3:]
     inner = correlation[1:-1]
     peaks = np.flatnonzero((inner > correlation[:-2]) & (inner > correlation[2:])) + 1
     if not len(peaks):
-        return NONE
+        return DEFAULT_PERIOD
     best = int(peaks[correlation[peaks].argmax()]) + 3
-    return best if LAGS[0] <= best <= LAGS[1] else NONE
+    return best if PERIOD_RANGE[0] <= best <= PERIOD_RANGE[1] else DEFAULT_PERIOD

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from recollect_timeseries.models.backbone import Sizes
+from recollect_timeseries.models.backbone import ForecasterSizes
 from recollect_timeseries.models.forecaster import Forecaster
 from recollect_timeseries.models.linear import CycleLinear
 from recollect_timeseries.models.linear_maps import LinearMaps
-from recollect_timeseries.models.ridge import moments
-from recollect_timeseries.models.solving import Choice, Fold, Ridge, examples, solve
+from recollect_timeseries.models.ridge import second_moments
+from recollect_timeseries.models.ridge_selection import Choice, Fold, RidgeSearch, examples, select_ridge
 from recollect_timeseries.models.window_memory import WindowMemory
 
 L, H, C, STEPS = 8, 3, 2, 400
@@ -19,7 +19,7 @@ def made(**options):
     torch.manual_seed(0)
     rates = torch.tensor([0.5, 1.3])
     values = torch.sin(torch.arange(float(STEPS)).unsqueeze(-1) * rates) + 0.1 * torch.randn(STEPS, C)
-    sizes = Sizes(L, H, C, steps=300, **options)
+    sizes = ForecasterSizes(L, H, C, steps=300, **options)
     return values, sizes
 
 
@@ -27,7 +27,7 @@ def fold(model, values, train, val):
     def of(clocks):
         past = torch.stack([values[t - L : t] for t in clocks.tolist()])
         future = torch.stack([values[t : t + H] for t in clocks.tolist()])
-        return moments([examples(model, past, future, clocks, model.futures(past, clocks, None))])
+        return second_moments([examples(model, past, future, clocks, model.futures(past, clocks, None))])
 
     return Fold(of(train), of(val))
 
@@ -37,15 +37,15 @@ def folds(model, values):
     return [early, fold(model, values, torch.arange(L, 297), torch.arange(300, STEPS - H))]
 
 
-@pytest.mark.parametrize("recalling", [False, True])
+@pytest.mark.parametrize("uses_memory", [False, True])
 @pytest.mark.parametrize("quantiles", [1, 3])
-def test_the_solved_model_forecasts_what_the_solution_says(recalling, quantiles):
+def test_the_solved_model_forecasts_what_the_solution_says(uses_memory, quantiles):
     values, sizes = made(quantiles=quantiles)
-    windows = WindowMemory(sizes, periods=[1, 2], neighbours=3) if recalling else None
+    windows = WindowMemory(sizes, periods=[1, 2], neighbours=3) if uses_memory else None
     model = Forecaster(LinearMaps(sizes, period=24, harmonics=2), windows)
     if windows is not None:
-        windows.remember(values[:300])
-    choices = solve(model, folds(model, values), Ridge(shared=[1e-3, 10.0], own=[1e-2]))
+        windows.fit(values[:300])
+    choices = select_ridge(model, folds(model, values), RidgeSearch(shared=[1e-3, 10.0], individual=[1e-2]))
     clocks = torch.arange(300, STEPS - H)
     past = torch.stack([values[t - L : t] for t in clocks.tolist()])
     future = torch.stack([values[t : t + H] for t in clocks.tolist()])
@@ -54,24 +54,24 @@ def test_the_solved_model_forecasts_what_the_solution_says(recalling, quantiles)
     assert errors.mean() < 0.1
     for c, choice in enumerate(choices):
         for part in [] if windows is None else windows.fuse:
-            assert bool(part.weight[c].any()) == choice.recalling
+            assert bool(part.weight[c].any()) == choice.uses_memory
 
 
-@pytest.mark.parametrize("own", [[], [1e-3]])
-def test_variables_with_laws_of_their_own_get_maps_of_their_own_where_these_are_tried(own):
+@pytest.mark.parametrize("individual", [[], [1e-3]])
+def test_variables_with_laws_of_their_own_get_maps_of_their_own_where_these_are_tried(individual):
     values, sizes = made()
     model = Forecaster(LinearMaps(sizes))
-    choices = solve(model, folds(model, values), Ridge(shared=[1e-3], own=own))
+    choices = select_ridge(model, folds(model, values), RidgeSearch(shared=[1e-3], individual=individual))
     maps = model.backbone.maps.weight
-    assert [choice.own for choice in choices] == [bool(own)] * C
-    assert torch.equal(maps[0], maps[1]) == (not own)
+    assert [choice.individual for choice in choices] == [bool(individual)] * C
+    assert torch.equal(maps[0], maps[1]) == (not individual)
 
 
 def test_an_own_map_must_be_better_in_each_fold_and_a_shared_one_on_average():
     shared = Choice(False, 1.0, False, torch.tensor([0.0, 0.0]))
     mixed, better = torch.tensor([-1.0, 0.1]), torch.tensor([-0.2, -0.1])
     assert shared._replace(scores=mixed).beats(shared)
-    for change in ({"own": True}, {"recalling": True}):
+    for change in ({"individual": True}, {"uses_memory": True}):
         assert not shared._replace(scores=mixed, **change).beats(shared)
         assert shared._replace(scores=better, **change).beats(shared)
 
@@ -81,6 +81,6 @@ def test_what_cannot_be_solved_is_named():
     model = Forecaster(CycleLinear(sizes))
     with pytest.raises(TypeError, match="CycleLinear has no linear maps"):
         folds(model, values)
-    for options in ({"shared": []}, {"own": [-1.0]}, {"earlier": 1.0}):
+    for options in ({"shared": []}, {"individual": [-1.0]}, {"earlier_fold": 1.0}):
         with pytest.raises(ValueError, match="must be"):
-            Ridge(**options)
+            RidgeSearch(**options)
