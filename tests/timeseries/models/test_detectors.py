@@ -5,7 +5,7 @@ import io
 import pytest
 import torch
 
-from recollect_timeseries.models.detector import DetectorSizes, sliding_windows
+from recollect_timeseries.models.anomaly_detection import DetectorSizes, sliding_windows
 from recollect_timeseries.models.memory_autoencoder import AutoencoderConfig, MemoryAutoencoder
 from recollect_timeseries.models.memory_detector import MemoryDetector
 from recollect_timeseries.models.patch_memory import PatchMemory, PatchMemoryConfig, coreset

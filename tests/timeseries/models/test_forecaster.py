@@ -5,7 +5,7 @@ import torch
 
 from recollect import Concatenation, Parallel, PrototypeMemory, VectorStorage
 from recollect_timeseries.models.backbone import ForecasterSizes
-from recollect_timeseries.models.forecaster import Forecaster
+from recollect_timeseries.models.forecasting import Forecaster
 from recollect_timeseries.models.instance_norm import denormalize_values, normalize_values, window_statistics
 from recollect_timeseries.models.linear import CycleLinear, DLinear, Linear
 from recollect_timeseries.models.linear_maps import LinearMaps

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recollect_timeseries.models.backbone import ForecasterSizes
-from recollect_timeseries.models.forecaster import Forecaster
+from recollect_timeseries.models.forecasting import Forecaster
 from recollect_timeseries.models.linear_maps import LinearMaps
 
 L, H, C = 10, 3, 2

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recollect_timeseries.models.backbone import ForecasterSizes
-from recollect_timeseries.models.forecaster import Forecaster
+from recollect_timeseries.models.forecasting import Forecaster
 from recollect_timeseries.models.linear import CycleLinear
 from recollect_timeseries.models.linear_maps import LinearMaps
 from recollect_timeseries.models.ridge import second_moments

@@ -11,13 +11,9 @@ from torch.utils.data import Dataset
 
 from recollect.training import DataError, DataModule, Split
 from recollect.training.errors import ArgumentError
-from recollect_timeseries.data.labelled_series import (
-    LabelledSeries,
-    NormalWindows,
-    SeriesBatch,
-    SeriesDataset,
-)
+from recollect_timeseries.data.labelled_series import LabelledSeries, NormalWindows, SeriesDataset
 from recollect_timeseries.data.periodicity import estimate_period
+from recollect_timeseries.types import SeriesBatch
 
 CONTEXT = 1024
 """Steps seen before those that are judged, at most."""

@@ -12,7 +12,8 @@ from torch import Tensor
 from recollect.training import DataError, DataModule, Split
 from recollect_timeseries.data.calendar import Calendar
 from recollect_timeseries.data.series import Series
-from recollect_timeseries.data.windows import WindowBatch, WindowDataset
+from recollect_timeseries.data.windows import WindowDataset
+from recollect_timeseries.types import WindowBatch
 
 
 class Borders(NamedTuple):

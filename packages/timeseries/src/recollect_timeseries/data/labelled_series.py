@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from recollect_timeseries.types import SeriesBatch
+
 
 class LabelledSeries(NamedTuple):
     """One channel: a stretch to learn what is normal from, and a stretch to be judged.
@@ -28,22 +30,6 @@ class LabelledSeries(NamedTuple):
     label: NDArray[np.bool_] | None
     times: Sequence[str]
     contiguous: bool
-
-
-class SeriesBatch(NamedTuple):
-    """One channel to be judged, scaled.
-
-    Attributes:
-        values: ``(1, T, C)``.
-        context: ``(1, P, C)``, the preceding steps; P may be 0.
-        label: ``(1, T)`` bool, all false where nobody knows.
-        channel: ``(1,)`` int64, its number.
-    """
-
-    values: Tensor
-    context: Tensor
-    label: Tensor
-    channel: Tensor
 
 
 class SeriesDataset(Dataset[SeriesBatch]):

@@ -1,26 +1,10 @@
 """Windows of a series: what is looked back on, and what is to be forecast."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-
-class WindowBatch(NamedTuple):
-    """A batch of windows.
-
-    Attributes:
-        past: ``(B, L, C)`` scaled values looked back on.
-        future: ``(B, H, C)`` scaled values to be forecast; NaN where they are not known.
-        clock: ``(B,)`` int64, the first step that is forecast, in steps since training data began.
-        item: ``(B,)`` int64, the window's number in its split.
-    """
-
-    past: Tensor
-    future: Tensor
-    clock: Tensor
-    item: Tensor
+from recollect_timeseries.types import WindowBatch
 
 
 class WindowDataset(Dataset[WindowBatch]):

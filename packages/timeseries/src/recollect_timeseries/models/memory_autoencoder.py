@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recollect import Read, VectorState, VectorStorage
+from recollect_timeseries.models.anomaly_detection import DetectorSizes
 from recollect_timeseries.models.channel_linear import ChannelLinear
-from recollect_timeseries.models.detector import DetectorSizes
 
 
 @dataclass(frozen=True)

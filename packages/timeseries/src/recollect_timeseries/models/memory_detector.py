@@ -8,7 +8,12 @@ from torch import Tensor
 
 from recollect import VectorState
 from recollect.state import State
-from recollect_timeseries.models.detector import Detector, DetectorSizes, DetectorState, sliding_windows
+from recollect_timeseries.models.anomaly_detection import (
+    Detector,
+    DetectorSizes,
+    DetectorState,
+    sliding_windows,
+)
 from recollect_timeseries.models.memory_autoencoder import AutoencoderConfig, MemoryAutoencoder
 from recollect_timeseries.models.patch_memory import PatchMemory, PatchMemoryConfig
 

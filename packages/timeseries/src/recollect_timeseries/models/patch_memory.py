@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recollect import VectorState, VectorStorage
-from recollect_timeseries.models.detector import DetectorSizes, sliding_windows
+from recollect_timeseries.models.anomaly_detection import DetectorSizes, sliding_windows
 
 
 @dataclass(frozen=True)

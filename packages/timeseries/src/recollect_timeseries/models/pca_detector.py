@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from recollect.state import State
-from recollect_timeseries.models.detector import Detector, DetectorSizes, sliding_windows
+from recollect_timeseries.models.anomaly_detection import Detector, DetectorSizes, sliding_windows
 
 
 @final

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from recollect.state import State
-from recollect_timeseries.models.detector import Detector, DetectorSizes, DetectorState
+from recollect_timeseries.models.anomaly_detection import Detector, DetectorSizes, DetectorState
 
 MIX = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
 """Multipliers of SplitMix64 (Steele et al. 2014, OOPSLA), as signed numbers."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recollect_timeseries.models.channel_linear import ChannelLinear
-from recollect_timeseries.models.forecaster import Forecaster
+from recollect_timeseries.models.forecasting import Forecaster
 from recollect_timeseries.models.instance_norm import normalize_values
 from recollect_timeseries.models.linear_maps import LinearMaps
 from recollect_timeseries.models.ridge import (

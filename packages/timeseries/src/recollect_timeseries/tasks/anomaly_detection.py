@@ -14,12 +14,13 @@ from torchmetrics import MetricCollection
 
 from recollect.training import DataModule, Task
 from recollect.training.errors import ArgumentError
-from recollect_timeseries.anomaly_pictures import AnomalyFigure
 from recollect_timeseries.data.anomaly_detection import AnomalyData
-from recollect_timeseries.data.labelled_series import SeriesBatch, SeriesDataset
+from recollect_timeseries.data.labelled_series import SeriesDataset
 from recollect_timeseries.data.periodicity import estimate_period
-from recollect_timeseries.detection_scores import MeanScores, detection_scores
-from recollect_timeseries.models.detector import Detector, DetectorSizes
+from recollect_timeseries.figures.anomaly_detection import AnomalyFigure
+from recollect_timeseries.metrics.anomaly_detection import MeanScores, detection_scores
+from recollect_timeseries.models.anomaly_detection import Detector, DetectorSizes
+from recollect_timeseries.types import SeriesBatch
 
 METRICS = ["vus_pr", "vus_roc", "auc_pr", "best_f1", "best_f1_adjusted", "f1"]
 """Names of what is measured of each series; reported are the means over series."""

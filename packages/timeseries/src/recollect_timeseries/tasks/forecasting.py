@@ -13,17 +13,16 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
 from recollect import Concatenation, Integration, Memory
 from recollect.training import DataModule, Split, Task
 from recollect_timeseries.data.forecasting import ForecastingData
-from recollect_timeseries.data.windows import WindowBatch
-from recollect_timeseries.metrics import Coverage, Crps, pinball_loss
+from recollect_timeseries.figures.forecasting import ForecastFigure, forecast_figures
+from recollect_timeseries.metrics.forecasting import Coverage, Crps, pinball_loss
 from recollect_timeseries.models.backbone import Backbone, ForecasterSizes
-from recollect_timeseries.models.forecaster import Forecaster
+from recollect_timeseries.models.forecasting import Forecaster
 from recollect_timeseries.models.instance_norm import Normalize
 from recollect_timeseries.models.linear_maps import LinearMaps
 from recollect_timeseries.models.ridge import Example, second_moments
 from recollect_timeseries.models.ridge_selection import Choice, Fold, RidgeSearch, examples, select_ridge
 from recollect_timeseries.models.window_memory import RetrievedWindows, WindowMemory
-from recollect_timeseries.pictures import ForecastFigure
-from recollect_timeseries.tasks.drawing import forecast_figures
+from recollect_timeseries.types import WindowBatch
 
 LEVELS = tuple(i / 10 for i in range(1, 10))
 """Levels of the quantiles that are forecast."""

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recollect.training.pictures import COLOURS, plain, title
-from recollect_timeseries.pictures import format_dates
-from recollect_timeseries.volume_under_surface import anomalous_ranges
+from recollect_timeseries.figures.forecasting import format_dates
+from recollect_timeseries.metrics.volume_under_surface import anomalous_ranges
 
 
 class AnomalyFigure(NamedTuple):

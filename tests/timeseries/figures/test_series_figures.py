@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from recollect_timeseries.anomaly_pictures import AnomalyFigure
-from recollect_timeseries.pictures import ForecastFigure, RetrievedWindow
+from recollect_timeseries.figures.anomaly_detection import AnomalyFigure
+from recollect_timeseries.figures.forecasting import ForecastFigure, RetrievedWindow
 
 
 def test_what_was_recalled_is_drawn_below_with_its_weight():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from recollect_timeseries.metrics import Coverage, Crps, pinball_loss
+from recollect_timeseries.metrics.forecasting import Coverage, Crps, pinball_loss
 
 
 def test_the_pinball_loss_is_least_at_the_quantile():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchmetrics.functional.classification import binary_average_precision, binary_precision_recall_curve
 
-from recollect_timeseries.detection_scores import (
+from recollect_timeseries.metrics.anomaly_detection import (
     MeanScores,
     average_precision,
     best_f1,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
 
-from recollect_timeseries.volume_under_surface import (
+from recollect_timeseries.metrics.volume_under_surface import (
     Numbers,
     anomalous_ranges,
     check_scores,

@@ -6,7 +6,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from recollect_timeseries.volume_under_surface import anomalous_ranges, soft_labels, volumes_under_surface
+from recollect_timeseries.metrics.volume_under_surface import (
+    anomalous_ranges,
+    soft_labels,
+    volumes_under_surface,
+)
 
 AUTHORS = (0.6492430608186354, 0.5131205532232634)
 """Of the example below."""
