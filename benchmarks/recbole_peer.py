@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from recollect_recsys.data.recommendation import RecommendationData
-from recollect_recsys.metrics import LISTED, NextItemMetrics
-from recollect_recsys.ranking import rank_of_targets
+from recollect_recsys.data.recommendation import SequentialData
+from recollect_recsys.metrics import TOP_K, NextItemMetrics
+from recollect_recsys.ranking import rank_targets
 
 SETTINGS: dict[str, Any] = {
     "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
@@ -37,7 +37,7 @@ class Peer:
         **settings: Settings of RecBole's other than its defaults.
     """
 
-    def __init__(self, data: RecommendationData, seed: int, **settings: Any) -> None:
+    def __init__(self, data: SequentialData, seed: int, **settings: Any) -> None:
         _make_ready()
         from recbole.config import Config
         from recbole.data import create_dataset, data_preparation
@@ -75,8 +75,8 @@ class Peer:
             own = torch.full((len(scores), len(self.data.items) + 1), -torch.inf)
             own[:, self.number[1:]] = scores[:, 1:]
             target, seen = self.number[positive], self.seen(interaction["user_id"], split)
-            ranks, lists = rank_of_targets(
-                own, target, seen if filtered else seen[:, :0], lambda part: part, LISTED
+            ranks, lists = rank_targets(
+                own, target, seen if filtered else seen[:, :0], lambda part: part, TOP_K
             )
             metrics.update(ranks, lists, (seen > 0).sum(1))
         return {name: float(value) for name, value in metrics.compute().items()}
@@ -84,7 +84,7 @@ class Peer:
     def seen(self, users: torch.Tensor, split: str) -> torch.Tensor:
         """``(B, S)`` our numbers of the items before the target."""
         place = {name: number for number, name in enumerate(self.data.histories.users)}
-        held = [self.data.histories.of(place[self.users[user]]) for user in users.tolist()]
+        held = [self.data.histories.items_of(place[self.users[user]]) for user in users.tolist()]
         short = [torch.tensor(items[: -2 if split == "val" else -1]) for items in held]
         return torch.nn.utils.rnn.pad_sequence(short, batch_first=True)
 
@@ -133,12 +133,12 @@ def aside() -> Iterator[Path]:
             os.chdir(before)
 
 
-def write(data: RecommendationData, path: Path) -> None:
+def write(data: SequentialData, path: Path) -> None:
     """Our histories as a file of RecBole's, the places in them as time stamps."""
     path.parent.mkdir()
     histories = data.histories
     with path.open("w", encoding="utf-8") as file:
         file.write("user_id:token\titem_id:token\ttimestamp:float\n")
         for user, name in enumerate(histories.users):
-            for place, item in enumerate(histories.of(user)):
+            for place, item in enumerate(histories.items_of(user)):
                 file.write(f"{name}\t{data.items[item - 1]}\t{place}\n")

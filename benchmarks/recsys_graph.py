@@ -29,10 +29,10 @@ from torch_geometric.nn import LightGCN
 
 from recollect.memories.message_passing import MessagePassing  # noqa: F401  # PyG's warnings stop there
 from recollect.training import DataModule, Task
-from recollect_recsys.data.click_data import ClickData
-from recollect_recsys.list_metrics import LISTED, ListMetrics
+from recollect_recsys.data.click_data import CollaborativeData
+from recollect_recsys.list_metrics import TOP_K, ListMetrics
 from recollect_recsys.models.click_memory import ClickMemory
-from recollect_recsys.ranking import filtered, top_items
+from recollect_recsys.ranking import mask_seen, top_items
 
 CLICKS_IN_BATCH = 2048
 QUIET: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
@@ -69,7 +69,7 @@ def settings(config: str, folder: str) -> dict[str, Any]:
     return parts
 
 
-def ours(config: str, seconds: float) -> tuple[dict[str, Any], ClickData]:
+def ours(config: str, seconds: float) -> tuple[dict[str, Any], CollaborativeData]:
     """Train, choose on validation, test."""
     seed_everything(0, verbose=False)
     parser = LightningArgumentParser()
@@ -101,11 +101,11 @@ def figures(found: dict[str, Any], stage: str = "") -> dict[str, float]:
 class Peer:
     """PyG's LightGCN on the clicks of a data module; users and items are its nodes, in our numbering."""
 
-    def __init__(self, data: ClickData) -> None:
+    def __init__(self, data: CollaborativeData) -> None:
         self.data = data
         users, self.clicks = len(data.learnt["users"]), data.graph(held_out=False)
         memory = ClickMemory(len(data.items), users, data.graph(held_out=True).shape[1], 1)
-        plain = [memory.remember(data.graph(held_out=held)).state for held in (False, True)]
+        plain = [memory.build_graph(data.graph(held_out=held)).state for held in (False, True)]
         self.edges = [memory.graph.adjacency(state) for state in plain]
         self.first_user = len(data.items)
         self.model = LightGCN(1 + len(data.items) + users, embedding_dim=64, num_layers=3)
@@ -139,7 +139,7 @@ class Peer:
         for batch in self.data.loader(split):
             scores = vectors[batch.user + self.first_user] @ vectors[: self.first_user + 1].T
             scores[:, 0] = -torch.inf
-            lists, _ = top_items(filtered(scores, batch.seen), LISTED)
+            lists, _ = top_items(mask_seen(scores, batch.seen), TOP_K)
             metrics.update(lists, batch.target, (batch.seen > 0).sum(1))
         return figures(metrics.compute())
 

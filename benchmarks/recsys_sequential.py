@@ -31,10 +31,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser
 
 from recollect.training import Task, data_folder
+from recollect_recsys.data.interactions import InteractionsData
 from recollect_recsys.data.ml_1m import MovieLens1mData
 from recollect_recsys.data.ml_100k import MovieLens100kData
-from recollect_recsys.data.own import InteractionsData
-from recollect_recsys.data.recommendation import RecommendationData
+from recollect_recsys.data.recommendation import SequentialData
 
 QUIET: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
 
@@ -114,7 +114,7 @@ class Watching(Callback):
         trainer.should_stop = self.watch.over
 
 
-def ours(data: RecommendationData, budget: Budget, config: str) -> dict[str, float]:
+def ours(data: SequentialData, budget: Budget, config: str) -> dict[str, float]:
     """One of our configs: its task, trainer settings and batches, on this benchmark's data."""
     settings = yaml.safe_load((files("recollect_recsys") / "configs" / f"{config}.yaml").read_text())
     parser = LightningArgumentParser(exit_on_error=False)
@@ -143,7 +143,7 @@ def ours(data: RecommendationData, budget: Budget, config: str) -> dict[str, flo
 # --- RecBole ------------------------------------------------------------------------------------------------
 
 
-def recbole(data: RecommendationData, budget: Budget, **settings: Any) -> dict[str, float]:
+def recbole(data: SequentialData, budget: Budget, **settings: Any) -> dict[str, float]:
     """RecBole's SASRec with its own settings."""
     from recbole_peer import Peer  # only here, so that our own processes are without it
 
@@ -185,7 +185,7 @@ def _report(candidate: Callable[[], dict[str, float]], to: Connection) -> None:
     to.send({**candidate(), "peak_mib": peak()})
 
 
-DATA: dict[str, Callable[[], RecommendationData]] = {
+DATA: dict[str, Callable[[], SequentialData]] = {
     "ml-100k": MovieLens100kData,
     "ml-1m": MovieLens1mData,
     "ml-1m-part": lambda: InteractionsData(str(data_folder("ml-1m-part") / "ratings_users_1-2998.dat.gz")),

@@ -40,7 +40,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str
     own = tmp_path / "own.csv"
     own.write_text(ratings(","))
     return {
-        "TasteData": ["--data.count", "20"],
+        "SyntheticData": ["--data.count", "20"],
         "InteractionsData": ["--data.path", str(own)],
         "MovieLens100kData": [],
         "MovieLens1mData": [],

@@ -10,9 +10,9 @@ import yaml
 
 from recollect.training import load_run
 from recollect_recsys.cli import main
-from recollect_recsys.data.click_lists import read_lists
 from recollect_recsys.data.events import read_events
 from recollect_recsys.data.gowalla import GowallaData
+from recollect_recsys.data.item_lists import read_item_lists
 from recollect_recsys.data.lastfm import LastFmData
 from recollect_recsys.data.ml_1m_split import MovieLens1mSplit
 from recollect_recsys.data.published_split import Part, fingerprint
@@ -37,8 +37,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RECOLLECT_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     for kind, reader in (
-        (GowallaData, read_lists),
-        (MovieLens1mSplit, read_lists),
+        (GowallaData, read_item_lists),
+        (MovieLens1mSplit, read_item_lists),
         (LastFmData, read_events),
     ):
         (tmp_path / kind.folder).mkdir()
@@ -58,7 +58,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_config_trains_and_tests(name: str, small: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    own = ["--data.path", str(small)] if "OwnClickData" in CONFIGS[name].read_text() else []
+    own = ["--data.path", str(small)] if "InteractionGraphData" in CONFIGS[name].read_text() else []
     main(["fit", "--config", name, *own, *QUIET, "--trainer.fast_dev_run", "1"])
     reported = {word for line in capsys.readouterr().out.splitlines() for word in line.split()}
     assert {"test/ndcg@20", "test/recall@20", "test/ndcg@20_se", "test/recall@20_se"} <= reported
@@ -99,7 +99,7 @@ def test_a_run_leaves_results_pictures_lists_with_reasons_and_serves(name: str, 
     assert len(row["items"]) == len(row["scores"]) == len(row["because"]) == 10
     assert all(part["share"] > 0 for parts in row["because"] for part in parts)
     trained = load_run(run)
-    service = GraphRecommender.of(trained, room=5)
+    service = GraphRecommender.from_run(trained, max_users=5)
     known = trained.data.items[:3]  # type: ignore[attr-defined]
     service.click("somebody", known)
     assert not set(known) & set(service.recommend("somebody").items)

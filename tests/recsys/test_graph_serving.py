@@ -26,7 +26,7 @@ def model(request: pytest.FixtureRequest) -> ClickRecommender:
 
 def serve(model: ClickRecommender, **arguments: int) -> GraphRecommender:
     with torch.no_grad():
-        return GraphRecommender(model, model.settle(CLICKS), NAMES, **arguments)
+        return GraphRecommender(model, model.precompute(CLICKS), NAMES, **arguments)
 
 
 def test_a_newcomer_is_served_as_a_user_of_training_with_the_same_items(model: ClickRecommender) -> None:
@@ -34,7 +34,7 @@ def test_a_newcomer_is_served_as_a_user_of_training_with_the_same_items(model: C
     seen = CLICKS[1, CLICKS[0] == 7].unsqueeze(0)
     batch = ClickBatch(torch.tensor([7]), seen, seen[:, :0], torch.tensor([6]))
     with torch.no_grad():
-        scores = model.scores(service.settled, batch).scatter(1, seen, -torch.inf)
+        scores = model.scores(service.precomputed, batch).scatter(1, seen, -torch.inf)
     scores[:, 0] = -torch.inf
     service.click("new", [NAMES[i - 1] for i in seen[0].tolist()])
     found = service.recommend("new", count=5)
@@ -77,7 +77,7 @@ def test_erase_makes_a_new_user_and_leaves_all_others_bit_identical(model: Click
 
 
 def test_past_the_room_the_user_held_longest_gives_way(model: ClickRecommender) -> None:
-    service = serve(model, room=2)
+    service = serve(model, max_users=2)
     for user in "abc":
         service.click(user, NAMES[:2])
     assert service.users == ["b", "c"]
@@ -94,5 +94,5 @@ def test_an_item_again_counts_once_and_an_unknown_one_is_refused_whole(model: Cl
     with pytest.raises(KeyError, match="'i99'"):
         service.click("a", ["i5", "i99"])
     assert service.recommend("a") == before
-    with pytest.raises(ValueError, match="room and clicks"):
-        serve(model, room=0)
+    with pytest.raises(ValueError, match="max_users and max_clicks"):
+        serve(model, max_users=0)

@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from recollect_recsys.list_metrics import ListMetrics, list_measures
+from recollect_recsys.list_metrics import ListMetrics, list_scores
 
 
 def test_recall_and_ndcg_are_the_published_ones() -> None:
     lists = torch.arange(1, 21).repeat(2, 1)
     targets = torch.tensor([[1, 4, 30, 0], [20, 0, 0, 0]])
-    recall, ndcg = list_measures(lists, targets)
+    recall, ndcg = list_scores(lists, targets)
     best = sum(1 / math.log2(r + 1) for r in (1, 2, 3))
     assert recall.tolist() == pytest.approx([2 / 3, 1.0])
     assert ndcg.tolist() == pytest.approx([(1 + 1 / math.log2(5)) / best, 1 / math.log2(21)])
@@ -19,13 +19,13 @@ def test_recall_and_ndcg_are_the_published_ones() -> None:
 
 def test_more_targets_than_places_can_still_be_perfect() -> None:
     lists = torch.arange(1, 21).unsqueeze(0)
-    recall, ndcg = list_measures(lists, torch.arange(1, 41).unsqueeze(0))
+    recall, ndcg = list_scores(lists, torch.arange(1, 41).unsqueeze(0))
     assert recall.tolist() == [0.5]
     assert ndcg.tolist() == pytest.approx([1.0])
 
 
 def test_a_short_list_has_no_hit_where_it_has_ended() -> None:
-    recall, _ = list_measures(torch.tensor([[2, 0, 0]]), torch.tensor([[3, 0]]))
+    recall, _ = list_scores(torch.tensor([[2, 0, 0]]), torch.tensor([[3, 0]]))
     assert recall.tolist() == [0.0]
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recollect_recsys import ranking
-from recollect_recsys.ranking import mean_rank, rank_of_targets, top_items
+from recollect_recsys.ranking import mean_rank, rank_targets, top_items
 
 
 def test_equal_scores_share_the_mean_of_their_places() -> None:
@@ -27,7 +27,7 @@ def test_constant_scores_give_the_middle_and_numbers_that_are_none_the_end() -> 
 
 @pytest.mark.parametrize("at_once", [1, 30, 10**6])
 def test_seen_items_are_out_and_chunks_change_nothing(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranking, "SCORES_AT_ONCE", at_once)
+    monkeypatch.setattr(ranking, "MAX_SCORES", at_once)
     torch.manual_seed(0)
     states, weight = torch.randn(7, 3), torch.randn(11, 3)
     target = torch.randint(1, 11, (7,))
@@ -38,7 +38,7 @@ def test_seen_items_are_out_and_chunks_change_nothing(at_once: int, monkeypatch:
         widest.append(len(part))
         return (part @ weight.T).index_fill(1, torch.tensor([0]), -torch.inf)
 
-    ranks, lists = rank_of_targets(states, target, seen, score, 5)
+    ranks, lists = rank_targets(states, target, seen, score, 5)
     assert max(widest) == max(1, min(7, at_once // 11))
     for b in range(7):
         out = {0, *seen[b].tolist()} - {int(target[b])}

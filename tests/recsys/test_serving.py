@@ -9,7 +9,7 @@ from recollect_recsys.data.sessions import SessionDataset, last_windows
 from recollect_recsys.models.gru4rec import GRU4Rec
 from recollect_recsys.models.interest_memory import InterestMemory
 from recollect_recsys.models.recommender import SessionRecommender
-from recollect_recsys.ranking import filtered
+from recollect_recsys.ranking import mask_seen
 from recollect_recsys.serving import Recommender
 
 NAMES = [f"i{n}" for n in range(1, 13)]
@@ -36,7 +36,7 @@ def test_clicks_one_by_one_give_what_the_whole_history_gives(integration: type[I
         sessions = SessionDataset(whole, last_windows(torch.tensor([0]), lengths + 1, 3), past=5, seen=True)
         batch = sessions.cut(torch.tensor([0]))
         with torch.no_grad():
-            scores = filtered(
+            scores = mask_seen(
                 service.model.scores(service.model(batch)[:, int(batch.length) - 1]), batch.seen
             )[0]
         found = service.recommend("u", count=4)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from recollect.training import DataError
-from recollect_recsys.data.click_data import ClickData
-from recollect_recsys.data.own_clicks import OwnClickData
+from recollect_recsys.data.click_data import CollaborativeData
+from recollect_recsys.data.interaction_graph import InteractionGraphData
 
 
 def write(path: Path, seed: int = 0, users: int = 9, extra: str = "") -> Path:
@@ -19,7 +19,7 @@ def write(path: Path, seed: int = 0, users: int = 9, extra: str = "") -> Path:
     return path
 
 
-def known_and_sought(data: ClickData, split: str) -> dict[str, tuple[set[int], set[int]]]:
+def known_and_sought(data: CollaborativeData, split: str) -> dict[str, tuple[set[int], set[int]]]:
     dataset = data.dataset(split)  # type: ignore[arg-type]
     assert dataset is not None
     batch = dataset.__getitems__(list(range(len(dataset))))
@@ -32,7 +32,7 @@ def known_and_sought(data: ClickData, split: str) -> dict[str, tuple[set[int], s
 
 
 def test_each_click_is_learnt_from_or_held_out_or_tested(tmp_path: Path) -> None:
-    data = OwnClickData(str(write(tmp_path / "clicks")))
+    data = InteractionGraphData(str(write(tmp_path / "clicks")))
     train, val, test, everything = (known_and_sought(data, s) for s in ("train", "val", "test", "predict"))
     for user in data.names:
         learnt, held_out, sought = train[user][0], val[user][1], test[user][1]
@@ -48,25 +48,25 @@ def test_each_click_is_learnt_from_or_held_out_or_tested(tmp_path: Path) -> None
 
 def test_the_order_of_the_lines_is_of_no_consequence(tmp_path: Path) -> None:
     path = write(tmp_path / "clicks")
-    first = OwnClickData(str(path))
+    first = InteractionGraphData(str(path))
     path.write_text("\n".join(reversed(path.read_text().splitlines())))
-    again = OwnClickData(str(path))
+    again = InteractionGraphData(str(path))
     assert known_and_sought(first, "test") == known_and_sought(again, "test")
-    other = OwnClickData(str(path), seed=1)
+    other = InteractionGraphData(str(path), seed=1)
     assert known_and_sought(first, "test") != known_and_sought(other, "test")
 
 
 def test_clicks_that_stand_there_twice_count_once_and_are_told(tmp_path: Path) -> None:
     path = tmp_path / "clicks"
     path.write_text("a x\na y\na x\nb x\nb y\nb z\n")
-    data = OwnClickData(str(path))
+    data = InteractionGraphData(str(path))
     assert data.notes[-1] == "1 clicks stand in the file twice and count once"
     assert known_and_sought(data, "predict")["a"][0] == {1, 2}
 
 
 def test_users_set_aside_are_in_no_split_and_predicted_for_as_new_ones(tmp_path: Path) -> None:
     path = str(write(tmp_path / "clicks", users=30))
-    data, all_of_them = OwnClickData(path, new_users=0.3), OwnClickData(path)
+    data, all_of_them = InteractionGraphData(path, new_users=0.3), InteractionGraphData(path)
     new = {name for name, is_new in zip(data.names, data.is_new.tolist(), strict=True) if is_new}
     assert 3 < len(new) < 20
     for split in ("train", "val", "test"):
@@ -82,21 +82,21 @@ def test_users_set_aside_are_in_no_split_and_predicted_for_as_new_ones(tmp_path:
     assert sorted(set(data.graph(held_out=True)[0].tolist())) == list(range(1, 31 - len(new)))
     assert data.notes[-1] == f"{len(new)} users are set aside as newcomers"
     with pytest.raises(ValueError, match="new_users must be in"):
-        OwnClickData("clicks", new_users=1.0)
+        InteractionGraphData("clicks", new_users=1.0)
 
 
 def test_without_a_holdout_there_is_no_validation(tmp_path: Path) -> None:
-    data = OwnClickData(str(write(tmp_path / "clicks")), holdout=0)
+    data = InteractionGraphData(str(write(tmp_path / "clicks")), holdout=0)
     assert data.dataset("val") is None
     assert data.val_dataloader() == []
     with pytest.raises(ValueError, match="holdout must be in"):
-        OwnClickData("clicks", holdout=1.0)
+        InteractionGraphData("clicks", holdout=1.0)
 
 
 def test_a_restored_catalogue_knows_its_users_and_takes_others_for_new(tmp_path: Path) -> None:
-    trained = OwnClickData(str(write(tmp_path / "clicks")))
+    trained = InteractionGraphData(str(write(tmp_path / "clicks")))
     state = trained.state_dict()
-    newer = OwnClickData(str(write(tmp_path / "newer", seed=5, users=12, extra="u0 never\n")))
+    newer = InteractionGraphData(str(write(tmp_path / "newer", seed=5, users=12, extra="u0 never\n")))
     newer.load_state_dict(state)
     with pytest.warns(UserWarning, match=r"1 items are left out.*'never' \(line 181\)"):
         dataset = newer.dataset("predict")
@@ -110,13 +110,13 @@ def test_a_restored_catalogue_knows_its_users_and_takes_others_for_new(tmp_path:
 
 def test_users_are_picked_by_name_and_unknown_ones_named(tmp_path: Path) -> None:
     path = str(write(tmp_path / "clicks"))
-    assert list(known_and_sought(OwnClickData(path, users=["u3", "u1"]), "predict")) == ["u3", "u1"]
+    assert list(known_and_sought(InteractionGraphData(path, users=["u3", "u1"]), "predict")) == ["u3", "u1"]
     with pytest.raises(DataError, match="'nobody'"):
-        OwnClickData(path, users=["nobody"]).dataset("predict")
+        InteractionGraphData(path, users=["nobody"]).dataset("predict")
 
 
 def test_users_with_one_click_each_cannot_be_measured(tmp_path: Path) -> None:
     path = tmp_path / "clicks"
     path.write_text("a x\nb y\n")
     with pytest.raises(DataError, match="nobody has items enough"):
-        OwnClickData(str(path)).dataset("test")
+        InteractionGraphData(str(path)).dataset("test")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recollect_recsys.data.events import Events
-from recollect_recsys.data.histories import Histories, histories, in_order
+from recollect_recsys.data.histories import Histories, histories, natural_sort
 
 Row = tuple[str, str, float]
 
@@ -56,7 +56,7 @@ def test_the_order_of_equal_stamps_tells_nothing_about_items() -> None:
 def test_duplicates_and_repeats_are_counted_and_left_out() -> None:
     rows = [("a", "x", 1.0), ("a", "x", 1.0), ("a", "y", 2.0), ("a", "x", 3.0)]
     once = histories(events(rows), ["x", "y"])
-    assert (once.of(0), once.duplicates, once.repeats) == ([1, 2], 1, 1)
+    assert (once.items_of(0), once.duplicates, once.repeats) == ([1, 2], 1, 1)
     kept = histories(events(rows), ["x", "y"], keep_repeats=True)
     assert (kept.of(0), kept.duplicates, kept.repeats) == ([1, 2, 1], 1, 0)
 
@@ -69,5 +69,5 @@ def test_unknown_items_are_left_out_with_a_warning_that_names_lines() -> None:
 
 
 def test_ids_are_text_and_numbers_are_ordered_as_such() -> None:
-    assert in_order(["10", "9", "09"]) == ["09", "9", "10"]
-    assert in_order(["b", "a", "10"]) == ["10", "a", "b"]
+    assert natural_sort(["10", "9", "09"]) == ["09", "9", "10"]
+    assert natural_sort(["b", "a", "10"]) == ["10", "a", "b"]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from recollect.training import DataError
-from recollect_recsys.data.click_lists import read_lists
 from recollect_recsys.data.gowalla import GowallaData
+from recollect_recsys.data.item_lists import read_item_lists
 from recollect_recsys.data.lastfm import LastFmData
 from recollect_recsys.data.ml_1m_split import MovieLens1mSplit
 from recollect_recsys.data.published_split import Part, PublishedSplit, fingerprint
@@ -19,7 +19,7 @@ def test_lists_are_read_plain_or_packed(tmp_path: Path) -> None:
     plain.write_text(text)
     packed.write_bytes(gzip.compress(text.encode()))
     for path in (plain, packed):
-        events = read_lists(path)
+        events = read_item_lists(path)
         assert list(zip(events.users, events.items, events.lines, strict=True)) == [
             ("0", "3", 1),
             ("0", "5", 1),
@@ -39,7 +39,7 @@ def test_what_is_wrong_with_a_file_is_named(tmp_path: Path, text: str, message: 
     path = tmp_path / "a.txt"
     path.write_text(text)
     with pytest.raises(DataError, match=message):
-        read_lists(path)
+        read_item_lists(path)
 
 
 def test_other_pairs_than_the_published_ones_are_refused(
@@ -52,7 +52,7 @@ def test_other_pairs_than_the_published_ones_are_refused(
     (folder / "test.txt").write_text("0 4\n")
     with pytest.raises(DataError, match=r"train.txt does not hold the published pairs"):
         GowallaData().read()
-    parts = tuple(Part(n, fingerprint(read_lists(folder / n))) for n in ("train.txt", "test.txt"))
+    parts = tuple(Part(n, fingerprint(read_item_lists(folder / n))) for n in ("train.txt", "test.txt"))
     monkeypatch.setattr(GowallaData, "parts", parts)
     (folder / "train.txt").write_text("1 4 2\r\n0 5 3\r\n")  # the same pairs
     assert GowallaData().items == ["2", "3", "4", "5"]

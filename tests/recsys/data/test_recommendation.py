@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recollect.training import DataError
-from recollect_recsys.data.own import InteractionsData
+from recollect_recsys.data.interactions import InteractionsData
 from recollect_recsys.data.sessions import SessionBatch, SessionDataset
 
 LONG = [f"i{n}" for n in range(9)]
@@ -87,11 +87,11 @@ def test_newcomers_are_in_no_other_split_and_come_with_their_first_clicks(tmp_pa
     assert 5 < len(new) < 35
     for split in ("train", "val", "test"):
         assert not new & set(made.dataset(split).windows.user.tolist())
-    batch = whole(made.newcomers(2))
+    batch = whole(made.cold_start(2))
     assert set(batch.user.tolist()) == new
     assert batch.session[0].tolist() == [0, 1, 2]
     assert batch.target[0, -1] == 3
-    assert whole(made.newcomers(0)).session.flatten().tolist() == [0] * len(new)
+    assert whole(made.cold_start(0)).session.flatten().tolist() == [0] * len(new)
     assert f"{len(new)} users are set aside as newcomers" in made.notes
 
 

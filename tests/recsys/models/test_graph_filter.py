@@ -42,29 +42,29 @@ def expected(rank: int, tail: bool, loss: float = 0.05, a: float = 0.3, c: float
 @pytest.mark.parametrize(("rank", "tail"), [(90, True), (40, True), (40, False)])
 def test_the_filter_is_its_formula(rank: int, tail: bool) -> None:
     model = make(rank=rank, loss=0.05, tail=tail, steps=60)
-    scores = model.scores(model.settle(CLICKS), batch(ROWS))[:, 1:]
+    scores = model.scores(model.precompute(CLICKS), batch(ROWS))[:, 1:]
     torch.testing.assert_close(scores, expected(rank, tail), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("rank", [90, 40])
 def test_a_score_is_the_sum_of_its_reasons(rank: int) -> None:
     model = make(rank=rank)
-    settled = model.settle(CLICKS)
+    precomputed = model.precompute(CLICKS)
     some = batch(ROWS[:5])
     items = torch.tensor([[3, 80], [3, 4], [9, 2], [1, 3], [88, 89]])
-    added = model.reasons(settled, some, items)
+    added = model.attribution(precomputed, some, items)
     assert added.shape == (*items.shape, some.seen.shape[1])
-    torch.testing.assert_close(added.sum(2), model.scores(settled, some).gather(1, items))
+    torch.testing.assert_close(added.sum(2), model.scores(precomputed, some).gather(1, items))
 
 
 def test_users_do_not_see_each_other_and_nobody_gets_what_most_have() -> None:
     model = make(rank=40)
-    settled = model.settle(CLICKS)
-    together = model.scores(settled, batch(ROWS[:9]))
-    alone = model.scores(settled, batch(ROWS[4:5]))
+    precomputed = model.precompute(CLICKS)
+    together = model.scores(precomputed, batch(ROWS[:9]))
+    alone = model.scores(precomputed, batch(ROWS[4:5]))
     torch.testing.assert_close(together[4:5], alone)
     one = torch.cat([ROWS[4:5], torch.zeros(1, ITEMS)])
-    beside, nobody = model.scores(settled, batch(one))
+    beside, nobody = model.scores(precomputed, batch(one))
     torch.testing.assert_close(beside, alone[0])
     torch.testing.assert_close(nobody[1:], ROWS.sum(0))
     assert not list(p for p in model.parameters() if p.requires_grad)

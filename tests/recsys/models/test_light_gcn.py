@@ -40,32 +40,32 @@ def test_scores_are_the_published_formula_with_users_at_zero(layers: int) -> Non
     total = total / (layers + 1)
     isolated = adjacency.sum(0) == 0  # keeps what it holds, layer by layer; nobody is told of it
     expected = (total[:USERS] @ total[USERS:].T)[:, ~isolated]
-    scores = model.scores(model.settle(CLICKS), batch())[:, 1:][:, ~isolated]
+    scores = model.scores(model.precompute(CLICKS), batch())[:, 1:][:, ~isolated]
     torch.testing.assert_close(scores, expected)
 
 
 def test_with_a_temperature_scores_are_cosines() -> None:
     plain, cosine = make(temperature=None), make(temperature=0.5)
-    users, items = plain.embed(plain.settle(CLICKS), batch())
+    users, items = plain.embed(plain.precompute(CLICKS), batch())
     expected = torch.nn.functional.cosine_similarity(users[:, None], items[None, 1:], dim=-1) / 0.5
-    torch.testing.assert_close(cosine.scores(cosine.settle(CLICKS), batch())[:, 1:], expected)
+    torch.testing.assert_close(cosine.scores(cosine.precompute(CLICKS), batch())[:, 1:], expected)
 
 
 def test_a_score_is_the_sum_of_its_reasons() -> None:
     for temperature in (None, 0.2):
         model = make(temperature=temperature)
-        settled = model.settle(CLICKS)
+        precomputed = model.precompute(CLICKS)
         items = torch.tensor([[4, 5], [1, 5], [1, 2], [2, 6]])
-        added = model.reasons(settled, batch(), items)
-        torch.testing.assert_close(added.sum(2), model.scores(settled, batch()).gather(1, items))
+        added = model.attribution(precomputed, batch(), items)
+        torch.testing.assert_close(added.sum(2), model.scores(precomputed, batch()).gather(1, items))
         assert bool((added[2, :, 1:] == 0).all()), "padding adds nothing"
 
 
 def test_a_kept_memory_gives_the_same_and_gradients_reach_every_item_that_was_clicked() -> None:
     model = make()
     graph = model.graph(CLICKS)
-    kept, new = model.settle(graph), model.settle(CLICKS)
-    torch.testing.assert_close(kept.told, new.told)
+    kept, new = model.precompute(graph), model.precompute(CLICKS)
+    torch.testing.assert_close(kept.messages, new.messages)
     model.scores(kept, batch()).square().sum().backward()
     gradient = model.start.weight.grad
     assert gradient is not None
@@ -80,7 +80,7 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
     def loss(start: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             model.start.weight.copy_(start)
-        return model.scores(model.settle(graph), batch())[:, 1:].square().sum()
+        return model.scores(model.precompute(graph), batch())[:, 1:].square().sum()
 
     start = model.start.weight.detach().clone()
     loss(start).backward()
@@ -94,7 +94,7 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
 
 def test_whoever_has_nothing_gets_what_most_have() -> None:
     model = make()
-    scores = model.scores(model.settle(CLICKS), batch(torch.zeros(2, 0, dtype=torch.int64)))
+    scores = model.scores(model.precompute(CLICKS), batch(torch.zeros(2, 0, dtype=torch.int64)))
     assert scores.shape == (2, ITEMS + 1)
     most = torch.bincount(CLICKS[1], minlength=ITEMS + 1)
     torch.testing.assert_close(scores, most.to(scores).expand(2, -1))

@@ -97,18 +97,18 @@ def test_reasons_are_the_items_read_and_asking_for_them_changes_nothing(
     integration: type[Integration],
 ) -> None:
     made, both = learned(model(integration)), batch()
-    states, reasons = made.last(both)
+    states, attribution = made.last_state(both)
     torch.testing.assert_close(states, made(both)[torch.arange(2), both.length - 1])
-    assert reasons is not None
-    sums = reasons.weights.sum(1)
-    told = {int(n) for n, w in zip(reasons.numbers[0], reasons.weights[0], strict=True) if w > 0}
+    assert attribution is not None
+    sums = attribution.weights.sum(1)
+    told = {int(n) for n, w in zip(attribution.numbers[0], attribution.weights[0], strict=True) if w > 0}
     if integration is Fusion:  # reads what was there before the session
         assert told == {0, 1, 2, 3}
         torch.testing.assert_close(sums, torch.tensor([1.0, 0.0]))
     else:  # six places: the oldest of seven items is gone
         assert told == {1, 2, 3, 4, 5, 6}
         torch.testing.assert_close(sums, torch.ones(2))
-        assert {int(n) for n in reasons.numbers[1] if n >= 0} == {0}
+        assert {int(n) for n in attribution.numbers[1] if n >= 0} == {0}
 
 
 def test_other_memories_and_storages_of_the_core_fit() -> None:
@@ -122,7 +122,9 @@ def test_other_memories_and_storages_of_the_core_fit() -> None:
         loss.backward()
         assert loss.isfinite()
         assert all(p.grad.isfinite().all() for p in made.parameters() if p.grad is not None)
-    assert learned(model(memory=MemoryNetwork(8, VectorStorage(4, 4, slots=6)))).last(batch())[1] is None
+    assert (
+        learned(model(memory=MemoryNetwork(8, VectorStorage(4, 4, slots=6)))).last_state(batch())[1] is None
+    )
 
 
 def test_an_item_memory_is_shared_and_changes_nothing_before_training() -> None:

@@ -11,7 +11,7 @@ import pytest
 from recollect.training import load_run
 from recollect.training.errors import ArgumentError
 from recollect_recsys.cli import main
-from recollect_recsys.data.own_clicks import OwnClickData
+from recollect_recsys.data.interaction_graph import InteractionGraphData
 from recollect_recsys.models.graph_filter import GraphFilter
 from recollect_recsys.tasks import CollaborativeFiltering
 
@@ -61,7 +61,7 @@ def test_without_a_holdout_nothing_can_be_chosen(own: Path) -> None:
     def make(loss: list[float]) -> CollaborativeFiltering:
         return CollaborativeFiltering(lambda sizes: GraphFilter(sizes, loss=loss))
 
-    data = OwnClickData(str(own), holdout=0)
+    data = InteractionGraphData(str(own), holdout=0)
     with pytest.raises(ArgumentError, match=r"--data\.holdout is 0.* 2 settings"):
         make([0.1, 0.3]).build_model(data)
     assert make([0.1]).build_model(data).candidates == 1

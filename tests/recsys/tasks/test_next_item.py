@@ -12,7 +12,7 @@ from recollect_recsys.serving import Recommender
 
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 SMALL = ["--data.count", "40", "--data.new_users", "0.2", "--trainer.max_epochs", "1"]
-SMALL += ["--trainer.log_every_n_steps", "1", "--model.named", "3"]
+SMALL += ["--trainer.log_every_n_steps", "1", "--model.num_explanations", "3"]
 
 
 def run(root: Path, *args: str) -> None:
@@ -56,7 +56,7 @@ def test_each_user_gets_a_list_with_reasons(trained: Path, tmp_path: Path) -> No
     assert [row["user"] for row in rows] == ["7", "3"]
     data = load_run(trained).data
     for row in rows:
-        seen = {data.items[item - 1] for item in data.histories.of(int(row["user"]))}
+        seen = {data.items[item - 1] for item in data.histories.items_of(int(row["user"]))}
         assert len(set(row["items"])) == 5
         assert not seen & set(row["items"])
         assert row["scores"] == sorted(row["scores"], reverse=True)
@@ -80,8 +80,8 @@ def test_a_trained_run_serves_and_its_list_is_that_of_predict(trained: Path, tmp
     predict(trained, tmp_path / "lists.jsonl", "--data.users", "['7']")
     row = json.loads((tmp_path / "lists.jsonl").read_text())
     loaded = load_run(trained, checkpoint="last")
-    service = Recommender.of(loaded)
-    service.click("somebody", [loaded.data.items[item - 1] for item in loaded.data.histories.of(7)])
+    service = Recommender.from_run(loaded)
+    service.click("somebody", [loaded.data.items[item - 1] for item in loaded.data.histories.items_of(7)])
     assert service.recommend("somebody").scores == pytest.approx(row["scores"], abs=1e-4)
 
 

@@ -6,13 +6,13 @@ from typing import Any, cast
 import torch
 
 from recollect.training import TrainedRun
-from recollect_recsys.data.click_data import ClickData
+from recollect_recsys.data.click_data import CollaborativeData
 from recollect_recsys.data.clicks import ClickBatch
 from recollect_recsys.models.click_memory import ClickMemory
 from recollect_recsys.models.click_recommender import ClickRecommender
-from recollect_recsys.ranking import filtered, top_items
-from recollect_recsys.serving import Recommendation, numbers_of
-from recollect_recsys.tasks.collaborative_filtering import CollaborativeFiltering, name_parts
+from recollect_recsys.ranking import mask_seen, top_items
+from recollect_recsys.serving import Recommendation, item_indices
+from recollect_recsys.tasks.collaborative_filtering import CollaborativeFiltering, top_contributions
 
 CODE_SIZE = 64
 """Width of the random codes that users are found by."""
@@ -21,24 +21,24 @@ CODE_SIZE = 64
 class GraphRecommender:
     """Serves lists to any user, from the clicks that stand in a graph memory.
 
-    What the items have come to mean is settled once, from the clicks of training. A user who arrives becomes
+    Item representations are computed once from the training clicks. A user who arrives becomes
     a node, each click an edge, and the next list is read along these edges: nothing is trained. ``erase``
     removes node and edges. Nobody's list depends on who else is served. What training learnt from a user's
     clicks is in what the items mean, and is not undone: that takes another ``fit`` without them.
 
     Args:
         model: A model that looks at users' items.
-        settled: What it has made of the graph of training.
+        precomputed: Result of ``model.precompute`` on the training graph.
         items: The catalogue, names in order of their numbers from 1 on.
-        room: Users who can be held at once; the one held longest gives way.
-        clicks: Clicks of all users that can be held at once; the oldest give way.
+        max_users: Number of users held at once; the one held longest is dropped first.
+        max_clicks: Number of clicks held at once, of all users; the oldest are dropped first.
 
     Raises:
-        ValueError: If ``room`` or ``clicks`` is not positive.
+        ValueError: If ``max_users`` or ``max_clicks`` is not positive.
 
     A trained run serves in a few lines::
 
-        recommender = GraphRecommender.of(load_run("runs/recsys/lastfm/2026-01-31_12-00-00"))
+        recommender = GraphRecommender.from_run(load_run("runs/recsys/lastfm/2026-01-31_12-00-00"))
         recommender.click("somebody", ["51", "227"])
         recommender.recommend("somebody", count=10).items
     """
@@ -46,18 +46,18 @@ class GraphRecommender:
     def __init__(
         self,
         model: ClickRecommender,
-        settled: Any,
+        precomputed: Any,
         items: Sequence[str],
-        room: int = 1000,
-        clicks: int = 100_000,
+        max_users: int = 1000,
+        max_clicks: int = 100_000,
     ) -> None:
-        if room < 1 or clicks < 1:
-            raise ValueError(f"room and clicks must be at least 1, got {room} and {clicks}")
+        if max_users < 1 or max_clicks < 1:
+            raise ValueError(f"max_users and max_clicks must be at least 1, got {max_users} and {max_clicks}")
         self.model = model.eval()
-        self.settled = settled
+        self.precomputed = precomputed
         self.items = list(items)
-        self.room = room
-        self.memory = ClickMemory(len(self.items), room, clicks, CODE_SIZE)
+        self.max_users = max_users
+        self.memory = ClickMemory(len(self.items), max_users, max_clicks, CODE_SIZE)
         self._numbers = {name: number for number, name in enumerate(self.items, 1)}
         graph = self.memory.graph
         self.state = graph.write(graph.initial_state(), self.memory.codes(0, 1 + len(self.items)))
@@ -65,10 +65,12 @@ class GraphRecommender:
         self._arrived = 0
 
     @classmethod
-    def of(cls, run: TrainedRun, room: int = 1000, clicks: int = 100_000) -> "GraphRecommender":
+    def from_run(
+        cls, run: TrainedRun, max_users: int = 1000, max_clicks: int = 100_000
+    ) -> "GraphRecommender":
         """What a trained run serves with."""
-        task, data = cast(CollaborativeFiltering, run.task), cast(ClickData, run.data)
-        return cls(task.model, task.settled(), data.items, room, clicks)
+        task, data = cast(CollaborativeFiltering, run.task), cast(CollaborativeData, run.data)
+        return cls(task.model, task.precomputed(), data.items, max_users, max_clicks)
 
     @property
     def users(self) -> list[Hashable]:
@@ -81,31 +83,31 @@ class GraphRecommender:
         Raises:
             KeyError: If an item is not in the catalogue; nothing is taken in then.
         """
-        numbers = numbers_of(items, self._numbers)
+        numbers = item_indices(items, self._numbers)
         held = set(self._held(user).tolist())
         new = [n for n in dict.fromkeys(numbers) if n not in held]
         if new:
             node = self._node(user)
-            self.state = self.memory.click(self.state, node, new)
+            self.state = self.memory.add_clicks(self.state, node, new)
 
     @torch.no_grad()
-    def recommend(self, user: Hashable, count: int = 10, named: int = 5) -> Recommendation:
-        """The best ``count`` items for a user, and the ``named`` of theirs that add most to these scores.
+    def recommend(self, user: Hashable, count: int = 10, num_explanations: int = 5) -> Recommendation:
+        """Return the best ``count`` items for a user and the ``num_explanations`` own items that add most.
 
         A user of whom nothing is held gets the list for a new user.
         """
         seen = self._held(user).unsqueeze(0)
         nobody = seen.new_zeros(1)
         batch = ClickBatch(nobody, seen, seen[:, :0], nobody)
-        scores = self.model.scores(self.settled, batch)
+        scores = self.model.scores(self.precomputed, batch)
         scores[:, 0] = -torch.inf
-        items, best = top_items(filtered(scores, seen), count)
+        items, best = top_items(mask_seen(scores, seen), count)
         there = items[0] > 0
         names = [self.items[item - 1] for item in items[0, there].tolist()]
-        added = self.model.reasons(self.settled, batch, items[:, there])
+        added = self.model.attribution(self.precomputed, batch, items[:, there])
         read = None
         if added is not None:
-            parts = name_parts(seen[0], added[0].sum(0, keepdim=True), named)[0]
+            parts = top_contributions(seen[0], added[0].sum(0, keepdim=True), num_explanations)[0]
             read = [{"item": self.items[item - 1], "weight": share} for item, share in parts]
         return Recommendation(names, best[0, there].tolist(), read)
 
@@ -113,20 +115,20 @@ class GraphRecommender:
         """Forget all about a user; whoever is not known is no error."""
         held = self._users.pop(user, None)
         if held is not None:
-            self.state = self.memory.forget(self.state, held[1])
+            self.state = self.memory.remove_user(self.state, held[1])
 
     def _held(self, user: Hashable) -> torch.Tensor:
         if user not in self._users:
             return torch.zeros(0, dtype=torch.int64, device=self.state.edges.source.device)
-        return self.memory.clicks_of(self.state, self._users[user][0])
+        return self.memory.items_of_user(self.state, self._users[user][0])
 
     def _node(self, user: Hashable) -> int:
         if user in self._users:
             return self._users[user][0]
-        if len(self._users) == self.room:
+        if len(self._users) == self.max_users:
             self.erase(next(iter(self._users)))
         self._arrived += 1
         code = self.memory.codes(self._arrived, 1)
-        self.state, node = self.memory.arrive(self.state, code)
+        self.state, node = self.memory.add_user(self.state, code)
         self._users[user] = (node, code)
         return node

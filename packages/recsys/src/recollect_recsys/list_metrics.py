@@ -7,10 +7,10 @@ from torch import Tensor
 
 from recollect_recsys.user_metrics import UserMetrics
 
-LISTED = 20
+TOP_K = 20
 """Length of the lists."""
 
-MEASURES = ("recall@20", "ndcg@20")
+METRICS = ("recall@20", "ndcg@20")
 
 
 @final
@@ -34,7 +34,7 @@ class ListMetrics(UserMetrics):
     """
 
     def __init__(self, items: int) -> None:
-        super().__init__(items, MEASURES, LISTED)
+        super().__init__(items, METRICS, TOP_K)
 
     def update(self, lists: Tensor, targets: Tensor, known: Tensor) -> None:
         """Count ``(B, 20)`` lists and ``(B, S)`` targets, both with 0 for none, and ``(B,)`` known items.
@@ -42,10 +42,10 @@ class ListMetrics(UserMetrics):
         Raises:
             ValueError: If a user has no target.
         """
-        self._count(list_measures(lists, targets), lists, known)
+        self._count(list_scores(lists, targets), lists, known)
 
 
-def list_measures(lists: Tensor, targets: Tensor) -> Tensor:
+def list_scores(lists: Tensor, targets: Tensor) -> Tensor:
     """Recall@20 and NDCG@20 of lists ``(B, 20)`` for targets ``(B, S)``, 0 for none in both: ``(2, B)``.
 
     Raises:
@@ -54,8 +54,8 @@ def list_measures(lists: Tensor, targets: Tensor) -> Tensor:
     count = (targets > 0).sum(1)
     if not bool((count > 0).all()):
         raise ValueError("a user without a target cannot be measured")
-    lists = lists[:, :LISTED]
+    lists = lists[:, :TOP_K]
     hits = ((lists.unsqueeze(2) == targets.unsqueeze(1)).any(2) & (lists > 0)).double()
-    gains = 1 / torch.log2(torch.arange(2, LISTED + 2, device=lists.device, dtype=hits.dtype))
-    best = gains.cumsum(0)[count.clamp_max(LISTED) - 1]
+    gains = 1 / torch.log2(torch.arange(2, TOP_K + 2, device=lists.device, dtype=hits.dtype))
+    best = gains.cumsum(0)[count.clamp_max(TOP_K) - 1]
     return torch.stack([hits.sum(1) / count, hits @ gains[: lists.shape[1]] / best])

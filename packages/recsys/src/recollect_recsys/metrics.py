@@ -7,13 +7,13 @@ from torch import Tensor
 
 from recollect_recsys.user_metrics import UserMetrics
 
-LISTED = 10
+TOP_K = 10
 """Length of the list that NDCG, hit rate and coverage are of."""
 
-LONGER = 20
+RECALL_K = 20
 """Length of the list that recall is of."""
 
-MEASURES = ("ndcg@10", "hr@10", "mrr", "recall@20")
+METRICS = ("ndcg@10", "hr@10", "mrr", "recall@20")
 
 
 @final
@@ -38,7 +38,7 @@ class NextItemMetrics(UserMetrics):
     """
 
     def __init__(self, items: int) -> None:
-        super().__init__(items, MEASURES, LISTED)
+        super().__init__(items, METRICS, TOP_K)
 
     def update(self, ranks: Tensor, lists: Tensor, lengths: Tensor) -> None:
         """Count ``(B,)`` ranks, ``(B, 10)`` lists (0: none) and ``(B,)`` lengths of histories.
@@ -48,10 +48,12 @@ class NextItemMetrics(UserMetrics):
         """
         if len(ranks) and not bool((ranks >= 1).all()):
             raise ValueError(f"ranks must be 1 or more, got {float(ranks.min())}")
-        self._count(measures(ranks.to(self.sums.dtype)), lists, lengths)
+        self._count(ranking_metrics(ranks.to(self.sums.dtype)), lists, lengths)
 
 
-def measures(ranks: Tensor) -> Tensor:
+def ranking_metrics(ranks: Tensor) -> Tensor:
     """NDCG@10, HR@10, MRR and recall@20 for ranks ``(B,)``: ``(4, B)``."""
-    listed = (ranks <= LISTED).to(ranks.dtype)
-    return torch.stack([listed / torch.log2(1 + ranks), listed, 1 / ranks, (ranks <= LONGER).to(ranks.dtype)])
+    listed = (ranks <= TOP_K).to(ranks.dtype)
+    return torch.stack(
+        [listed / torch.log2(1 + ranks), listed, 1 / ranks, (ranks <= RECALL_K).to(ranks.dtype)]
+    )

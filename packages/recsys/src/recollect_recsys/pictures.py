@@ -12,7 +12,7 @@ GROUPS = 10
 """Groups of items of equal size, from the most to the least popular."""
 
 
-class BarPicture(NamedTuple):
+class BarFigure(NamedTuple):
     """Bars in groups, side by side where there are several series.
 
     Attributes:
@@ -63,18 +63,18 @@ class BarPicture(NamedTuple):
         return figure
 
 
-def by_history_length(counted: Tensor, name: str = "NDCG@10") -> BarPicture:
+def by_history_length(counted: Tensor, name: str = "NDCG@10") -> BarFigure:
     """Means by class of history length, of which there are any.
 
     Args:
-        counted: ``(2, classes)``: users, and the sum of their values; classes as ``length_class`` has them.
+        counted: ``(2, classes)``: users, and the sum of their values; classes as ``length_bucket`` has them.
         name: What was measured.
     """
     users, sums = counted.cpu()
     there = users.nonzero().squeeze(1).tolist()
     labels = ["0" if c == 0 else "1" if c == 1 else f"{2 ** (c - 1)}–{2**c - 1}" for c in there]
     labels = [f"{label}\n({int(users[c])} users)" for label, c in zip(labels, there, strict=True)]
-    return BarPicture(
+    return BarFigure(
         "history-length",
         f"{name} by number of items that a user had before",
         labels,
@@ -84,7 +84,7 @@ def by_history_length(counted: Tensor, name: str = "NDCG@10") -> BarPicture:
     )
 
 
-def by_popularity(recommended: Tensor, consumed: Tensor) -> BarPicture:
+def by_popularity(recommended: Tensor, consumed: Tensor) -> BarFigure:
     """What share of the recommendations and of the training items falls on the more and less popular items.
 
     Args:
@@ -97,7 +97,7 @@ def by_popularity(recommended: Tensor, consumed: Tensor) -> BarPicture:
         parts = counts.cpu()[order].double().tensor_split(GROUPS)
         series[name] = _shares([float(part.sum()) for part in parts], counts)
     labels = [f"{100 * (g + 1) // GROUPS} %" for g in range(GROUPS)]
-    return BarPicture(
+    return BarFigure(
         "popularity",
         "popularity of what was consumed in training and of what is recommended",
         labels,
@@ -107,7 +107,7 @@ def by_popularity(recommended: Tensor, consumed: Tensor) -> BarPicture:
     )
 
 
-def memory_use(filled: Tensor, room: int) -> BarPicture:
+def memory_use(filled: Tensor, room: int) -> BarFigure:
     """How many users' memories hold how many items: ``filled`` ``(B,)``, out of ``room``."""
     edges = sorted({round(room * part / 8) for part in range(9)})
     counts, labels = [], []
@@ -115,7 +115,7 @@ def memory_use(filled: Tensor, room: int) -> BarPicture:
         counts.append(float(((filled > low) & (filled <= high)).sum()))
         labels.append(str(high) if high - low == 1 else f"{low + 1}–{high}")
     users = filled.new_tensor(counts)
-    return BarPicture(
+    return BarFigure(
         "memory-use",
         f"items remembered of each of {len(filled)} users, with room for {room}",
         labels,
@@ -125,9 +125,9 @@ def memory_use(filled: Tensor, room: int) -> BarPicture:
     )
 
 
-def items_read(user: str, weights: Tensor, names: Sequence[str]) -> BarPicture:
+def items_read(user: str, weights: Tensor, names: Sequence[str]) -> BarFigure:
     """With what weight each past item of a user was read, ``weights`` ``(n,)``, from the oldest on."""
-    return BarPicture(
+    return BarFigure(
         "read",
         f"items of user {user} that were read for the next recommendation",
         names,

@@ -5,17 +5,17 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-SCORES_AT_ONCE = 2**24
+MAX_SCORES = 2**24
 """Scores that are held at once: 64 MiB of float32."""
 
 
 def chunks(rows: int, items: int) -> Iterator[slice]:
     """Parts of ``rows`` users whose scores of ``items`` items may be held at once; at least one user each."""
-    size = max(SCORES_AT_ONCE // max(items, 1), 1)
+    size = max(MAX_SCORES // max(items, 1), 1)
     return (slice(start, start + size) for start in range(0, rows, size))
 
 
-def filtered(scores: Tensor, seen: Tensor) -> Tensor:
+def mask_seen(scores: Tensor, seen: Tensor) -> Tensor:
     """Scores ``(B, I + 1)`` with −∞ for the items ``seen`` ``(B, S)``, where 0 stands for none."""
     return scores.scatter(1, seen, -torch.inf)
 
@@ -44,7 +44,7 @@ def mean_rank(scores: Tensor, target: Tensor) -> Tensor:
     return 1 + above + equal / 2
 
 
-def rank_of_targets(
+def rank_targets(
     states: Tensor, target: Tensor, seen: Tensor, score: Callable[[Tensor], Tensor], top: int
 ) -> tuple[Tensor, Tensor]:
     """Rank of each target among all items that were not seen, and the ``top`` items of each list.
@@ -64,7 +64,7 @@ def rank_of_targets(
     for now in chunks(len(states), items):
         scores = score(states[now])
         own = scores.gather(1, target[now].unsqueeze(1))
-        scores = filtered(scores, seen[now]).scatter(1, target[now].unsqueeze(1), own)
+        scores = mask_seen(scores, seen[now]).scatter(1, target[now].unsqueeze(1), own)
         ranks.append(mean_rank(scores, target[now]))
         lists.append(top_items(scores, top)[0])
     return torch.cat(ranks), torch.cat(lists)

@@ -8,11 +8,11 @@ import torch
 
 from recollect.state import State
 from recollect.training import TrainedRun
-from recollect_recsys.data.recommendation import RecommendationData
+from recollect_recsys.data.recommendation import SequentialData
 from recollect_recsys.data.sessions import SessionBatch
 from recollect_recsys.models.recommender import SessionRecommender
-from recollect_recsys.ranking import filtered, top_items
-from recollect_recsys.tasks.next_item import name_reasons
+from recollect_recsys.ranking import mask_seen, top_items
+from recollect_recsys.tasks.next_item import name_attributions
 
 
 class Recommendation(NamedTuple):
@@ -58,7 +58,7 @@ class Recommender:
 
     A trained run serves in a few lines::
 
-        recommender = Recommender.of(load_run("runs/recsys/ml-100k/2026-01-31_12-00-00"))
+        recommender = Recommender.from_run(load_run("runs/recsys/ml-100k/2026-01-31_12-00-00"))
         recommender.click("somebody", ["50", "172"])
         recommender.recommend("somebody", count=10).items
     """
@@ -76,9 +76,9 @@ class Recommender:
         self._users: dict[Hashable, _User] = {}
 
     @classmethod
-    def of(cls, run: TrainedRun) -> "Recommender":
+    def from_run(cls, run: TrainedRun) -> "Recommender":
         """What a trained run serves with."""
-        data = cast(RecommendationData, run.data)
+        data = cast(SequentialData, run.data)
         model = cast(SessionRecommender, run.task.model)
         return cls(model, data.items, data.window, data.repeats)
 
@@ -93,25 +93,29 @@ class Recommender:
         Raises:
             KeyError: If an item is not in the catalogue; nothing is taken in then.
         """
-        numbers = numbers_of(items, self._numbers)
+        numbers = item_indices(items, self._numbers)
         for number in numbers:
-            self._take_in(user, number)
+            self._append(user, number)
 
     @torch.no_grad()
-    def recommend(self, user: Hashable, count: int = 10, named: int = 5) -> Recommendation:
-        """The best ``count`` items for a user, and the ``named`` past items that were read most.
+    def recommend(self, user: Hashable, count: int = 10, num_explanations: int = 5) -> Recommendation:
+        """The best ``count`` items for a user, and the ``num_explanations`` past items that were read most.
 
         A user of whom nothing is held gets the list for a new user.
         """
         held = self._users.get(user, _User(deque(), [], None))
         batch = self._batch(held)
-        states, reasons = self.model.last(batch, held.memory)
+        states, attribution = self.model.last_state(batch, held.memory)
         seen = batch.seen[:, :0] if self.repeats else batch.seen
-        items, scores = top_items(filtered(self.model.scores(states), seen), count)
+        items, scores = top_items(mask_seen(self.model.scores(states), seen), count)
         best = [
             (item, score) for item, score in zip(items[0].tolist(), scores[0].tolist(), strict=True) if item
         ]
-        read = None if reasons is None else name_reasons(batch, reasons, self.items, named)[0]
+        read = (
+            None
+            if attribution is None
+            else name_attributions(batch, attribution, self.items, num_explanations)[0]
+        )
         return Recommendation([self.items[item - 1] for item, _ in best], [score for _, score in best], read)
 
     def erase(self, user: Hashable) -> None:
@@ -119,7 +123,7 @@ class Recommender:
         self._users.pop(user, None)
 
     @torch.no_grad()
-    def _take_in(self, user: Hashable, item: int) -> None:
+    def _append(self, user: Hashable, item: int) -> None:
         recent, older, memory = self._users.get(user, _User(deque(), [], None))
         if not self.repeats and (item in recent or item in older):
             return
@@ -127,7 +131,7 @@ class Recommender:
         if len(recent) > self.window:
             older.append(recent.popleft())
             if self.model.memory is not None:
-                memory = self.model.remember(self._tensor(older[-1:]), memory)
+                memory = self.model.write_history(self._tensor(older[-1:]), memory)
         self._users[user] = _User(recent, older, memory)
 
     def _batch(self, held: _User) -> SessionBatch:
@@ -147,7 +151,7 @@ class Recommender:
         return torch.tensor([list(items)], dtype=torch.int64, device=self.model.bias.device)
 
 
-def numbers_of(items: Sequence[str], numbers: Mapping[str, int]) -> list[int]:
+def item_indices(items: Sequence[str], numbers: Mapping[str, int]) -> list[int]:
     """The numbers of named items.
 
     Raises:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-LENGTHS = 12
+LENGTH_BUCKETS = 12
 """Classes of history length: 0, 1, 2–3, 4–7, …, 1024 and more."""
 
 
@@ -15,11 +15,11 @@ class UserMetrics(Metric):
 
     ``<name>_se`` is the standard deviation over users divided by the root of their number; ``coverage@k`` is
     the share of the catalogue that stands in anybody's list. A subclass computes the measures of a batch and
-    hands them to ``_count``.
+    passes them to ``_count``.
 
     Args:
         items: Number I of items.
-        measures: Names of M measures; the first is also kept by length of history.
+        names: Names of M measures; the first is also kept by length of history.
         listed: Length k of the lists.
     """
 
@@ -32,17 +32,17 @@ class UserMetrics(Metric):
     recommended: Tensor
     by_length: Tensor
 
-    def __init__(self, items: int, measures: Sequence[str], listed: int) -> None:
+    def __init__(self, items: int, names: Sequence[str], listed: int) -> None:
         super().__init__()
-        self.measures = tuple(measures)
+        self.names = tuple(names)
         self.listed = listed
         wide = torch.float64
         self.add_state("users", torch.zeros(()), dist_reduce_fx="sum")
-        self.add_state("sums", torch.zeros(len(measures), dtype=wide), dist_reduce_fx="sum")
-        self.add_state("squares", torch.zeros(len(measures), dtype=wide), dist_reduce_fx="sum")
+        self.add_state("sums", torch.zeros(len(names), dtype=wide), dist_reduce_fx="sum")
+        self.add_state("squares", torch.zeros(len(names), dtype=wide), dist_reduce_fx="sum")
         self.add_state("recommended", torch.zeros(items + 1, dtype=torch.int64), dist_reduce_fx="sum")
         # Users and their summed first measure, by length of history.
-        self.add_state("by_length", torch.zeros(2, LENGTHS, dtype=wide), dist_reduce_fx="sum")
+        self.add_state("by_length", torch.zeros(2, LENGTH_BUCKETS, dtype=wide), dist_reduce_fx="sum")
 
     def _count(self, values: Tensor, lists: Tensor, lengths: Tensor) -> None:
         """Count ``(M, B)`` measures, lists of items (0: none) and ``(B,)`` lengths of histories."""
@@ -51,7 +51,7 @@ class UserMetrics(Metric):
         self.squares += values.square().sum(1)
         listed = lists[:, : self.listed].flatten()
         self.recommended += torch.bincount(listed, minlength=len(self.recommended))
-        classes = torch.nn.functional.one_hot(length_class(lengths), LENGTHS).to(values)
+        classes = torch.nn.functional.one_hot(length_bucket(lengths), LENGTH_BUCKETS).to(values)
         self.by_length += torch.stack([torch.ones_like(values[0]), values[0]]) @ classes
 
     def compute(self) -> dict[str, Tensor]:
@@ -63,19 +63,19 @@ class UserMetrics(Metric):
         variance = (self.squares / count - mean.square()).clamp_min(0) * count / (count - 1).clamp_min(1)
         error = (variance / count).sqrt()
         found: dict[str, Tensor] = {}
-        for place, name in enumerate(self.measures):
+        for place, name in enumerate(self.names):
             found |= {name: mean[place].float(), f"{name}_se": error[place].float()}
         found[f"coverage@{self.listed}"] = (self.recommended[1:] > 0).float().mean()
         return found
 
 
-def length_class(lengths: Tensor) -> Tensor:
+def length_bucket(lengths: Tensor) -> Tensor:
     """The class of each history length: 0 for 0, then one for each power of two.
 
     Example:
-        >>> length_class(torch.tensor([0, 1, 2, 3, 4, 5000])).tolist()
+        >>> length_bucket(torch.tensor([0, 1, 2, 3, 4, 5000])).tolist()
         [0, 1, 2, 2, 3, 11]
     """
     # Exact for integers, unlike a logarithm.
-    powers = 2 ** torch.arange(LENGTHS - 1, device=lengths.device)
+    powers = 2 ** torch.arange(LENGTH_BUCKETS - 1, device=lengths.device)
     return torch.bucketize(lengths, powers, right=True)

@@ -14,16 +14,16 @@ from recollect_recsys.data.clicks import (
     ClickBatch,
     ClickDataset,
     Clicks,
-    drawn,
-    numbered,
-    once,
-    set_aside,
+    index_events,
+    random_holdout,
+    sample_per_user,
+    unique_pairs,
     unknown_items,
 )
 from recollect_recsys.data.events import Events
-from recollect_recsys.data.histories import arriving_later, in_order
+from recollect_recsys.data.histories import natural_sort, select_new_users
 
-NAMED = 5
+MAX_SHOWN = 5
 """How many of what is unknown a message names."""
 
 
@@ -39,7 +39,7 @@ class Interactions(NamedTuple):
     test: Events | None
 
 
-class ClickData(DataModule):
+class CollaborativeData(DataModule):
     """Users' clicks as a set, a part of each user's set aside for validation, another for the test.
 
     Validation is a random tenth of each user's training clicks, at least one of whoever has two. What is
@@ -111,14 +111,14 @@ class ClickData(DataModule):
     def names(self) -> list[str]:
         """The users of the files."""
         learnt, test = self.files
-        return in_order([*learnt.users, *(() if test is None else test.users)])
+        return natural_sort([*learnt.users, *(() if test is None else test.users)])
 
     @cached_property
     def is_new(self) -> Tensor:
         """``(U,)`` bool, which users are set aside; it depends on their names and the seed alone."""
-        return arriving_later(self.names, self.new_users, self.seed)
+        return select_new_users(self.names, self.new_users, self.seed)
 
-    def newcomers(self, clicks: int) -> ClickDataset:
+    def cold_start(self, clicks: int) -> ClickDataset:
         """The users set aside who have ``clicks`` to learn from; so many, drawn at random, are known.
 
         To be found is what the test has of them. Whatever is known with few clicks is known with more.
@@ -126,8 +126,10 @@ class ClickData(DataModule):
         known, test = self._pairs["arrived"], self._pairs["arrived_test"]
         users = len(self.names)
         enough = torch.bincount(known[0], minlength=users) >= clicks
-        seen = Clicks.of(known[:, drawn(known, torch.full((users,), clicks), self.seed)], users)
-        target = Clicks.of(test, users)
+        seen = Clicks.from_pairs(
+            known[:, sample_per_user(known, torch.full((users,), clicks), self.seed)], users
+        )
+        target = Clicks.from_pairs(test, users)
         places = (self.is_new & enough & (target.lengths > 0)).nonzero().squeeze(1)
         return ClickDataset(places, torch.zeros_like(self._numbers), seen, target)
 
@@ -136,7 +138,7 @@ class ClickData(DataModule):
     def learn(self) -> dict[str, Any]:
         """Catalogue, users, their clicks, which of these are held out, and how often each item occurs."""
         learnt, test = self.files
-        items = in_order([*learnt.items, *(() if test is None else test.items)])
+        items = natural_sort([*learnt.items, *(() if test is None else test.items)])
         users = [name for name, new in zip(self.names, self.is_new.tolist(), strict=True) if not new]
         self._learnt = {"items": items, "users": users}
         pairs, aside = self._pairs["known"], self._pairs["aside"]
@@ -154,17 +156,23 @@ class ClickData(DataModule):
     def dataset(self, split: Split) -> ClickDataset | None:
         """The users of a split who have anything in it."""
         pairs, aside = self._pairs["known"], self._pairs["aside"]
-        kept = Clicks.of(pairs[:, ~aside], len(self.names))
+        kept = Clicks.from_pairs(pairs[:, ~aside], len(self.names))
         if split == "train":
             return ClickDataset(kept.lengths.nonzero().squeeze(1), self._numbers, kept)
         if split == "val":
-            target = Clicks.of(pairs[:, aside], len(self.names))
-            return self._measured(kept, target) if self.holdout else None
+            target = Clicks.from_pairs(pairs[:, aside], len(self.names))
+            return self._evaluation_dataset(kept, target) if self.holdout else None
         test = self._pairs["test"]
         if split == "test":
-            return self._measured(Clicks.of(pairs, len(self.names)), Clicks.of(test, len(self.names)))
-        everything = once(torch.cat([pairs, test, self._pairs["arrived"], self._pairs["arrived_test"]], 1))
-        return ClickDataset(self._chosen(), self._numbers, Clicks.of(everything, len(self.names)))
+            return self._evaluation_dataset(
+                Clicks.from_pairs(pairs, len(self.names)), Clicks.from_pairs(test, len(self.names))
+            )
+        everything = unique_pairs(
+            torch.cat([pairs, test, self._pairs["arrived"], self._pairs["arrived_test"]], 1)
+        )
+        return ClickDataset(
+            self._selected_users(), self._numbers, Clicks.from_pairs(everything, len(self.names))
+        )
 
     def collate(self, items: Any) -> ClickBatch:
         """The batch as the dataset cut it."""
@@ -197,11 +205,11 @@ class ClickData(DataModule):
         items = {name: number for number, name in enumerate(self.items, 1)}
         for events in (learnt, test):
             self._warn_of_unknown(events, items)
-        known = numbered(learnt, users, items)
+        known = index_events(learnt, users, items)
         if test is not None:
-            tested = numbered(test, users, items)
+            tested = index_events(test, users, items)
         else:
-            chosen = set_aside(known, self.test_share, self.seed)
+            chosen = random_holdout(known, self.test_share, self.seed)
             known, tested = known[:, ~chosen], known[:, chosen]
         parts = {}
         for name, later, pairs in (("known", "arrived", known), ("test", "arrived_test", tested)):
@@ -209,7 +217,7 @@ class ClickData(DataModule):
             parts[name], parts[later] = pairs[:, ~new], pairs[:, new]
         aside = torch.zeros(parts["known"].shape[1], dtype=torch.bool)
         if self.holdout:
-            aside = set_aside(parts["known"], self.holdout, self.seed + 1)
+            aside = random_holdout(parts["known"], self.holdout, self.seed + 1)
         return {**parts, "aside": aside}
 
     @cached_property
@@ -218,20 +226,20 @@ class ClickData(DataModule):
         known = {name: number for number, name in enumerate(self.learnt["users"], 1)}
         return torch.tensor([known.get(name, 0) for name in self.names], dtype=torch.int64)
 
-    def _measured(self, seen: Clicks, target: Clicks) -> ClickDataset:
+    def _evaluation_dataset(self, seen: Clicks, target: Clicks) -> ClickDataset:
         places = target.lengths.nonzero().squeeze(1)
         if len(places) == 0:
             raise DataError(f"{self.files.learnt.source}: nobody has items enough to be measured")
         return ClickDataset(places, self._numbers, seen, target)
 
-    def _chosen(self) -> Tensor:
+    def _selected_users(self) -> Tensor:
         if self.users is None:
             return torch.arange(len(self.names))
         numbers = {name: number for number, name in enumerate(self.names)}
         unknown = [name for name in self.users if name not in numbers]
         if unknown:
             raise DataError(
-                f"--data.users names {', '.join(map(repr, unknown[:NAMED]))}, "
+                f"--data.users names {', '.join(map(repr, unknown[:MAX_SHOWN]))}, "
                 f"whom {self.files.learnt.source} does not have"
             )
         return torch.tensor([numbers[name] for name in self.users], dtype=torch.int64)
@@ -240,8 +248,8 @@ class ClickData(DataModule):
         unknown = [] if events is None else unknown_items(events, items)
         if events is not None and unknown:
             where = dict(zip(reversed(events.items), reversed(events.lines), strict=True))
-            shown = ", ".join(f"{name!r} (line {where[name]})" for name in unknown[:NAMED])
+            shown = ", ".join(f"{name!r} (line {where[name]})" for name in unknown[:MAX_SHOWN])
             rank_zero_warn(
                 f"{events.source}: {len(unknown)} items are left out, for they are not among those that the "
-                f"model was trained on: {shown}{' and more' if len(unknown) > NAMED else ''}"
+                f"model was trained on: {shown}{' and more' if len(unknown) > MAX_SHOWN else ''}"
             )

@@ -24,7 +24,7 @@ class Clicks(NamedTuple):
     items: Tensor
 
     @classmethod
-    def of(cls, pairs: Tensor, users: int) -> "Clicks":
+    def from_pairs(cls, pairs: Tensor, users: int) -> "Clicks":
         """From ``pairs`` ``(2, n)`` of user, from 0 on, and item, sorted, for ``users`` users."""
         lengths = torch.bincount(pairs[0], minlength=users)
         return cls(lengths.cumsum(0) - lengths, lengths, pairs[1])
@@ -33,7 +33,7 @@ class Clicks(NamedTuple):
         """The rows of users ``(B,)``: ``(B, S)``, 0 where a row has ended.
 
         Example:
-            >>> clicks = Clicks.of(torch.tensor([[0, 0, 2], [3, 5, 4]]), users=3)
+            >>> clicks = Clicks.from_pairs(torch.tensor([[0, 0, 2], [3, 5, 4]]), users=3)
             >>> clicks.padded(torch.tensor([2, 0])).tolist()
             [[4, 0], [3, 5]]
         """
@@ -92,14 +92,14 @@ class ClickDataset(Dataset[ClickBatch]):
         return ClickBatch(self.numbers[places], self.seen.padded(places), target, places)
 
 
-def numbered(events: Events, users: dict[str, int], items: dict[str, int]) -> Tensor:
+def index_events(events: Events, users: dict[str, int], items: dict[str, int]) -> Tensor:
     """Pairs ``(2, n)`` of user and item by number, sorted, each once; an item with no number is left out."""
     user = torch.tensor([users[name] for name in events.users], dtype=torch.int64)
     item = torch.tensor([items.get(name, 0) for name in events.items], dtype=torch.int64)
-    return once(torch.stack([user, item])[:, item > 0])
+    return unique_pairs(torch.stack([user, item])[:, item > 0])
 
 
-def once(pairs: Tensor) -> Tensor:
+def unique_pairs(pairs: Tensor) -> Tensor:
     """Pairs ``(2, n)`` sorted, each once."""
     size = int(pairs[1].max()) + 1 if pairs.numel() else 1
     flat: Tensor = torch.unique(pairs[0] * size + pairs[1])
@@ -111,7 +111,7 @@ def unknown_items(events: Events, items: dict[str, int]) -> Sequence[str]:
     return list(dict.fromkeys(name for name in events.items if name not in items))
 
 
-def set_aside(pairs: Tensor, share: float, seed: int) -> Tensor:
+def random_holdout(pairs: Tensor, share: float, seed: int) -> Tensor:
     """Which of ``pairs`` ``(2, n)`` are set aside: a random ``share`` of each user's, ``(n,)`` bool.
 
     At least one of a user who has two or more, rounded otherwise; whoever has one keeps it. It depends on the
@@ -119,22 +119,22 @@ def set_aside(pairs: Tensor, share: float, seed: int) -> Tensor:
 
     Example:
         >>> pairs = torch.tensor([[0] * 10 + [1], [*range(1, 11), 4]])
-        >>> chosen = set_aside(pairs, 0.2, seed=0)
+        >>> chosen = random_holdout(pairs, 0.2, seed=0)
         >>> int(chosen[:10].sum()), bool(chosen[10])
         (2, False)
     """
     lengths = torch.bincount(pairs[0])
-    return drawn(pairs, torch.where(lengths >= 2, (lengths * share).round().clamp_min(1), 0), seed)
+    return sample_per_user(pairs, torch.where(lengths >= 2, (lengths * share).round().clamp_min(1), 0), seed)
 
 
-def drawn(pairs: Tensor, wanted: Tensor, seed: int) -> Tensor:
+def sample_per_user(pairs: Tensor, wanted: Tensor, seed: int) -> Tensor:
     """Which of ``pairs`` ``(2, n)`` are among the first in a random order of each user's: ``(n,)`` bool.
 
     With more ``wanted`` of each user, ``(U,)``, those that were drawn before are drawn again.
 
     Example:
         >>> pairs = torch.tensor([[0, 0, 0, 1], [1, 2, 3, 1]])
-        >>> int(drawn(pairs, torch.tensor([2, 0]), seed=0).sum())
+        >>> int(sample_per_user(pairs, torch.tensor([2, 0]), seed=0).sum())
         2
     """
     users, lengths = pairs[0], torch.bincount(pairs[0], minlength=len(wanted))

@@ -2,7 +2,7 @@
 
 from typing import final
 
-from recollect_recsys.data.click_lists import read_lists
+from recollect_recsys.data.item_lists import read_item_lists
 from recollect_recsys.data.published_split import Part, PublishedSplit
 
 
@@ -19,4 +19,4 @@ class GowallaData(PublishedSplit):
         Part("train.txt", "d453bfc18e5613d6310ab05f7ebc1c6c724ee913dc31c769d1c8743c678d27f7"),
         Part("test.txt", "dac9527045e35230c82e4a5c54715b5e60f8a7bbe935ffdb4ee2ebe21c32ddb7"),
     )
-    reader = staticmethod(read_lists)
+    reader = staticmethod(read_item_lists)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recollect_recsys.data.events import Events
 
-UNKNOWN_NAMED = 5
+MAX_SHOWN = 5
 """How many unknown items a warning names."""
 
 
@@ -35,17 +35,17 @@ class Histories(NamedTuple):
     duplicates: int = 0
     repeats: int = 0
 
-    def of(self, user: int) -> list[int]:
+    def items_of(self, user: int) -> list[int]:
         """One user's items."""
         start = int(self.starts[user])
         return [int(item) for item in self.items[start : start + int(self.lengths[user])]]
 
 
-def in_order(names: Iterable[str]) -> list[str]:
+def natural_sort(names: Iterable[str]) -> list[str]:
     """Different names in an order that does not depend on the file: as integers, where all of them are.
 
     Example:
-        >>> in_order(["10", "9", "9"]), in_order(["10", "9", "b"])
+        >>> natural_sort(["10", "9", "9"]), natural_sort(["10", "9", "b"])
         (['9', '10'], ['10', '9', 'b'])
     """
     different = set(names)
@@ -67,7 +67,7 @@ def histories(events: Events, catalogue: Sequence[str], keep_repeats: bool = Fal
         catalogue: The items that are known, numbered from 1; others are left out, with a warning.
         keep_repeats: Whether a user may have an item several times.
     """
-    users = in_order(events.users)
+    users = natural_sort(events.users)
     user_numbers = {name: number for number, name in enumerate(users)}
     item_numbers = {name: number for number, name in enumerate(catalogue, 1)}
     user = np.fromiter((user_numbers[name] for name in events.users), np.int64, len(events.users))
@@ -96,7 +96,7 @@ def _tensor(numbers: NDArray[np.int64]) -> Tensor:
     return torch.from_numpy(numbers.astype(np.int64))
 
 
-def arriving_later(names: Sequence[str], share: float, seed: int) -> Tensor:
+def select_new_users(names: Sequence[str], share: float, seed: int) -> Tensor:
     """Which users are set aside, as if they came after training: ``(U,)`` bool.
 
     It depends on their names and the seed alone, not on who else there is.
@@ -145,8 +145,8 @@ def _warn_of_unknown(events: Events, item: NDArray[np.int64]) -> None:
     named: dict[str, int] = {}
     for place in places.tolist():
         named.setdefault(events.items[place], events.lines[place])
-    shown = ", ".join(f"{name!r} (line {line})" for name, line in list(named.items())[:UNKNOWN_NAMED])
+    shown = ", ".join(f"{name!r} (line {line})" for name, line in list(named.items())[:MAX_SHOWN])
     rank_zero_warn(
         f"{events.source}: {len(places)} events are left out, for their items are not among those that the "
-        f"model was trained on: {shown}{' and more' if len(named) > UNKNOWN_NAMED else ''}"
+        f"model was trained on: {shown}{' and more' if len(named) > MAX_SHOWN else ''}"
     )

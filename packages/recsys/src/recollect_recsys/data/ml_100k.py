@@ -4,7 +4,7 @@ from typing import final
 
 from recollect_recsys.data.events import Events
 from recollect_recsys.data.movielens import fetch_ratings, read_ratings
-from recollect_recsys.data.recommendation import RecommendationData
+from recollect_recsys.data.recommendation import SequentialData
 
 SHA256 = "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229"
 """Of the official archive."""
@@ -13,7 +13,7 @@ RATINGS = 100_000
 
 
 @final
-class MovieLens100kData(RecommendationData):
+class MovieLens100kData(SequentialData):
     """943 users and 1,682 films (Harper & Konstan 2015, "The MovieLens Datasets").
 
     Every rating counts as an interaction, whatever its value. GroupLens forbids redistribution and commercial

@@ -2,7 +2,7 @@
 
 from typing import final
 
-from recollect_recsys.data.click_lists import read_lists
+from recollect_recsys.data.item_lists import read_item_lists
 from recollect_recsys.data.published_split import Part, PublishedSplit
 
 
@@ -20,4 +20,4 @@ class MovieLens1mSplit(PublishedSplit):
         Part("train.txt", "823f40718817967f41141d3072f945779621c97dd7e4e3db35b5f98f9ae4e042"),
         Part("test.txt", "560849c3712b6dc7edcf5a8af3365063f13f1eaa0bd46380897020aed6ca82ce"),
     )
-    reader = staticmethod(read_lists)
+    reader = staticmethod(read_item_lists)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recollect.training import DataError, data_folder, fetch
-from recollect_recsys.data.click_data import ClickData, Interactions
+from recollect_recsys.data.click_data import CollaborativeData, Interactions
 from recollect_recsys.data.events import Events
 
 
@@ -47,7 +47,7 @@ def fetch_part(folder: str, url: str, part: Part) -> Path:
     return fetch(f"{url}/{part.name}", None, data_folder(folder))
 
 
-class PublishedSplit(ClickData):
+class PublishedSplit(CollaborativeData):
     """A split that others have published, in two files."""
 
     folder: str

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from recollect.training import DataError, DataModule, Split
 from recollect_recsys.data.events import Events
-from recollect_recsys.data.histories import Histories, arriving_later, histories, in_order
+from recollect_recsys.data.histories import Histories, histories, natural_sort, select_new_users
 from recollect_recsys.data.sessions import SessionBatch, SessionDataset, Windows, all_windows, last_windows
 
-NEEDED = 3
+MIN_ITEMS = 3
 """Items a user needs to be measured: one to learn from, one to validate and one to test on."""
 
 
-class RecommendationData(DataModule):
+class SequentialData(DataModule):
     """Users' items in order of time, the last one for the test, the one before for validation.
 
     A user with fewer than three items is learnt from and not measured. The catalogue is every item of the
@@ -95,9 +95,9 @@ class RecommendationData(DataModule):
     @cached_property
     def is_new(self) -> Tensor:
         """``(U,)`` bool, which users are set aside; it depends on their names and the seed alone."""
-        return arriving_later(self.histories.users, self.new_users, self.seed)
+        return select_new_users(self.histories.users, self.new_users, self.seed)
 
-    def newcomers(self, clicks: int) -> SessionDataset:
+    def cold_start(self, clicks: int) -> SessionDataset:
         """The users set aside, after their first ``clicks`` items: what is the next?"""
         users = torch.nonzero(self.is_new & (self.histories.lengths > clicks)).squeeze(1)
         windows = last_windows(users, torch.full_like(users, clicks + 1), self.window)
@@ -107,7 +107,7 @@ class RecommendationData(DataModule):
 
     def learn(self) -> dict[str, Any]:
         """The catalogue, and how often each item occurs in the training split."""
-        items = in_order(self.events.items)
+        items = natural_sort(self.events.items)
         self._learnt = {"items": items, "popularity": torch.zeros(len(items) + 1, dtype=torch.int64)}
         users, ends = self._training()
         windows = Windows(users, torch.zeros_like(ends), ends)
@@ -144,9 +144,9 @@ class RecommendationData(DataModule):
             notes.append(f"{known.duplicates} events stand in the file twice and count once")
         if known.repeats:
             notes.append(f"{known.repeats} events with an item that the user had before are left out")
-        short = int((known.lengths < NEEDED).sum())
+        short = int((known.lengths < MIN_ITEMS).sum())
         if short:
-            notes.append(f"{short} users have fewer than {NEEDED} items and are learnt from, not measured")
+            notes.append(f"{short} users have fewer than {MIN_ITEMS} items and are learnt from, not measured")
         if self.is_new.any():
             notes.append(f"{int(self.is_new.sum())} users are set aside as newcomers")
         return notes
@@ -156,7 +156,7 @@ class RecommendationData(DataModule):
     def _training(self) -> tuple[Tensor, Tensor]:
         """Who is learnt from, and where the items of each that are learnt from end."""
         lengths = self.histories.lengths
-        ends = torch.where(lengths >= NEEDED, lengths - 2, lengths)
+        ends = torch.where(lengths >= MIN_ITEMS, lengths - 2, lengths)
         users = torch.nonzero(~self.is_new & (ends > 0)).squeeze(1)
         return users, ends[users]
 
@@ -165,16 +165,16 @@ class RecommendationData(DataModule):
         if split == "train":
             return all_windows(*self._training(), self.window)
         if split == "predict":
-            users = self._chosen()
+            users = self._selected_users()
             return last_windows(users, lengths[users] + 1, self.window)
-        users = torch.nonzero(~self.is_new & (lengths >= NEEDED)).squeeze(1)
+        users = torch.nonzero(~self.is_new & (lengths >= MIN_ITEMS)).squeeze(1)
         if len(users) == 0:
             raise DataError(
-                f"{self.events.source}: no user has {NEEDED} items, so that nobody can be measured"
+                f"{self.events.source}: no user has {MIN_ITEMS} items, so that nobody can be measured"
             )
         return last_windows(users, lengths[users] - int(split == "val"), self.window)
 
-    def _chosen(self) -> Tensor:
+    def _selected_users(self) -> Tensor:
         names = self.histories.users
         if self.users is None:
             return torch.arange(len(names))

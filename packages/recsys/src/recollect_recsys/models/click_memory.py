@@ -20,12 +20,12 @@ class ClickGraph(NamedTuple):
 
     Attributes:
         state: State of the memory. Node 0 stands for no item, nodes 1 … I are items, then come users.
-        heard: ``(N, N)`` sparse CSR, symmetric: the weight of the messages between each two nodes.
+        adjacency: ``(N, N)`` sparse CSR, symmetric: the normalised adjacency matrix.
         degree: ``(N,)``, at how many edges each node stands.
     """
 
     state: GraphState
-    heard: Tensor
+    adjacency: Tensor
     degree: Tensor
 
 
@@ -46,7 +46,7 @@ class ClickMemory(nn.Module):
 
     Example:
         >>> memory = ClickMemory(items=2, users=2, clicks=9, size=4)
-        >>> graph = memory.remember(torch.tensor([[1, 1, 2], [1, 2, 2]]))  # users 1, 1, 2 have items 1, 2, 2
+        >>> graph = memory.build_graph(torch.tensor([[1, 1, 2], [1, 2, 2]]))  # (user, item) pairs
         >>> graph.degree.tolist()
         [0.0, 1.0, 2.0, 2.0, 1.0]
     """
@@ -76,14 +76,14 @@ class ClickMemory(nn.Module):
         return new.to(self.graph.query_proj.weight)
 
     @torch.no_grad()
-    def remember(self, clicks: Tensor) -> ClickGraph:
+    def build_graph(self, clicks: Tensor) -> ClickGraph:
         """Write all items and users as nodes, and ``clicks`` ``(2, n)``, of users from 1 on, as edges."""
         state = self.graph.initial_state()
         state = self.graph.write(state, self.codes(0, self.nodes))
         state = self.graph.connect(state, clicks[0] + self.items, clicks[1])
-        return self.ready(state)
+        return self.normalize(state)
 
-    def ready(self, state: GraphState) -> ClickGraph:
+    def normalize(self, state: GraphState) -> ClickGraph:
         """Weigh the edges of a state by the degrees of their ends."""
         plain = self.graph.adjacency(state)
         begins, others = plain.crow_indices(), plain.col_indices()
@@ -94,38 +94,38 @@ class ClickMemory(nn.Module):
         values = weight.repeat_interleave(begins.diff()) * weight[others]
         return ClickGraph(state, sparse(begins, others, values, tuple(plain.shape)), degree)
 
-    def holding(self, graph: ClickGraph, values: Tensor) -> GraphState:
+    def set_item_values(self, graph: ClickGraph, values: Tensor) -> GraphState:
         """The state with ``values`` ``(I + 1, V)`` in the items' slots, and nothing in those of users."""
         storage, state = self.graph.storage, graph.state
         places = torch.arange(len(graph.degree), device=values.device)
         held = nn.functional.pad(values, (0, 0, 0, len(graph.degree) - len(values)))
         return state._replace(nodes=storage.update(state.nodes, places, held))
 
-    def held(self, state: GraphState) -> Tensor:
+    def item_values(self, state: GraphState) -> Tensor:
         """What the items' slots hold: ``(I + 1, V)``."""
         return self.graph.storage.entries(state.nodes).values[: 1 + self.items]
 
     # --- users who come and go ------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def arrive(self, state: GraphState, code: Tensor) -> tuple[GraphState, int]:
+    def add_user(self, state: GraphState, code: Tensor) -> tuple[GraphState, int]:
         """One more user, written as ``code`` ``(1, V)``, and which node that is; it takes a free place."""
         state = self.graph.write(state, code)
         return state, int(self.graph.find(state, code))
 
     @torch.no_grad()
-    def click(self, state: GraphState, node: int, items: Sequence[int]) -> GraphState:
+    def add_clicks(self, state: GraphState, node: int, items: Sequence[int]) -> GraphState:
         """Edges between the user at ``node`` and ``items``; past the last place the oldest of all go."""
         target = torch.tensor(list(items), dtype=torch.int64, device=state.edges.source.device)
         return self.graph.connect(state, torch.full_like(target, node), target)
 
-    def clicks_of(self, state: GraphState, node: int) -> Tensor:
+    def items_of_user(self, state: GraphState, node: int) -> Tensor:
         """The items that the user at ``node`` is connected to: ``(S,)``, in order of number."""
         edges = state.edges
         return edges.target[edges.present & (edges.source == node)].sort().values
 
     @torch.no_grad()
-    def forget(self, state: GraphState, code: Tensor) -> GraphState:
+    def remove_user(self, state: GraphState, code: Tensor) -> GraphState:
         """Erase the user who was written as ``code``, with all edges; the place is free again."""
         return self.graph.erase(state, code)
 

@@ -28,17 +28,17 @@ class CatalogueSizes(NamedTuple):
 class ClickRecommender(nn.Module, ABC):
     """Scores of all items for users, from a graph of clicks and from what is known of each user.
 
-    ``settle`` does once what is the same for all users; the rest take what it gave. Items are numbered from
-    1; number 0 stands for none, and its score carries no meaning.
+    ``precompute`` computes once what all users share; the other methods take its result. Items are numbered
+    from 1; 0 is padding, and its score has no meaning.
     """
 
     candidates = 1
     """How many settings there are to be chosen from by validation, where nothing is learnt by descent."""
 
-    def consider(self, candidate: int) -> None:
+    def select_candidate(self, candidate: int) -> None:
         """Go on with a setting, counted from 0; a model without any stays as it is."""
 
-    def told_of_choice(self) -> list[str]:
+    def selection_notes(self) -> list[str]:
         """What was chosen, for the reader of results."""
         return []
 
@@ -47,14 +47,14 @@ class ClickRecommender(nn.Module, ABC):
         return clicks
 
     @abstractmethod
-    def settle(self, clicks: Any) -> Any:
+    def precompute(self, clicks: Any) -> Any:
         """Learn all that clicks ``(2, n)``, of users from 1 on, or their ``graph`` say about the items."""
 
     @abstractmethod
-    def scores(self, settled: Any, batch: ClickBatch) -> Tensor:
+    def scores(self, precomputed: Any, batch: ClickBatch) -> Tensor:
         """Scores ``(B, I + 1)``."""
 
-    def embed(self, settled: Any, batch: ClickBatch) -> tuple[Tensor, Tensor]:
+    def embed(self, precomputed: Any, batch: ClickBatch) -> tuple[Tensor, Tensor]:
         """Vectors ``(B, D)`` and ``(I + 1, D)`` whose products are the scores, where there are such.
 
         Raises:
@@ -62,7 +62,7 @@ class ClickRecommender(nn.Module, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has nothing to learn by descent")
 
-    def reasons(self, settled: Any, batch: ClickBatch, items: Tensor) -> Tensor | None:
+    def attribution(self, precomputed: Any, batch: ClickBatch, items: Tensor) -> Tensor | None:
         """What each known item of a user adds to the scores of ``items`` ``(B, k)``.
 
         Returns:
@@ -71,30 +71,30 @@ class ClickRecommender(nn.Module, ABC):
         return None
 
 
-def heard_by(seen: Tensor, told: Tensor) -> Tensor:
-    """Sum of what the items ``(B, S)`` of each user tell, ``told`` ``(I + 1, D)``: ``(B, D)``.
+def sum_messages(seen: Tensor, messages: Tensor) -> Tensor:
+    """Sum the ``messages`` ``(I + 1, D)`` of each user's items ``(B, S)``: ``(B, D)``.
 
     Example:
-        >>> heard_by(torch.tensor([[2, 1], [2, 0]]), torch.tensor([[9.0], [1.0], [2.0]])).tolist()
+        >>> sum_messages(torch.tensor([[2, 1], [2, 0]]), torch.tensor([[9.0], [1.0], [2.0]])).tolist()
         [[3.0], [2.0]]
     """
     if seen.shape[1] == 0:
-        return told.new_zeros(len(seen), told.shape[1])
-    return F.embedding_bag(seen, told, mode="sum", padding_idx=0)
+        return messages.new_zeros(len(seen), messages.shape[1])
+    return F.embedding_bag(seen, messages, mode="sum", padding_idx=0)
 
 
-def or_popular(scores: Tensor, seen: Tensor, degree: Tensor) -> Tensor:
+def popularity_fallback(scores: Tensor, seen: Tensor, degree: Tensor) -> Tensor:
     """Scores ``(B, I + 1)``; for a user who has no item, ``degree`` ``(I + 1,)``, how many users have each.
 
     Messages along no edge say nothing, and a list has to begin somewhere.
 
     Example:
         >>> scores, seen = torch.tensor([[0.0, 0.3], [0.0, 0.0]]), torch.tensor([[1, 0], [0, 0]])
-        >>> or_popular(scores, seen, torch.tensor([0.0, 7.0])).tolist()
+        >>> popularity_fallback(scores, seen, torch.tensor([0.0, 7.0])).tolist()
         [[0.0, 0.30000001192092896], [0.0, 7.0]]
     """
     return torch.where((seen > 0).any(1, keepdim=True), scores, degree.to(scores))
 
 
-MakeRecommender = Callable[[CatalogueSizes], ClickRecommender]
+RecommenderFactory = Callable[[CatalogueSizes], ClickRecommender]
 """Makes a model of the right size: in YAML a ``class_path`` with ``init_args``."""

@@ -13,8 +13,8 @@ from recollect_recsys.models.click_memory import ClickGraph, ClickMemory, sparse
 from recollect_recsys.models.click_recommender import (
     CatalogueSizes,
     ClickRecommender,
-    heard_by,
-    or_popular,
+    popularity_fallback,
+    sum_messages,
 )
 
 CODE_SIZE = 64
@@ -49,15 +49,15 @@ class Filter(NamedTuple):
         graph: Its eigenvectors and messages.
         gain: ``(k,)``, what is added to the tail's response for each eigenvector.
         tail: Response to all else is ``tail`` · λ.
-        give: ``(I + 1,)``, weight of an item that a user has.
-        take: ``(I + 1,)``, weight of an item that is asked about.
+        input_weight: ``(I + 1,)``, weight of an item in a user's signal.
+        output_weight: ``(I + 1,)``, weight of an item in the scores.
     """
 
     graph: Spectrum
     gain: Tensor
     tail: float
-    give: Tensor
-    take: Tensor
+    input_weight: Tensor
+    output_weight: Tensor
 
 
 @final
@@ -118,11 +118,11 @@ class GraphFilter(ClickRecommender):
         self.seed = seed
         self.memory = ClickMemory(sizes.items, sizes.users, sizes.clicks, CODE_SIZE, user_power)
 
-    def consider(self, candidate: int) -> None:
+    def select_candidate(self, candidate: int) -> None:
         """Go on with a pair of μ and c; it stands in the checkpoint."""
         self.chosen.fill_(min(candidate, self.candidates - 1))
 
-    def told_of_choice(self) -> list[str]:
+    def selection_notes(self) -> list[str]:
         """The pair of μ and c, where there were several."""
         if self.candidates == 1:
             return []
@@ -132,13 +132,13 @@ class GraphFilter(ClickRecommender):
     @torch.no_grad()
     def graph(self, clicks: Tensor) -> Spectrum:
         """The largest eigenvalues of the graph, and its messages."""
-        graph = self.memory.remember(clicks)
-        to_users, to_items = halves(graph, self.memory.items)
+        graph = self.memory.build_graph(clicks)
+        to_users, to_items = bipartite_messages(graph, self.memory.items)
         values, vectors = self._spectrum(to_users, to_items)
         return Spectrum(values, vectors, graph.degree[: len(vectors)], to_users, to_items)
 
     @torch.no_grad()
-    def settle(self, clicks: Tensor | Spectrum) -> Filter:
+    def precompute(self, clicks: Tensor | Spectrum) -> Filter:
         """What becomes of each eigenvector."""
         graph = clicks if isinstance(clicks, Spectrum) else self.graph(clicks)
         loss, balance = self.pairs[int(self.chosen)]
@@ -151,37 +151,39 @@ class GraphFilter(ClickRecommender):
             graph=graph,
             gain=response - slope * values,
             tail=slope / float(largest),
-            give=torch.where(there, graph.degree**-balance, 0),
-            take=torch.where(there, graph.degree**balance, 0),
+            input_weight=torch.where(there, graph.degree**-balance, 0),
+            output_weight=torch.where(there, graph.degree**balance, 0),
         )
 
     @torch.no_grad()
-    def scores(self, settled: Filter, batch: ClickBatch) -> Tensor:
+    def scores(self, precomputed: Filter, batch: ClickBatch) -> Tensor:
         """Each user's clicks, filtered."""
-        vectors = settled.graph.vectors
-        heard = heard_by(batch.seen, settled.give.unsqueeze(1) * vectors)
-        passed = (heard * settled.gain) @ vectors.T
-        if settled.tail:
-            signal = torch.zeros_like(passed).scatter_add_(1, batch.seen, settled.give[batch.seen])
-            passed += settled.tail * self._there_and_back(settled, signal.T).T
-        return or_popular(passed * settled.take, batch.seen, settled.graph.degree)
+        vectors = precomputed.graph.vectors
+        summed = sum_messages(batch.seen, precomputed.input_weight.unsqueeze(1) * vectors)
+        passed = (summed * precomputed.gain) @ vectors.T
+        if precomputed.tail:
+            signal = torch.zeros_like(passed).scatter_add_(
+                1, batch.seen, precomputed.input_weight[batch.seen]
+            )
+            passed += precomputed.tail * self._propagate(precomputed, signal.T).T
+        return popularity_fallback(passed * precomputed.output_weight, batch.seen, precomputed.graph.degree)
 
     @torch.no_grad()
-    def reasons(self, settled: Filter, batch: ClickBatch, items: Tensor) -> Tensor:
+    def attribution(self, precomputed: Filter, batch: ClickBatch, items: Tensor) -> Tensor:
         """A score is the sum of what a user's items add to it, each by its own message."""
-        give = settled.give[batch.seen]
-        told = settled.graph.vectors[batch.seen] * settled.gain
-        parts = torch.einsum("bkd,bsd->bks", settled.graph.vectors[items], told)
-        if settled.tail:
-            asked, column = torch.unique(items, return_inverse=True)
-            signal = F.one_hot(asked, len(settled.give)).to(give.dtype).T
-            back = self._there_and_back(settled, signal)  # P is symmetric
-            parts += settled.tail * back[batch.seen.unsqueeze(1), column.unsqueeze(2)]
-        return parts * give.unsqueeze(1) * settled.take[items].unsqueeze(2)
+        input_weight = precomputed.input_weight[batch.seen]
+        messages = precomputed.graph.vectors[batch.seen] * precomputed.gain
+        parts = torch.einsum("bkd,bsd->bks", precomputed.graph.vectors[items], messages)
+        if precomputed.tail:
+            unique, column = torch.unique(items, return_inverse=True)
+            signal = F.one_hot(unique, len(precomputed.input_weight)).to(input_weight.dtype).T
+            back = self._propagate(precomputed, signal)  # P is symmetric
+            parts += precomputed.tail * back[batch.seen.unsqueeze(1), column.unsqueeze(2)]
+        return parts * input_weight.unsqueeze(1) * precomputed.output_weight[items].unsqueeze(2)
 
-    def _there_and_back(self, settled: Filter, signal: Tensor) -> Tensor:
+    def _propagate(self, precomputed: Filter, signal: Tensor) -> Tensor:
         """A signal on the items ``(I + 1, n)``, after it has gone to their users and back."""
-        return settled.graph.to_items @ (settled.graph.to_users @ signal.contiguous())
+        return precomputed.graph.to_items @ (precomputed.graph.to_users @ signal.contiguous())
 
     def _spectrum(self, to_users: Tensor, to_items: Tensor) -> tuple[Tensor, Tensor]:
         """The largest eigenvalues of R̃ᵀ R̃, and their vectors, by subspace iteration or from all of it."""
@@ -194,15 +196,19 @@ class GraphFilter(ClickRecommender):
             basis = torch.linalg.qr(start.to(to_items.device, to_items.dtype))[0]
             for _ in range(self.steps):
                 basis = torch.linalg.qr(to_items @ (to_users @ basis))[0]
-            told = to_users @ basis
-            values, inner = torch.linalg.eigh(told.T @ told)
+            projected = to_users @ basis
+            values, inner = torch.linalg.eigh(projected.T @ projected)
             vectors = basis @ inner
         return values[-self.rank :].flip(0).clamp_min(0), vectors[:, -self.rank :].flip(1)
 
 
-def halves(graph: ClickGraph, items: int) -> tuple[Tensor, Tensor]:
+def bipartite_messages(graph: ClickGraph, items: int) -> tuple[Tensor, Tensor]:
     """The messages of a graph apart: from items to users ``(U, I + 1)``, and from users to items."""
-    begins, others, values = graph.heard.crow_indices(), graph.heard.col_indices(), graph.heard.values()
+    begins, others, values = (
+        graph.adjacency.crow_indices(),
+        graph.adjacency.col_indices(),
+        graph.adjacency.values(),
+    )
     first = items + 1
     middle, users = int(begins[first]), len(begins) - 1 - first
     to_items = sparse(begins[: first + 1], others[:middle] - first, values[:middle], (first, users))

@@ -11,8 +11,8 @@ from recollect_recsys.models.click_memory import ClickGraph, ClickMemory
 from recollect_recsys.models.click_recommender import (
     CatalogueSizes,
     ClickRecommender,
-    heard_by,
-    or_popular,
+    popularity_fallback,
+    sum_messages,
 )
 
 
@@ -20,13 +20,13 @@ class ItemVectors(NamedTuple):
     """What has become of the items.
 
     Attributes:
-        told: ``(I + 1, D)``, the message of each item to a user who has it, but for the user's own degree.
-        asked: ``(I + 1, D)``, what a user's vector is compared with.
+        messages: ``(I + 1, D)``, the message of each item to its users, before scaling by the user's degree.
+        embeddings: ``(I + 1, D)``, compared with the user's vector.
         degree: ``(I + 1,)``, how many users have each.
     """
 
-    told: Tensor
-    asked: Tensor
+    messages: Tensor
+    embeddings: Tensor
     degree: Tensor
 
 
@@ -74,41 +74,41 @@ class LightGCN(ClickRecommender):
 
     def graph(self, clicks: Tensor) -> ClickGraph:
         """The memory of ``clicks``, to be kept where they stay the same."""
-        return self.memory.remember(clicks)
+        return self.memory.build_graph(clicks)
 
-    def settle(self, clicks: Tensor | ClickGraph) -> ItemVectors:
+    def precompute(self, clicks: Tensor | ClickGraph) -> ItemVectors:
         """Pass messages from items to users to items, K // 2 times."""
         graph = clicks if isinstance(clicks, ClickGraph) else self.graph(clicks)
         total = self.start.weight
-        state = self.memory.holding(graph, total)
+        state = self.memory.set_item_values(graph, total)
         for _ in range(self.layers // 2):
-            state = self.memory.graph.propagate(state, 2, graph.heard)
-            total = total + self.memory.held(state)
+            state = self.memory.graph.propagate(state, 2, graph.adjacency)
+            total = total + self.memory.item_values(state)
         total = total / (self.layers + 1)
         degree = graph.degree[: len(total)]
-        asked = total if self.temperature is None else F.normalize(total, dim=1)
-        return ItemVectors(total / degree.clamp_min(1).sqrt().unsqueeze(1), asked, degree)
+        embeddings = total if self.temperature is None else F.normalize(total, dim=1)
+        return ItemVectors(total / degree.clamp_min(1).sqrt().unsqueeze(1), embeddings, degree)
 
-    def embed(self, settled: ItemVectors, batch: ClickBatch) -> tuple[Tensor, Tensor]:
+    def embed(self, precomputed: ItemVectors, batch: ClickBatch) -> tuple[Tensor, Tensor]:
         """Users hear their items: the last layer, for those who are asked about only."""
-        heard = heard_by(batch.seen, settled.told)
-        return heard * self._loudness(heard, batch).unsqueeze(1), settled.asked
+        summed = sum_messages(batch.seen, precomputed.messages)
+        return summed * self._user_scale(summed, batch).unsqueeze(1), precomputed.embeddings
 
-    def scores(self, settled: ItemVectors, batch: ClickBatch) -> Tensor:
+    def scores(self, precomputed: ItemVectors, batch: ClickBatch) -> Tensor:
         """x_u · z_i, or cos(x_u, z_i) / τ."""
-        users, items = self.embed(settled, batch)
-        return or_popular(users @ items.T, batch.seen, settled.degree)
+        users, items = self.embed(precomputed, batch)
+        return popularity_fallback(users @ items.T, batch.seen, precomputed.degree)
 
-    def reasons(self, settled: ItemVectors, batch: ClickBatch, items: Tensor) -> Tensor:
+    def attribution(self, precomputed: ItemVectors, batch: ClickBatch, items: Tensor) -> Tensor:
         """A score is the sum of what a user's items add to it."""
-        told, asked = settled.told[batch.seen], settled.asked[items]
-        loudness = self._loudness(told.sum(1), batch)
-        return torch.einsum("bkd,bsd->bks", asked, told) * loudness[:, None, None]
+        messages, embeddings = precomputed.messages[batch.seen], precomputed.embeddings[items]
+        scale = self._user_scale(messages.sum(1), batch)
+        return torch.einsum("bkd,bsd->bks", embeddings, messages) * scale[:, None, None]
 
-    def _loudness(self, heard: Tensor, batch: ClickBatch) -> Tensor:
+    def _user_scale(self, summed: Tensor, batch: ClickBatch) -> Tensor:
         """What x_u is multiplied by: 1 / √d_u, or 1 / (τ |x_u|)."""
         if self.temperature is not None:
-            length: Tensor = torch.linalg.vector_norm(heard, dim=1)
+            length: Tensor = torch.linalg.vector_norm(summed, dim=1)
             return length.clamp_min(1e-12).reciprocal() / self.temperature
-        degree: Tensor = (batch.seen > 0).sum(1).clamp_min(1).to(heard.dtype)
+        degree: Tensor = (batch.seen > 0).sum(1).clamp_min(1).to(summed.dtype)
         return degree.rsqrt()

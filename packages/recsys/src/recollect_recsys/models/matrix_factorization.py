@@ -47,18 +47,18 @@ class MatrixFactorization(ClickRecommender):
         for table in (self.users, self.items):
             nn.init.normal_(table.weight, std=std)
 
-    def settle(self, clicks: Tensor) -> Vectors:
+    def precompute(self, clicks: Tensor) -> Vectors:
         """Nothing passes along the clicks."""
         users = torch.cat([self.users.weight.mean(0, keepdim=True), self.users.weight])
         if self.temperature is None:
             return Vectors(users, self.items.weight)
         return Vectors(F.normalize(users, dim=1) / self.temperature, F.normalize(self.items.weight, dim=1))
 
-    def embed(self, settled: Vectors, batch: ClickBatch) -> tuple[Tensor, Tensor]:
+    def embed(self, precomputed: Vectors, batch: ClickBatch) -> tuple[Tensor, Tensor]:
         """The vectors of the users who are asked about, and of all items."""
-        return settled.users[batch.user], settled.items
+        return precomputed.users[batch.user], precomputed.items
 
-    def scores(self, settled: Vectors, batch: ClickBatch) -> Tensor:
+    def scores(self, precomputed: Vectors, batch: ClickBatch) -> Tensor:
         """Products or cosines."""
-        users, items = self.embed(settled, batch)
+        users, items = self.embed(precomputed, batch)
         return users @ items.T

@@ -21,10 +21,10 @@ class Popularity(ClickRecommender):
         super().__init__()
         self.items = sizes.items
 
-    def settle(self, clicks: Tensor) -> Tensor:
+    def precompute(self, clicks: Tensor) -> Tensor:
         """How many users have each item: ``(I + 1,)``."""
         return torch.bincount(clicks[1], minlength=self.items + 1).float()
 
-    def scores(self, settled: Tensor, batch: ClickBatch) -> Tensor:
+    def scores(self, precomputed: Tensor, batch: ClickBatch) -> Tensor:
         """The same for all."""
-        return settled.expand(len(batch.user), -1).clone()
+        return precomputed.expand(len(batch.user), -1).clone()

@@ -10,10 +10,10 @@ from recollect.state import State
 from recollect_recsys.data.sessions import SessionBatch
 from recollect_recsys.models.backbone import Backbone
 from recollect_recsys.models.interest_memory import InterestMemory, InterestState
-from recollect_recsys.models.losses import Barred, full_softmax_loss, sampled_softmax_loss
+from recollect_recsys.models.sequential_losses import ExcludedItems, full_softmax_loss, sampled_softmax_loss
 
 
-class Reasons(NamedTuple):
+class Attribution(NamedTuple):
     """What was read of a user's memory for the last step of each session.
 
     Attributes:
@@ -85,10 +85,10 @@ class SessionRecommender(nn.Module):
 
     def forward(self, batch: SessionBatch) -> Tensor:
         """Session states ``(B, T, D)``."""
-        state = None if self.memory is None else self.remember(batch.past)
-        return self.respond(batch.session, batch.length, state)[0]
+        state = None if self.memory is None else self.write_history(batch.past)
+        return self.encode_session(batch.session, batch.length, state)[0]
 
-    def remember(self, past: Tensor, state: State | None = None) -> State:
+    def write_history(self, past: Tensor, state: State | None = None) -> State:
         """Write items ``past`` ``(B, P)``, 0 where there is none, to the users' memories."""
         memory = cast(Memory, self.memory)
         if state is None:
@@ -96,7 +96,9 @@ class SessionRecommender(nn.Module):
         written: State = memory.write(state, self.items(past), past > 0)
         return written
 
-    def respond(self, session: Tensor, length: Tensor, state: State | None) -> tuple[Tensor, State | None]:
+    def encode_session(
+        self, session: Tensor, length: Tensor, state: State | None
+    ) -> tuple[Tensor, State | None]:
         """States ``(B, T, D)`` of sessions ``(B, T)`` of users with memories ``state``; these afterwards."""
         x = self.items(session)
         steps = torch.arange(session.shape[1], device=session.device) < length.unsqueeze(1)
@@ -139,9 +141,13 @@ class SessionRecommender(nn.Module):
         places = torch.arange(1, target.shape[1] + 1, device=target.device)
         last = (there * places).amax(1) - 1
         count = (seen > 0).sum(1)[user] - last[user] + step
-        return full_softmax_loss(states, weight, bias, numbers, Barred((seen - 1).clamp_min(0), user, count))
+        return full_softmax_loss(
+            states, weight, bias, numbers, ExcludedItems((seen - 1).clamp_min(0), user, count)
+        )
 
-    def last(self, batch: SessionBatch, before: State | None = None) -> tuple[Tensor, Reasons | None]:
+    def last_state(
+        self, batch: SessionBatch, before: State | None = None
+    ) -> tuple[Tensor, Attribution | None]:
         """State of the last step ``(B, D)``, and what was read for it where the memory can tell.
 
         Args:
@@ -152,11 +158,11 @@ class SessionRecommender(nn.Module):
         ends = batch.length - 1
         memory = self.memory
         if memory is not None and before is None:
-            before = self.remember(batch.past)
+            before = self.write_history(batch.past)
         if not isinstance(memory, InterestMemory):
-            return self.respond(batch.session, batch.length, before)[0][rows, ends], None
+            return self.encode_session(batch.session, batch.length, before)[0][rows, ends], None
         with memory.tracing() as reads:
-            states, after = self.respond(batch.session, batch.length, before)
+            states, after = self.encode_session(batch.session, batch.length, before)
         if len(reads) == batch.session.shape[1]:  # one read for each step, after that step's item was written
             parts = [cast(Tensor, read.weights)[:, :, 0] for read in reads]
             order = cast(InterestState, after).order
@@ -169,4 +175,4 @@ class SessionRecommender(nn.Module):
             slots = torch.stack([part for steps in of_steps for part in steps])[ends, rows]
             order = order.gather(-1, slots)
         order = order.masked_fill(weights <= 0, -1)
-        return states[rows, ends], Reasons(order.flatten(1), (weights / memory.heads).flatten(1))
+        return states[rows, ends], Attribution(order.flatten(1), (weights / memory.heads).flatten(1))

@@ -11,13 +11,13 @@ from torchmetrics import MetricCollection
 from recollect.training import DataModule, Picture, ReadPicture, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
-from recollect_recsys.data.click_data import ClickData
+from recollect_recsys.data.click_data import CollaborativeData
 from recollect_recsys.data.clicks import ClickBatch
-from recollect_recsys.list_metrics import LISTED, ListMetrics
-from recollect_recsys.models.click_losses import ClickLoss, click_bpr, click_softmax
-from recollect_recsys.models.click_recommender import CatalogueSizes, ClickRecommender, MakeRecommender
+from recollect_recsys.list_metrics import TOP_K, ListMetrics
+from recollect_recsys.models.click_recommender import CatalogueSizes, ClickRecommender, RecommenderFactory
+from recollect_recsys.models.collaborative_losses import ClickLoss, bpr_loss, softmax_loss
 from recollect_recsys.pictures import by_history_length, by_popularity
-from recollect_recsys.ranking import chunks, filtered, top_items
+from recollect_recsys.ranking import chunks, mask_seen, top_items
 
 DRAWN = 10
 """Items of a user whose shares are drawn."""
@@ -36,7 +36,7 @@ class CollaborativeFiltering(Task):
         loss: ``"softmax"`` over the catalogue, or ``"bpr"``.
         negatives: Items that the softmax is estimated from at each step; all by default.
         top: Length of the lists that ``predict`` writes.
-        named: How many of a user's items are named with each recommended one, those that add most.
+        num_explanations: How many of a user's items are named with each recommended one, those that add most.
         optimizer: As in ``Task``.
         scheduler: As in ``Task``.
         scheduler_interval: As in ``Task``.
@@ -46,21 +46,21 @@ class CollaborativeFiltering(Task):
     """
 
     model: ClickRecommender
-    model_methods = ("settle", "embed", "scores", "reasons")
+    model_methods = ("precompute", "embed", "scores", "attribution")
 
     def __init__(
         self,
-        recommender: MakeRecommender,
+        recommender: RecommenderFactory,
         loss: ClickLoss = "softmax",
         negatives: int | None = None,
         top: int = 10,
-        named: int = 3,
+        num_explanations: int = 3,
         optimizer: OptimizerCallable = Adam,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "epoch",
     ) -> None:
         super().__init__(optimizer, scheduler, scheduler_interval)
-        for name, value in (("negatives", negatives), ("top", top), ("named", named)):
+        for name, value in (("negatives", negatives), ("top", top), ("num_explanations", num_explanations)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if negatives is not None and loss != "softmax":
@@ -69,13 +69,13 @@ class CollaborativeFiltering(Task):
         self.loss = loss
         self.negatives = negatives
         self.top = top
-        self.named = named
+        self.num_explanations = num_explanations
         self._graph: Any = None  # of the clicks that are learnt from
-        self._settled: Any = None  # until the epoch ends
-        self._measured: list[Picture] = []
+        self._precomputed: Any = None  # until the epoch ends
+        self._figures: list[Picture] = []
 
     @property
-    def data(self) -> ClickData:
+    def data(self) -> CollaborativeData:
         """The clicks."""
         return _clicks(cast(Any, self.trainer).datamodule)
 
@@ -107,24 +107,24 @@ class CollaborativeFiltering(Task):
         clicks = int((batch.seen > 0).sum())
         if not self._learns:
             return torch.zeros((), device=self.device), clicks
-        users, items = self.model.embed(self.model.settle(self._learnt_from()), batch)
+        users, items = self.model.embed(self.model.precompute(self._training_graph()), batch)
         if self.loss == "bpr":
-            return click_bpr(users, items, batch.seen), clicks
+            return bpr_loss(users, items, batch.seen), clicks
         drawn = None
         if self.negatives is not None:
             drawn = torch.randint(1, len(items), (self.negatives,), device=items.device)
-        return click_softmax(users, items, batch.seen, drawn), clicks
+        return softmax_loss(users, items, batch.seen, drawn), clicks
 
     def evaluate(self, batch: ClickBatch, metrics: MetricCollection) -> None:
         """Rank all that is not known of each user."""
-        for part, items, _ in self._lists(batch, LISTED):
+        for part, items, _ in self._lists(batch, TOP_K):
             metrics["lists"].update(items, part.target, (part.seen > 0).sum(1))
 
     def predict(self, batch: ClickBatch) -> list[dict[str, Any]]:
         """A list for each user, with the items of theirs that add most to each score."""
         rows = []
         for part, items, scores in self._lists(batch, self.top):
-            added = self.model.reasons(self._settled, part, items)
+            added = self.model.attribution(self._precomputed, part, items)
             for row, user in enumerate(part.place.tolist()):
                 there = int((items[row] > 0).sum())
                 because = None if added is None else self._because(part.seen[row], added[row, :there])
@@ -141,15 +141,15 @@ class CollaborativeFiltering(Task):
     @property
     def notes(self) -> list[str]:
         """What validation chose."""
-        return [*super().notes, *self.model.told_of_choice()]
+        return [*super().notes, *self.model.selection_notes()]
 
     def pictures(self, batch: ClickBatch) -> list[Picture]:
         """Recall by known items, popularity of what is recommended, and what one list was made of."""
         one = ((batch.seen > 0).sum(1) - DRAWN).abs().argmin()  # as many items as can be told apart
         part, items, _ = next(self._lists(ClickBatch(*(field[one : one + 1] for field in batch)), 5))
-        added = self.model.reasons(self._settled, part, items)
+        added = self.model.attribution(self._precomputed, part, items)
         if added is None:
-            return self._measured
+            return self._figures
         names = self.data.items
         order = added[0].clamp_min(0).sum(0).argsort(descending=True)[:DRAWN]
         order = order[part.seen[0, order] > 0]
@@ -164,19 +164,19 @@ class CollaborativeFiltering(Task):
             across="items recommended, the best first",
             down="items of the user",
         )
-        return [*self._measured, picture]
+        return [*self._figures, picture]
 
     def summarize(self, stage: Stage, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """The figures as they are; what is drawn of them is kept."""
         metrics = cast(ListMetrics, cast(MetricCollection, self.metrics[stage])["lists"])
-        self._measured = [
+        self._figures = [
             by_history_length(metrics.by_length.clone(), "recall@20"),
             by_popularity(metrics.recommended[1:].clone(), self.data.popularity[1:]),
         ]
         return values
 
     def _because(self, seen: Tensor, added: Tensor) -> list[list[dict[str, Any]]]:
-        parts = name_parts(seen, added, self.named)
+        parts = top_contributions(seen, added, self.num_explanations)
         return [[{"item": self.data.items[item - 1], "share": share} for item, share in p] for p in parts]
 
     # --- the graph ------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ class CollaborativeFiltering(Task):
     def on_train_epoch_start(self) -> None:
         """Where nothing is learnt by descent, an epoch is the trial of a setting."""
         if not self._learns:
-            self.model.consider(self.current_epoch)
+            self.model.select_candidate(self.current_epoch)
 
     def on_train_epoch_end(self) -> None:
         """The last trial is the end."""
@@ -193,40 +193,40 @@ class CollaborativeFiltering(Task):
 
     def on_validation_epoch_start(self) -> None:
         """The model has changed."""
-        self._settled = None
+        self._precomputed = None
 
     def on_test_epoch_start(self) -> None:
         """So has the graph."""
-        self._settled = None
+        self._precomputed = None
 
     def on_predict_epoch_start(self) -> None:
         """So has the graph."""
-        self._settled = None
+        self._precomputed = None
 
-    def _learnt_from(self) -> Any:
+    def _training_graph(self) -> Any:
         """The clicks that are learnt from, or, where the model keeps them in a memory, that memory."""
         if self._graph is None:
             self._graph = self.model.graph(self.data.graph(held_out=False).to(self.device))
         return self._graph
 
     @torch.no_grad()
-    def settled(self) -> Any:
+    def precomputed(self) -> Any:
         """What the model makes of the graph of this stage, once an epoch."""
-        if self._settled is None:
+        if self._precomputed is None:
             learning = self.trainer.validating or self.trainer.sanity_checking or self.trainer.training
-            clicks = self._learnt_from() if learning else self.data.graph(held_out=True).to(self.device)
-            self._settled = self.model.settle(clicks)
-        return self._settled
+            clicks = self._training_graph() if learning else self.data.graph(held_out=True).to(self.device)
+            self._precomputed = self.model.precompute(clicks)
+        return self._precomputed
 
     @torch.no_grad()
     def _lists(self, batch: ClickBatch, count: int) -> Any:
         """The batch in parts, with the best items for each and their scores."""
-        settled = self.settled()
+        precomputed = self.precomputed()
         for now in chunks(len(batch.user), len(self.data.items) + 1):
             part = ClickBatch(*(field[now] for field in batch))
-            scores = self.model.scores(settled, part)
+            scores = self.model.scores(precomputed, part)
             scores[:, 0] = -torch.inf
-            yield part, *top_items(filtered(scores, part.seen), count)
+            yield part, *top_items(mask_seen(scores, part.seen), count)
 
 
 def shares_of(added: Tensor) -> Tensor:
@@ -235,7 +235,7 @@ def shares_of(added: Tensor) -> Tensor:
     return raised / raised.sum(-1, keepdim=True).clamp_min(1e-12)
 
 
-def name_parts(seen: Tensor, added: Tensor, count: int) -> list[list[tuple[int, float]]]:
+def top_contributions(seen: Tensor, added: Tensor, count: int) -> list[list[tuple[int, float]]]:
     """For each of k recommended items the ``count`` known ones that add most, with their shares.
 
     Args:
@@ -250,10 +250,10 @@ def name_parts(seen: Tensor, added: Tensor, count: int) -> list[list[tuple[int, 
     ]
 
 
-def _clicks(data: DataModule) -> ClickData:
-    if not isinstance(data, ClickData):
+def _clicks(data: DataModule) -> CollaborativeData:
+    if not isinstance(data, CollaborativeData):
         raise ArgumentError(
-            "CollaborativeFiltering needs clicks (--data OwnClickData, GowallaData or another ClickData), "
-            f"not {type(data).__name__}"
+            "CollaborativeFiltering needs a CollaborativeData (--data InteractionGraphData or GowallaData, "
+            f"for instance), not {type(data).__name__}"
         )
     return data

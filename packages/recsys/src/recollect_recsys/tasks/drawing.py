@@ -12,7 +12,7 @@ from recollect_recsys.models.interest_memory import InterestMemory
 from recollect_recsys.models.recommender import SessionRecommender
 from recollect_recsys.pictures import by_history_length, by_popularity, items_read, memory_use
 
-ITEMS_DRAWN = 30
+MAX_ITEMS = 30
 """Items of a user whose weights are drawn, the last ones."""
 
 
@@ -34,13 +34,13 @@ def memory_pictures(
     pictures: list[Picture] = [memory_use(given.clamp_max(room).cpu(), room)]
     longest = given.argmax()  # the longest history has most to choose from
     one = SessionBatch(*(part[longest : longest + 1] for part in batch))
-    _, reasons = model.last(one)
+    _, attribution = model.last_state(one)
     items = [item for item in torch.cat([one.past, one.session], 1)[0].tolist() if item]
-    if reasons is None or not items:
+    if attribution is None or not items:
         return pictures
     weights = torch.zeros(len(items), device="cpu")
-    there = reasons.numbers[0] >= 0
-    weights.index_add_(0, reasons.numbers[0][there].cpu(), reasons.weights[0][there].float().cpu())
-    shown = slice(-ITEMS_DRAWN, None)
+    there = attribution.numbers[0] >= 0
+    weights.index_add_(0, attribution.numbers[0][there].cpu(), attribution.weights[0][there].float().cpu())
+    shown = slice(-MAX_ITEMS, None)
     labels = [names[item - 1] for item in items[shown]]
     return [*pictures, items_read(users[int(one.user)], weights[shown], labels)]

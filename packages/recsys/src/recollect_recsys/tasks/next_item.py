@@ -12,12 +12,12 @@ from recollect import Concatenation, Integration, Memory
 from recollect.training import DataModule, Picture, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
-from recollect_recsys.data.recommendation import RecommendationData
+from recollect_recsys.data.recommendation import SequentialData
 from recollect_recsys.data.sessions import SessionBatch
-from recollect_recsys.metrics import LISTED, NextItemMetrics
+from recollect_recsys.metrics import TOP_K, NextItemMetrics
 from recollect_recsys.models.backbone import Backbone
-from recollect_recsys.models.recommender import Reasons, SessionRecommender
-from recollect_recsys.ranking import chunks, filtered, rank_of_targets, top_items
+from recollect_recsys.models.recommender import Attribution, SessionRecommender
+from recollect_recsys.ranking import chunks, mask_seen, rank_targets, top_items
 from recollect_recsys.tasks.drawing import measured_pictures, memory_pictures
 
 
@@ -36,7 +36,7 @@ class NextItem(Task):
         item_integration: How it joins what the backbone and the user's memory have made.
         negatives: Items that the softmax of the loss is estimated from; all items by default.
         top: Length of the lists that ``predict`` writes.
-        named: How many of the items read are named with each list, those of most weight.
+        num_explanations: How many of the items read are named with each list, those of most weight.
         optimizer: As in ``Task``.
         scheduler: As in ``Task``.
         scheduler_interval: As in ``Task``.
@@ -46,7 +46,7 @@ class NextItem(Task):
     """
 
     model: SessionRecommender
-    model_methods = ("scores", "loss", "last")
+    model_methods = ("scores", "loss", "last_state")
 
     def __init__(
         self,
@@ -57,13 +57,13 @@ class NextItem(Task):
         item_integration: type[Integration] = Concatenation,
         negatives: int | None = None,
         top: int = 10,
-        named: int = 5,
+        num_explanations: int = 5,
         optimizer: OptimizerCallable = Adam,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "epoch",
     ) -> None:
         super().__init__(optimizer, scheduler, scheduler_interval)
-        for name, value in (("negatives", negatives), ("top", top), ("named", named)):
+        for name, value in (("negatives", negatives), ("top", top), ("num_explanations", num_explanations)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.backbone = backbone
@@ -73,11 +73,11 @@ class NextItem(Task):
         self.item_integration = item_integration
         self.negatives = negatives
         self.top = top
-        self.named = named
-        self._measured: list[Picture] = []
+        self.num_explanations = num_explanations
+        self._figures: list[Picture] = []
 
     @property
-    def data(self) -> RecommendationData:
+    def data(self) -> SequentialData:
         """The users' items."""
         return _recommendation(cast(Any, self.trainer).datamodule)
 
@@ -116,7 +116,7 @@ class NextItem(Task):
         rows = torch.arange(len(batch.length), device=self.device)
         states = self.model(batch)[rows, batch.length - 1]
         seen = batch.seen[:, :0] if self.data.repeats else batch.seen
-        ranks, lists = rank_of_targets(states, target.squeeze(1), seen, self.model.scores, LISTED)
+        ranks, lists = rank_targets(states, target.squeeze(1), seen, self.model.scores, TOP_K)
         metrics["next_item"].update(ranks, lists, (batch.seen > 0).sum(1))
         return self.model.loss(states.unsqueeze(1), target, seen)
 
@@ -125,13 +125,17 @@ class NextItem(Task):
 
         ``read`` is null without a memory, and where the memory does not keep the items apart.
         """
-        states, reasons = self.model.last(batch)
+        states, attribution = self.model.last_state(batch)
         names, users = self.data.items, self.data.histories.users
-        read = [None] * len(states) if reasons is None else name_reasons(batch, reasons, names, self.named)
+        read = (
+            [None] * len(states)
+            if attribution is None
+            else name_attributions(batch, attribution, names, self.num_explanations)
+        )
         seen = batch.seen[:, :0] if self.data.repeats else batch.seen
         rows: list[dict[str, Any]] = []
         for now in chunks(len(states), len(names)):
-            lists = top_items(filtered(self.model.scores(states[now]), seen[now]), self.top)
+            lists = top_items(mask_seen(self.model.scores(states[now]), seen[now]), self.top)
             for user, items, scores in zip(batch.user[now].tolist(), *map(Tensor.tolist, lists), strict=True):
                 best = [(names[item - 1], score) for item, score in zip(items, scores, strict=True) if item]
                 rows.append(
@@ -147,27 +151,27 @@ class NextItem(Task):
     def pictures(self, batch: SessionBatch) -> list[Picture]:
         """What was measured by length of history, what is recommended, what is remembered and read."""
         if self.memory is None:
-            return self._measured
+            return self._figures
         drawn = memory_pictures(
             self.model, batch, self.data.items, self.data.histories.users, capacity(self.memory)
         )
-        return [*self._measured, *drawn]
+        return [*self._figures, *drawn]
 
     def summarize(self, stage: Stage, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """The figures as they are; what is drawn of them is kept."""
         metrics = cast(NextItemMetrics, cast(MetricCollection, self.metrics[stage])["next_item"])
-        self._measured = measured_pictures(metrics, self.data.popularity)
+        self._figures = measured_pictures(metrics, self.data.popularity)
         return values
 
 
-def name_reasons(
-    batch: SessionBatch, reasons: Reasons, names: list[str], count: int
+def name_attributions(
+    batch: SessionBatch, attribution: Attribution, names: list[str], count: int
 ) -> list[list[dict[str, Any]] | None]:
     """For each user the ``count`` items that were read with most weight, by name."""
     given = torch.cat([batch.past, batch.session], 1).tolist()
     told: list[list[dict[str, Any]] | None] = []
     for items, numbers, weights in zip(
-        given, reasons.numbers.tolist(), reasons.weights.tolist(), strict=True
+        given, attribution.numbers.tolist(), attribution.weights.tolist(), strict=True
     ):
         items = [item for item in items if item]
         total: dict[int, float] = {}
@@ -179,7 +183,7 @@ def name_reasons(
     return told
 
 
-def fit_past(data: RecommendationData, memory: Memory | None) -> None:
+def fit_past(data: SequentialData, memory: Memory | None) -> None:
     """Let ``data`` give as many items before a session as the memory holds, where nothing else was asked for.
 
     Raises:
@@ -200,10 +204,10 @@ def capacity(memory: Memory) -> int:
     return int(storage.entries(storage.initial_state(device="meta")).filled.shape[-1])
 
 
-def _recommendation(data: DataModule) -> RecommendationData:
-    if not isinstance(data, RecommendationData):
+def _recommendation(data: DataModule) -> SequentialData:
+    if not isinstance(data, SequentialData):
         raise ArgumentError(
-            "NextItem needs users' items (--data InteractionsData, TasteData or another RecommendationData), "
+            "NextItem needs users' items (--data InteractionsData, SyntheticData or another SequentialData), "
             f"not {type(data).__name__}"
         )
     return data

@@ -8,9 +8,9 @@ import torch
 
 from recollect.training import DataError, TrainedRun, load_run
 from recollect_recsys.cli import main
-from recollect_recsys.data.own import InteractionsData
+from recollect_recsys.cold_start import ndcg_by_clicks
+from recollect_recsys.data.interactions import InteractionsData
 from recollect_recsys.models.gru4rec import GRU4Rec
-from recollect_recsys.newcomers import by_clicks
 from recollect_recsys.tasks import NextItem
 
 
@@ -33,7 +33,7 @@ def run(folder: Path, new_users: float) -> TrainedRun:
 def test_figures_are_of_those_set_aside_after_their_first_clicks(tmp_path: Path) -> None:
     made = run(tmp_path, 0.4)
     new = int(made.data.is_new.sum())
-    nothing, one, three, ten = by_clicks(made, clicks=(0, 1, 3, 10))
+    nothing, one, three, ten = ndcg_by_clicks(made, clicks=(0, 1, 3, 10))
     assert [row.users for row in (nothing, one, three, ten)] == [new, new, new, 0]
     assert one.ndcg == three.ndcg == 1
     assert one.error == 0
@@ -43,7 +43,7 @@ def test_figures_are_of_those_set_aside_after_their_first_clicks(tmp_path: Path)
 
 def test_without_newcomers_it_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"--data\.new_users 0\.1"):
-        by_clicks(run(tmp_path, 0.0))
+        ndcg_by_clicks(run(tmp_path, 0.0))
 
 
 def graph_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> TrainedRun:
@@ -63,11 +63,11 @@ def test_of_a_graph_the_first_click_tells_what_a_newcomer_likes(
     data, new = found.data, int(found.data.is_new.sum())
     learnt = set(data.graph(held_out=True)[0].tolist())
     assert len(learnt) == 60 - new
-    nothing, one, ten, twenty = by_clicks(found, clicks=(0, 1, 10, 20))
+    nothing, one, ten, twenty = ndcg_by_clicks(found, clicks=(0, 1, 10, 20))
     assert [row.users for row in (nothing, one, ten, twenty)] == [new, new, new, 0]
     assert one.ndcg > nothing.ndcg + 0.05  # half of the items are out of question now
     assert ten.ndcg > one.ndcg  # ten items are known, so that fewer are left to choose from
-    one, ten = data.newcomers(1), data.newcomers(10)
+    one, ten = data.cold_start(1), data.cold_start(10)
     for row in range(new):
         first, more = one[row], ten[row]
         assert set(first.seen[0].tolist()) < set(more.seen[0].tolist())

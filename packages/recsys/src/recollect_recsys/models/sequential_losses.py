@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-SCORES_AT_ONCE = 2**20
+MAX_SCORES = 2**20
 """Scores that are held at once: 4 MiB of float32, which a processor's cache takes."""
 
 
-class Barred(NamedTuple):
+class ExcludedItems(NamedTuple):
     """Items that cannot be the target, for they were seen before.
 
     Attributes:
@@ -27,9 +27,9 @@ class Barred(NamedTuple):
 
 
 def full_softmax_loss(
-    states: Tensor, weight: Tensor, bias: Tensor, target: Tensor, barred: Barred | None = None
+    states: Tensor, weight: Tensor, bias: Tensor, target: Tensor, excluded: ExcludedItems | None = None
 ) -> Tensor:
-    """Mean of −log softmax(E h + b)[target], over all items or over those that are not barred.
+    """Mean of −log softmax(E h + b)[target], over all items but the excluded ones.
 
     Full softmax rather than a sampled or pairwise loss is what makes these models strong (Klenitskiy &
     Vasilev 2023, arXiv:2309.07602). Where lists leave out what was seen, the probabilities are learnt as
@@ -41,17 +41,17 @@ def full_softmax_loss(
         weight: ``(I, D)`` item vectors E.
         bias: ``(I,)``.
         target: ``(n,)`` int64.
-        barred: What is left out of the sum; the target itself never is.
+        excluded: Items to leave out of the sum; the target itself is always kept.
 
     Example:
         >>> h, weight, target = torch.ones(1, 1), torch.zeros(4, 1), torch.tensor([2])
         >>> round(full_softmax_loss(h, weight, torch.zeros(4), target).exp().item(), 4)  # one of four
         4.0
-        >>> barred = Barred(torch.tensor([[0, 1, 3]]), torch.tensor([0]), torch.tensor([2]))
-        >>> round(full_softmax_loss(h, weight, torch.zeros(4), target, barred).exp().item(), 4)  # of two
+        >>> excluded = ExcludedItems(torch.tensor([[0, 1, 3]]), torch.tensor([0]), torch.tensor([2]))
+        >>> round(full_softmax_loss(h, weight, torch.zeros(4), target, excluded).exp().item(), 4)  # of two
         2.0
     """
-    parts = (None, None, None) if barred is None else barred
+    parts = (None, None, None) if excluded is None else excluded
     loss: Tensor = _Softmax.apply(states, weight, bias, target, *parts, torch.is_grad_enabled())
     return loss
 
@@ -77,12 +77,12 @@ class _Softmax(torch.autograd.Function):
             states = states.to(weight.dtype)
             total = weight.new_zeros(())
             grads = [torch.zeros_like(part) for part in (states, weight, bias)] if learn else []
-            size = max(SCORES_AT_ONCE // len(weight), 1)
+            size = max(MAX_SCORES // len(weight), 1)
             for start in range(0, len(states), size):
                 rows = slice(start, start + size)
                 scores = torch.addmm(bias, states[rows], weight.T)
                 if seen is not None and user is not None and count is not None:
-                    _bar(scores, target[rows], seen[user[rows]], count[rows])
+                    _exclude(scores, target[rows], seen[user[rows]], count[rows])
                 total += _log_softmax_(scores, target[rows]).sum()
                 if learn:
                     torch.mm(scores, weight, out=grads[0][rows])
@@ -101,7 +101,7 @@ class _Softmax(torch.autograd.Function):
         return states.to(ctx.dtype), weight, bias, None, None, None, None, None
 
 
-def _bar(scores: Tensor, target: Tensor, seen: Tensor, count: Tensor) -> None:
+def _exclude(scores: Tensor, target: Tensor, seen: Tensor, count: Tensor) -> None:
     """Put −∞ in the place of the first ``count`` items ``seen`` ``(n, S)``, but not of the target."""
     target = target.unsqueeze(1)
     own = scores.gather(1, target)
@@ -126,7 +126,7 @@ def sampled_softmax_loss(
     """The same with the sum over all items estimated from items drawn evenly, the same for all n.
 
     −log(e^{s_y} / (e^{s_y} + (I − 1) · mean e^{s_j})) over the negatives j that are not y (sampled softmax,
-    Jean et al. 2015, arXiv:1412.2007, with an even proposal): the sum is unbiased. Nothing is barred.
+    Jean et al. 2015, arXiv:1412.2007, with an even proposal): the sum is unbiased. No item is excluded.
 
     Args:
         states: ``(n, D)``.

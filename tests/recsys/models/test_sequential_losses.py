@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from recollect_recsys.models import losses
-from recollect_recsys.models.losses import Barred, full_softmax_loss, sampled_softmax_loss
+from recollect_recsys.models.sequential_losses import ExcludedItems, full_softmax_loss, sampled_softmax_loss
 
 
 def parts() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -25,28 +25,32 @@ def test_the_full_loss_is_cross_entropy_by_hand() -> None:
 def test_loss_and_gradient_in_parts_are_those_of_the_whole(
     at_once: int, left_out: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(losses, "SCORES_AT_ONCE", at_once)
+    monkeypatch.setattr(losses, "MAX_SCORES", at_once)
     *given, target = parts()
     seen = torch.tensor([[4, 9, 2, 7], [1, 0, 8, 8]])
-    barred = Barred(seen, torch.tensor([0, 0, 1, 1, 0]), torch.tensor([0, 3, 1, 2, 4])) if left_out else None
+    excluded = (
+        ExcludedItems(seen, torch.tensor([0, 0, 1, 1, 0]), torch.tensor([0, 3, 1, 2, 4]))
+        if left_out
+        else None
+    )
     target[1] = 9  # seen before, and yet the target
     one, other = ([part.clone().requires_grad_() for part in given] for _ in range(2))
     scores = F.linear(*one)
-    if barred is not None:
+    if excluded is not None:
         away = torch.zeros_like(scores, dtype=torch.bool)
-        for row, (user, count) in enumerate(zip(barred.user, barred.known, strict=True)):
+        for row, (user, count) in enumerate(zip(excluded.user, excluded.known, strict=True)):
             away[row, seen[user, :count]] = True
         away[torch.arange(5), target] = False
         scores = scores.masked_fill(away, -torch.inf)
     whole = F.cross_entropy(scores, target)
-    loss = full_softmax_loss(*other, target, barred)
+    loss = full_softmax_loss(*other, target, excluded)
     torch.testing.assert_close(loss, whole)
     for got, wanted in zip(
         torch.autograd.grad(3 * loss, other), torch.autograd.grad(3 * whole, one), strict=True
     ):
         torch.testing.assert_close(got, wanted)
     with torch.no_grad():
-        torch.testing.assert_close(full_softmax_loss(*other, target, barred), whole)
+        torch.testing.assert_close(full_softmax_loss(*other, target, excluded), whole)
 
 
 def test_with_every_item_drawn_the_estimate_is_the_full_loss() -> None:

@@ -3,23 +3,23 @@
 from collections.abc import Sequence
 from typing import final
 
-from recollect_recsys.data.click_data import ClickData, Interactions
+from recollect_recsys.data.click_data import CollaborativeData, Interactions
 from recollect_recsys.data.events import Column, read_events
 
 
 @final
-class OwnClickData(ClickData):
+class InteractionGraphData(CollaborativeData):
     """Any file of ``user item [rating] [timestamp]``; a random fifth of each user's items is the test.
 
     Args:
         path: The file; see ``read_events``.
         columns: What its columns are, where they are others.
-        batch_size: As in ``ClickData``.
-        num_workers: As in ``ClickData``.
-        seed: As in ``ClickData``.
-        holdout: As in ``ClickData``.
-        new_users: As in ``ClickData``.
-        users: As in ``ClickData``.
+        batch_size: As in ``CollaborativeData``.
+        num_workers: As in ``CollaborativeData``.
+        seed: As in ``CollaborativeData``.
+        holdout: As in ``CollaborativeData``.
+        new_users: As in ``CollaborativeData``.
+        users: As in ``CollaborativeData``.
     """
 
     def __init__(

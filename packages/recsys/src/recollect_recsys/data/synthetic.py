@@ -7,14 +7,14 @@ from typing import final
 import numpy as np
 
 from recollect_recsys.data.events import Events
-from recollect_recsys.data.recommendation import NEEDED, RecommendationData
-from recollect_recsys.data.taste_world import Lives, live, make_world
+from recollect_recsys.data.recommendation import MIN_ITEMS, SequentialData
+from recollect_recsys.data.simulation import SimulatedUsers, make_preference_model, simulate
 
 DISCOUNTS = 1 / np.log2(np.arange(2, 12))
 
 
 @final
-class TasteData(RecommendationData):
+class SyntheticData(SequentialData):
     """Users with a lasting taste for one of ten kinds of 20 items, who also follow the last click.
 
     Each click is of the user's taste (45 %), or one of two items that are wont to follow the last click
@@ -27,13 +27,13 @@ class TasteData(RecommendationData):
         count: Number of users.
         shortest: Clicks of a user, at least.
         longest: Clicks of a user, at most.
-        batch_size: As in ``RecommendationData``.
-        num_workers: As in ``RecommendationData``.
-        seed: As in ``RecommendationData``, and of the simulation.
-        window: As in ``RecommendationData``.
-        past: As in ``RecommendationData``.
-        new_users: As in ``RecommendationData``.
-        users: As in ``RecommendationData``.
+        batch_size: As in ``SequentialData``.
+        num_workers: As in ``SequentialData``.
+        seed: As in ``SequentialData``, and of the simulation.
+        window: As in ``SequentialData``.
+        past: As in ``SequentialData``.
+        new_users: As in ``SequentialData``.
+        users: As in ``SequentialData``.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -56,9 +56,9 @@ class TasteData(RecommendationData):
         super().__init__(
             batch_size, num_workers, seed, window=window, past=past, new_users=new_users, users=users
         )
-        if count < 1 or not NEEDED <= shortest <= longest <= 100:
+        if count < 1 or not MIN_ITEMS <= shortest <= longest <= 100:
             raise ValueError(
-                f"count must be positive and {NEEDED} ≤ shortest ≤ longest ≤ 100, "
+                f"count must be positive and {MIN_ITEMS} ≤ shortest ≤ longest ≤ 100, "
                 f"got {count}, {shortest} and {longest}"
             )
         self.count = count
@@ -66,22 +66,22 @@ class TasteData(RecommendationData):
         self.longest = longest
 
     @cached_property
-    def lives(self) -> Lives:
+    def simulated(self) -> SimulatedUsers:
         """The users."""
         chance = np.random.default_rng([self.seed, 1])
         lengths = chance.integers(self.shortest, self.longest + 1, size=self.count)
-        return live(make_world(self.seed), lengths, chance)
+        return simulate(make_preference_model(self.seed), lengths, chance)
 
     def read(self) -> Events:
         """All clicks, user by user."""
-        clicks = self.lives.clicks
+        clicks = self.simulated.clicks
         users = np.nonzero(clicks >= 0)[0].astype(str).tolist()
         items = clicks[clicks >= 0].astype(str).tolist()
         return Events("simulated clicks", users, items, None, range(1, len(users) + 1))
 
     def best_possible(self) -> tuple[float, float]:
         """Expected HR@10 and NDCG@10 of the best list on the test items of those who are measured."""
-        best = self.lives.best[~self.is_new.numpy()]  # users are numbered, so that they stay in order
+        best = self.simulated.best[~self.is_new.numpy()]  # users are numbered, so that they stay in order
         return float(best.sum(1).mean()), float((best * DISCOUNTS).sum(1).mean())
 
     @property

@@ -17,7 +17,7 @@ FOLLOWERS = 2
 """How many items are wont to follow an item."""
 
 
-class TasteWorld(NamedTuple):
+class PreferenceModel(NamedTuple):
     """What clicks are made of.
 
     Attributes:
@@ -29,20 +29,24 @@ class TasteWorld(NamedTuple):
 
     tastes: NDArray[np.int64]
     followers: NDArray[np.int64]
-    loyal: float
-    chained: float
+    taste_probability: float
+    follow_probability: float
 
 
-def make_world(seed: int, loyal: float = 0.45, chained: float = 0.4) -> TasteWorld:
+def make_preference_model(
+    seed: int, taste_probability: float = 0.45, follow_probability: float = 0.4
+) -> PreferenceModel:
     """A world whose followers are drawn by chance."""
     chance = np.random.default_rng([seed, 0])
     # Each item also has as many followers as it follows.
     followers = np.stack([chance.permutation(ITEMS) for _ in range(FOLLOWERS)], 1)
-    return TasteWorld(np.arange(ITEMS).reshape(KINDS, EACH), followers, loyal, chained)
+    return PreferenceModel(
+        np.arange(ITEMS).reshape(KINDS, EACH), followers, taste_probability, follow_probability
+    )
 
 
-def chances(
-    world: TasteWorld, taste: NDArray[np.int64], last: NDArray[np.int64] | None, seen: NDArray[np.bool_]
+def next_click_probabilities(
+    world: PreferenceModel, taste: NDArray[np.int64], last: NDArray[np.int64] | None, seen: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """Probability of each item to be the next click of each of U users, exactly.
 
@@ -65,9 +69,12 @@ def chances(
     kinds[0][rows, world.tastes[taste]] = True
     if last is not None:
         kinds[1][rows, world.followers[last]] = True
-    rest = np.full(len(taste), 1 - world.loyal - world.chained)
+    rest = np.full(len(taste), 1 - world.taste_probability - world.follow_probability)
     probability = np.zeros(seen.shape)
-    for share, kind in ((world.loyal, kinds[0] & unseen), (world.chained, kinds[1] & unseen)):
+    for share, kind in (
+        (world.taste_probability, kinds[0] & unseen),
+        (world.follow_probability, kinds[1] & unseen),
+    ):
         count = kind.sum(1)
         probability += kind * (share / np.maximum(count, 1))[:, None]
         rest += share * (count == 0)
@@ -75,7 +82,7 @@ def chances(
     return probability
 
 
-class Lives(NamedTuple):
+class SimulatedUsers(NamedTuple):
     """U users.
 
     Attributes:
@@ -89,7 +96,9 @@ class Lives(NamedTuple):
     best: NDArray[np.float64]
 
 
-def live(world: TasteWorld, lengths: NDArray[np.int64], chance: np.random.Generator) -> Lives:
+def simulate(
+    world: PreferenceModel, lengths: NDArray[np.int64], chance: np.random.Generator
+) -> SimulatedUsers:
     """Users who click ``lengths`` ``(U,)`` times."""
     count = len(lengths)
     taste = chance.integers(len(world.tastes), size=count)
@@ -98,7 +107,9 @@ def live(world: TasteWorld, lengths: NDArray[np.int64], chance: np.random.Genera
     best = np.zeros((count, 10))
     for step in range(clicks.shape[1]):
         now = np.flatnonzero(lengths > step)
-        probability = chances(world, taste[now], clicks[now, step - 1] if step else None, seen[now])
+        probability = next_click_probabilities(
+            world, taste[now], clicks[now, step - 1] if step else None, seen[now]
+        )
         ends = lengths[now] == step + 1
         best[now[ends]] = np.sort(probability[ends])[:, :-11:-1]
         reached = probability.cumsum(1)
@@ -106,4 +117,4 @@ def live(world: TasteWorld, lengths: NDArray[np.int64], chance: np.random.Genera
         items = (reached <= drawn[:, None]).sum(1)
         clicks[now, step] = items
         seen[now, items] = True
-    return Lives(taste, clicks, best)
+    return SimulatedUsers(taste, clicks, best)

@@ -10,7 +10,7 @@ from torch import Tensor
 ClickLoss = Literal["softmax", "bpr"]
 
 
-def click_softmax(users: Tensor, items: Tensor, seen: Tensor, negatives: Tensor | None = None) -> Tensor:
+def softmax_loss(users: Tensor, items: Tensor, seen: Tensor, negatives: Tensor | None = None) -> Tensor:
     """Mean over clicks (u, i) of −log(e^{s_ui} / Σ_j e^{s_uj}), s = x_u · z_i.
 
     With ``negatives``, drawn evenly, the sum is e^{s_ui} and I times their mean (sampled softmax).
@@ -32,7 +32,7 @@ def click_softmax(users: Tensor, items: Tensor, seen: Tensor, negatives: Tensor 
     return (torch.logaddexp(others[row], own) - own).mean()
 
 
-def click_bpr(users: Tensor, items: Tensor, seen: Tensor) -> Tensor:
+def bpr_loss(users: Tensor, items: Tensor, seen: Tensor) -> Tensor:
     """Mean over clicks (u, i) of −log σ(s_ui − s_uj), j drawn evenly of all items.
 
     Bayesian personalised ranking (Rendle et al. 2009, arXiv:1205.2618). A draw that the user has is left in,

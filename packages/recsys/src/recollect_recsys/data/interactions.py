@@ -4,24 +4,24 @@ from collections.abc import Sequence
 from typing import final
 
 from recollect_recsys.data.events import Column, Events, read_events
-from recollect_recsys.data.recommendation import RecommendationData
+from recollect_recsys.data.recommendation import SequentialData
 
 
 @final
-class InteractionsData(RecommendationData):
+class InteractionsData(SequentialData):
     """Any file of ``user item [rating] [timestamp]``; see ``read_events``.
 
     Args:
         path: The file.
         columns: What its columns are, where they are others.
-        batch_size: As in ``RecommendationData``.
-        num_workers: As in ``RecommendationData``.
-        seed: As in ``RecommendationData``.
-        window: As in ``RecommendationData``.
-        past: As in ``RecommendationData``.
-        repeats: As in ``RecommendationData``.
-        new_users: As in ``RecommendationData``.
-        users: As in ``RecommendationData``.
+        batch_size: As in ``SequentialData``.
+        num_workers: As in ``SequentialData``.
+        seed: As in ``SequentialData``.
+        window: As in ``SequentialData``.
+        past: As in ``SequentialData``.
+        repeats: As in ``SequentialData``.
+        new_users: As in ``SequentialData``.
+        users: As in ``SequentialData``.
     """
 
     def __init__(

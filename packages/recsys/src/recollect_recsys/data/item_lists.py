@@ -6,7 +6,7 @@ from recollect.training import DataError
 from recollect_recsys.data.events import Events, check_ids, read_lines
 
 
-def read_lists(path: str | Path) -> Events:
+def read_item_lists(path: str | Path) -> Events:
     """Every user's items, in the order of the file; a user who stands there alone has none.
 
     Args:

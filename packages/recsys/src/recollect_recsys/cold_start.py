@@ -1,6 +1,6 @@
 """How soon a user who arrives after training is served well: NDCG by number of clicks.
 
-``python -m recollect_recsys.newcomers RUN [RUN …]`` measures run folders side by side, with and without
+``python -m recollect_recsys.cold_start RUN [RUN …]`` measures run folders side by side, with and without
 memory for instance, on the users that ``--data.new_users`` set aside when they were trained.
 """
 
@@ -11,25 +11,25 @@ import torch
 
 from recollect.training import DataError, TrainedRun
 from recollect.training.reports import report_runs
-from recollect_recsys.data.click_data import ClickData
+from recollect_recsys.data.click_data import CollaborativeData
 from recollect_recsys.data.clicks import ClickDataset
-from recollect_recsys.data.recommendation import RecommendationData
+from recollect_recsys.data.recommendation import SequentialData
 from recollect_recsys.data.sessions import SessionDataset
-from recollect_recsys.list_metrics import LISTED as LISTED_IN_SETS
+from recollect_recsys.list_metrics import TOP_K as SET_TOP_K
 from recollect_recsys.list_metrics import ListMetrics
-from recollect_recsys.metrics import LISTED, NextItemMetrics
+from recollect_recsys.metrics import TOP_K, NextItemMetrics
 from recollect_recsys.models.recommender import SessionRecommender
-from recollect_recsys.ranking import filtered, rank_of_targets, top_items
+from recollect_recsys.ranking import mask_seen, rank_targets, top_items
 from recollect_recsys.tasks.collaborative_filtering import CollaborativeFiltering
 from recollect_recsys.user_metrics import UserMetrics
 
 CLICKS = (0, 1, 2, 5, 10, 20)
 
-AT_ONCE = 256
+BATCH_SIZE = 256
 """Users in a batch."""
 
 
-class AfterClicks(NamedTuple):
+class ColdStartResult(NamedTuple):
     """Figures after some clicks.
 
     Attributes:
@@ -46,7 +46,7 @@ class AfterClicks(NamedTuple):
 
 
 @torch.no_grad()
-def by_clicks(run: TrainedRun, clicks: Sequence[int] = CLICKS) -> list[AfterClicks]:
+def ndcg_by_clicks(run: TrainedRun, clicks: Sequence[int] = CLICKS) -> list[ColdStartResult]:
     """NDCG after each number of clicks, over users who were set aside before training.
 
     In sequences it is of the next item after a user's first clicks. In sets, which have no order, it is of
@@ -55,39 +55,39 @@ def by_clicks(run: TrainedRun, clicks: Sequence[int] = CLICKS) -> list[AfterClic
     Raises:
         DataError: If nobody was set aside.
     """
-    data = cast(RecommendationData | ClickData, run.data)
+    data = cast(SequentialData | CollaborativeData, run.data)
     if not data.is_new.any():
         raise DataError(
             "nobody was set aside before training: train with --data.new_users 0.1, for instance, so that "
             "there are users whom the model has never seen"
         )
-    if isinstance(data, ClickData):
+    if isinstance(data, CollaborativeData):
         task = cast(CollaborativeFiltering, run.task)
-        return [_measure_sets(task, data, data.newcomers(count), count) for count in clicks]
+        return [_measure_sets(task, data, data.cold_start(count), count) for count in clicks]
     model = cast(SessionRecommender, run.task.model)
-    return [_measure_next(data, model, data.newcomers(count), count) for count in clicks]
+    return [_measure_next(data, model, data.cold_start(count), count) for count in clicks]
 
 
 def _measure_sets(
-    task: CollaborativeFiltering, data: ClickData, users: ClickDataset, clicks: int
-) -> AfterClicks:
+    task: CollaborativeFiltering, data: CollaborativeData, users: ClickDataset, clicks: int
+) -> ColdStartResult:
     metrics = ListMetrics(len(data.items))
-    for rows in torch.arange(len(users)).split(AT_ONCE):  # type: ignore[no-untyped-call]
+    for rows in torch.arange(len(users)).split(BATCH_SIZE):  # type: ignore[no-untyped-call]
         if len(rows) == 0:
             continue
         batch = users.__getitems__(rows.tolist())
-        scores = task.model.scores(task.settled(), batch)
+        scores = task.model.scores(task.precomputed(), batch)
         scores[:, 0] = -torch.inf
-        lists, _ = top_items(filtered(scores, batch.seen), LISTED_IN_SETS)
+        lists, _ = top_items(mask_seen(scores, batch.seen), SET_TOP_K)
         metrics.update(lists, batch.target, batch.seen.gt(0).sum(1))
     return _figures(metrics, "ndcg@20", clicks, len(users))
 
 
 def _measure_next(
-    data: RecommendationData, model: SessionRecommender, sessions: SessionDataset, clicks: int
-) -> AfterClicks:
+    data: SequentialData, model: SessionRecommender, sessions: SessionDataset, clicks: int
+) -> ColdStartResult:
     metrics = NextItemMetrics(len(data.items))
-    for rows in torch.arange(len(sessions)).split(AT_ONCE):  # type: ignore[no-untyped-call]
+    for rows in torch.arange(len(sessions)).split(BATCH_SIZE):  # type: ignore[no-untyped-call]
         if len(rows) == 0:
             continue
         batch = sessions.cut(rows)
@@ -95,29 +95,29 @@ def _measure_next(
         states = model(batch)[torch.arange(len(rows)), ends]
         target = batch.target.gather(1, ends.unsqueeze(1)).squeeze(1)
         seen = batch.seen[:, :0] if data.repeats else batch.seen
-        ranks, lists = rank_of_targets(states, target, seen, model.scores, LISTED)
+        ranks, lists = rank_targets(states, target, seen, model.scores, TOP_K)
         metrics.update(ranks, lists, batch.seen.gt(0).sum(1))
     return _figures(metrics, "ndcg@10", clicks, len(sessions))
 
 
-def _figures(metrics: UserMetrics, name: str, clicks: int, users: int) -> AfterClicks:
+def _figures(metrics: UserMetrics, name: str, clicks: int, users: int) -> ColdStartResult:
     if users == 0:
-        return AfterClicks(clicks, 0, float("nan"), float("nan"))
+        return ColdStartResult(clicks, 0, float("nan"), float("nan"))
     found = metrics.compute()
-    return AfterClicks(clicks, users, float(found[name]), float(found[f"{name}_se"]))
+    return ColdStartResult(clicks, users, float(found[name]), float(found[f"{name}_se"]))
 
 
 def report(folder: str, run: TrainedRun) -> None:
     """Print a table of a run."""
     print(folder)
-    name = "NDCG@20" if isinstance(run.data, ClickData) else "NDCG@10"
-    for row in by_clicks(run):
+    name = "NDCG@20" if isinstance(run.data, CollaborativeData) else "NDCG@10"
+    for row in ndcg_by_clicks(run):
         print(f"  {row.clicks:>3} clicks  {name} {row.ndcg:.4f} ± {row.error:.4f}  ({row.users} users)")
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Report on the run folders ``args``."""
-    report_runs("recollect_recsys.newcomers", report, args)
+    report_runs("recollect_recsys.cold_start", report, args)
 
 
 if __name__ == "__main__":
