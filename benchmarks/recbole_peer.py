@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from recollect_recsys.data.recommendation import SequentialData
-from recollect_recsys.metrics import TOP_K, NextItemMetrics
-from recollect_recsys.ranking import rank_targets
+from recollect_recsys.data.sequential import SequentialData
+from recollect_recsys.metrics.ranking import rank_targets
+from recollect_recsys.metrics.sequential import TOP_K, NextItemMetrics
 
 SETTINGS: dict[str, Any] = {
     "load_col": {"inter": ["user_id", "item_id", "timestamp"]},

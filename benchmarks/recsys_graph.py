@@ -29,10 +29,10 @@ from torch_geometric.nn import LightGCN
 
 from recollect.memories.message_passing import MessagePassing  # noqa: F401  # PyG's warnings stop there
 from recollect.training import DataModule, Task
-from recollect_recsys.data.click_data import CollaborativeData
-from recollect_recsys.list_metrics import TOP_K, ListMetrics
+from recollect_recsys.data.collaborative import CollaborativeData
+from recollect_recsys.metrics.collaborative import TOP_K, ListMetrics
+from recollect_recsys.metrics.ranking import mask_seen, top_items
 from recollect_recsys.models.click_memory import ClickMemory
-from recollect_recsys.ranking import mask_seen, top_items
 
 CLICKS_IN_BATCH = 2048
 QUIET: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}

@@ -34,7 +34,7 @@ from recollect.training import Task, data_folder
 from recollect_recsys.data.interactions import InteractionsData
 from recollect_recsys.data.ml_1m import MovieLens1mData
 from recollect_recsys.data.ml_100k import MovieLens100kData
-from recollect_recsys.data.recommendation import SequentialData
+from recollect_recsys.data.sequential import SequentialData
 
 QUIET: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
 

@@ -16,7 +16,7 @@ from recollect_recsys.data.item_lists import read_item_lists
 from recollect_recsys.data.lastfm import LastFmData
 from recollect_recsys.data.ml_1m_split import MovieLens1mSplit
 from recollect_recsys.data.published_split import Part, fingerprint
-from recollect_recsys.graph_serving import GraphRecommender
+from recollect_recsys.serving.collaborative import GraphRecommender
 
 CONFIGS = {
     path.stem: path

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from recollect_recsys.data.clicks import ClickBatch
-from recollect_recsys.models.click_recommender import CatalogueSizes
+from recollect_recsys.models.collaborative import CatalogueSizes
 from recollect_recsys.models.graph_filter import GraphFilter
+from recollect_recsys.types import ClickBatch
 
 ITEMS, USERS = 90, 120
 ROWS = (torch.rand(USERS, ITEMS, generator=torch.Generator().manual_seed(0)) < 0.1).double()

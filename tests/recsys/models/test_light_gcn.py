@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from recollect_recsys.data.clicks import ClickBatch
-from recollect_recsys.models.click_recommender import CatalogueSizes
+from recollect_recsys.models.collaborative import CatalogueSizes
 from recollect_recsys.models.light_gcn import LightGCN
+from recollect_recsys.types import ClickBatch
 
 ITEMS, USERS = 6, 4
 CLICKS = torch.tensor([[1, 1, 1, 2, 2, 3, 4, 4], [1, 2, 3, 2, 4, 5, 1, 5]])

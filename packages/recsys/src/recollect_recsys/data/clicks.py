@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from recollect_recsys.data.events import Events
+from recollect_recsys.types import ClickBatch
 
 
 class Clicks(NamedTuple):
@@ -43,22 +44,6 @@ class Clicks(NamedTuple):
         if len(self.items) == 0:
             return torch.zeros_like(places)
         return torch.where(steps < lengths, self.items[places], 0)
-
-
-class ClickBatch(NamedTuple):
-    """B users; items are numbered from 1, and 0 stands for none.
-
-    Attributes:
-        user: ``(B,)`` int64, numbered from 1; 0 is a user who was not there in training.
-        seen: ``(B, S)`` the items that are known of each.
-        target: ``(B, S')`` the items to be found.
-        place: ``(B,)`` int64, which of the users that the data name each is.
-    """
-
-    user: Tensor
-    seen: Tensor
-    target: Tensor
-    place: Tensor
 
 
 class ClickDataset(Dataset[ClickBatch]):

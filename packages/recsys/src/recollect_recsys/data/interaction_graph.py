@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import final
 
-from recollect_recsys.data.click_data import CollaborativeData, Interactions
+from recollect_recsys.data.collaborative import CollaborativeData, Interactions
 from recollect_recsys.data.events import Column, read_events
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import final
 
 from recollect_recsys.data.events import Column, Events, read_events
-from recollect_recsys.data.recommendation import SequentialData
+from recollect_recsys.data.sequential import SequentialData
 
 
 @final

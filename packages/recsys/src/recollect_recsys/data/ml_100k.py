@@ -4,7 +4,7 @@ from typing import final
 
 from recollect_recsys.data.events import Events
 from recollect_recsys.data.movielens import fetch_ratings, read_ratings
-from recollect_recsys.data.recommendation import SequentialData
+from recollect_recsys.data.sequential import SequentialData
 
 SHA256 = "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229"
 """Of the official archive."""

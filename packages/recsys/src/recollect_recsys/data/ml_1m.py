@@ -4,7 +4,7 @@ from typing import final
 
 from recollect_recsys.data.events import Events
 from recollect_recsys.data.movielens import fetch_ratings, read_ratings
-from recollect_recsys.data.recommendation import SequentialData
+from recollect_recsys.data.sequential import SequentialData
 
 SHA256 = "a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20"
 """Of the official archive."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recollect.training import DataError, data_folder, fetch
-from recollect_recsys.data.click_data import CollaborativeData, Interactions
+from recollect_recsys.data.collaborative import CollaborativeData, Interactions
 from recollect_recsys.data.events import Events
 
 

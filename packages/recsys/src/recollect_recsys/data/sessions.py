@@ -7,27 +7,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from recollect_recsys.data.histories import Histories
-
-
-class SessionBatch(NamedTuple):
-    """Sessions of B users; items are numbered from 1, and 0 stands for none.
-
-    Attributes:
-        session: ``(B, T)`` the items in order, each one a step; a 0 in the first step is the beginning,
-            before any item. What comes after ``length`` steps is padding.
-        target: ``(B, T)`` the item that came after each step; 0 where none did, or it is not known.
-        length: ``(B,)`` number of steps, at least 1.
-        past: ``(B, P)`` the items before the session, in order, then padding.
-        seen: ``(B, S)`` all items before the last target, in order; of no width in training with repeats.
-        user: ``(B,)`` the user's number.
-    """
-
-    session: Tensor
-    target: Tensor
-    length: Tensor
-    past: Tensor
-    seen: Tensor
-    user: Tensor
+from recollect_recsys.types import SessionBatch
 
 
 class Windows(NamedTuple):

@@ -7,7 +7,7 @@ from typing import final
 import numpy as np
 
 from recollect_recsys.data.events import Events
-from recollect_recsys.data.recommendation import MIN_ITEMS, SequentialData
+from recollect_recsys.data.sequential import MIN_ITEMS, SequentialData
 from recollect_recsys.data.simulation import SimulatedUsers, make_preference_model, simulate
 
 DISCOUNTS = 1 / np.log2(np.arange(2, 12))

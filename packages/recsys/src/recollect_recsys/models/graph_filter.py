@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recollect_recsys.data.clicks import ClickBatch
 from recollect_recsys.models.click_memory import ClickGraph, ClickMemory, sparse
-from recollect_recsys.models.click_recommender import (
+from recollect_recsys.models.collaborative import (
     CatalogueSizes,
     ClickRecommender,
     popularity_fallback,
     sum_messages,
 )
+from recollect_recsys.types import ClickBatch
 
 CODE_SIZE = 64
 """Width of the nodes' codes; what a node holds is of no consequence here."""

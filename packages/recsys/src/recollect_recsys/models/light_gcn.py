@@ -6,14 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recollect_recsys.data.clicks import ClickBatch
 from recollect_recsys.models.click_memory import ClickGraph, ClickMemory
-from recollect_recsys.models.click_recommender import (
+from recollect_recsys.models.collaborative import (
     CatalogueSizes,
     ClickRecommender,
     popularity_fallback,
     sum_messages,
 )
+from recollect_recsys.types import ClickBatch
 
 
 class ItemVectors(NamedTuple):

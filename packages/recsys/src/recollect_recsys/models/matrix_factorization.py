@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recollect_recsys.data.clicks import ClickBatch
-from recollect_recsys.models.click_recommender import CatalogueSizes, ClickRecommender
+from recollect_recsys.models.collaborative import CatalogueSizes, ClickRecommender
+from recollect_recsys.types import ClickBatch
 
 
 class Vectors(NamedTuple):

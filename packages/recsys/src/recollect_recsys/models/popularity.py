@@ -5,8 +5,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from recollect_recsys.data.clicks import ClickBatch
-from recollect_recsys.models.click_recommender import CatalogueSizes, ClickRecommender
+from recollect_recsys.models.collaborative import CatalogueSizes, ClickRecommender
+from recollect_recsys.types import ClickBatch
 
 
 @final

@@ -1,6 +1,6 @@
 """What is trained and measured."""
 
-from recollect_recsys.tasks.collaborative_filtering import CollaborativeFiltering
-from recollect_recsys.tasks.next_item import NextItem
+from recollect_recsys.tasks.collaborative import CollaborativeFiltering
+from recollect_recsys.tasks.sequential import NextItem
 
 __all__ = ["CollaborativeFiltering", "NextItem"]

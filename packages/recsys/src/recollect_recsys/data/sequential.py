@@ -11,7 +11,8 @@ from torch import Tensor
 from recollect.training import DataError, DataModule, Split
 from recollect_recsys.data.events import Events
 from recollect_recsys.data.histories import Histories, histories, natural_sort, select_new_users
-from recollect_recsys.data.sessions import SessionBatch, SessionDataset, Windows, all_windows, last_windows
+from recollect_recsys.data.sessions import SessionDataset, Windows, all_windows, last_windows
+from recollect_recsys.types import SessionBatch
 
 MIN_ITEMS = 3
 """Items a user needs to be measured: one to learn from, one to validate and one to test on."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recollect_recsys import ranking
-from recollect_recsys.ranking import mean_rank, rank_targets, top_items
+from recollect_recsys.metrics.ranking import mean_rank, rank_targets, top_items
 
 
 def test_equal_scores_share_the_mean_of_their_places() -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recollect_recsys.pictures import by_history_length, by_popularity, items_read, memory_use
+from recollect_recsys.figures.bar_chart import by_history_length, by_popularity, items_read, memory_use
 
 
 def heights(picture) -> list[float]:

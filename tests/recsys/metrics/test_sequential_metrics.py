@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from recollect_recsys.metrics import NextItemMetrics
+from recollect_recsys.metrics.sequential import NextItemMetrics
 
 RANKS = [1.0, 2.5, 10.0, 10.5, 20.0, 300.0]
 

@@ -5,7 +5,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from recollect_recsys.user_metrics import UserMetrics
+from recollect_recsys.metrics.user_metrics import UserMetrics
 
 TOP_K = 10
 """Length of the list that NDCG, hit rate and coverage are of."""

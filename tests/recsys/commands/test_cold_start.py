@@ -8,7 +8,7 @@ import torch
 
 from recollect.training import DataError, TrainedRun, load_run
 from recollect_recsys.cli import main
-from recollect_recsys.cold_start import ndcg_by_clicks
+from recollect_recsys.commands.cold_start import ndcg_by_clicks
 from recollect_recsys.data.interactions import InteractionsData
 from recollect_recsys.models.gru4rec import GRU4Rec
 from recollect_recsys.tasks import NextItem

@@ -12,13 +12,13 @@ from recollect import Concatenation, Integration, Memory
 from recollect.training import DataModule, Picture, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
-from recollect_recsys.data.recommendation import SequentialData
-from recollect_recsys.data.sessions import SessionBatch
-from recollect_recsys.metrics import TOP_K, NextItemMetrics
+from recollect_recsys.data.sequential import SequentialData
+from recollect_recsys.figures.sequential import measured_pictures, memory_pictures
+from recollect_recsys.metrics.ranking import chunks, mask_seen, rank_targets, top_items
+from recollect_recsys.metrics.sequential import TOP_K, NextItemMetrics
 from recollect_recsys.models.backbone import Backbone
-from recollect_recsys.models.recommender import Attribution, SessionRecommender
-from recollect_recsys.ranking import chunks, mask_seen, rank_targets, top_items
-from recollect_recsys.tasks.drawing import measured_pictures, memory_pictures
+from recollect_recsys.models.sequential import Attribution, SessionRecommender
+from recollect_recsys.types import SessionBatch
 
 
 @final

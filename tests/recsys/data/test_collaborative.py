@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from recollect.training import DataError
-from recollect_recsys.data.click_data import CollaborativeData
+from recollect_recsys.data.collaborative import CollaborativeData
 from recollect_recsys.data.interaction_graph import InteractionGraphData
 
 

@@ -6,13 +6,13 @@ from typing import Any, cast
 import torch
 
 from recollect.training import TrainedRun
-from recollect_recsys.data.click_data import CollaborativeData
-from recollect_recsys.data.clicks import ClickBatch
+from recollect_recsys.data.collaborative import CollaborativeData
+from recollect_recsys.metrics.ranking import mask_seen, top_items
 from recollect_recsys.models.click_memory import ClickMemory
-from recollect_recsys.models.click_recommender import ClickRecommender
-from recollect_recsys.ranking import mask_seen, top_items
-from recollect_recsys.serving import Recommendation, item_indices
-from recollect_recsys.tasks.collaborative_filtering import CollaborativeFiltering, top_contributions
+from recollect_recsys.models.collaborative import ClickRecommender
+from recollect_recsys.serving.sequential import Recommendation, item_indices
+from recollect_recsys.tasks.collaborative import CollaborativeFiltering, top_contributions
+from recollect_recsys.types import ClickBatch
 
 CODE_SIZE = 64
 """Width of the random codes that users are found by."""

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from recollect_recsys.data.clicks import ClickBatch
-from recollect_recsys.graph_serving import GraphRecommender
-from recollect_recsys.models.click_recommender import CatalogueSizes, ClickRecommender
+from recollect_recsys.models.collaborative import CatalogueSizes, ClickRecommender
 from recollect_recsys.models.graph_filter import GraphFilter
 from recollect_recsys.models.light_gcn import LightGCN
+from recollect_recsys.serving.collaborative import GraphRecommender
+from recollect_recsys.types import ClickBatch
 
 NAMES = [f"i{n}" for n in range(1, 31)]
 CLICKS = (torch.rand(40, 30, generator=torch.Generator().manual_seed(1)) < 0.2).nonzero().T + 1

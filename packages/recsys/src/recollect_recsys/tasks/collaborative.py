@@ -11,13 +11,13 @@ from torchmetrics import MetricCollection
 from recollect.training import DataModule, Picture, ReadPicture, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
-from recollect_recsys.data.click_data import CollaborativeData
-from recollect_recsys.data.clicks import ClickBatch
-from recollect_recsys.list_metrics import TOP_K, ListMetrics
-from recollect_recsys.models.click_recommender import CatalogueSizes, ClickRecommender, RecommenderFactory
+from recollect_recsys.data.collaborative import CollaborativeData
+from recollect_recsys.figures.bar_chart import by_history_length, by_popularity
+from recollect_recsys.metrics.collaborative import TOP_K, ListMetrics
+from recollect_recsys.metrics.ranking import chunks, mask_seen, top_items
+from recollect_recsys.models.collaborative import CatalogueSizes, ClickRecommender, RecommenderFactory
 from recollect_recsys.models.collaborative_losses import ClickLoss, bpr_loss, softmax_loss
-from recollect_recsys.pictures import by_history_length, by_popularity
-from recollect_recsys.ranking import chunks, mask_seen, top_items
+from recollect_recsys.types import ClickBatch
 
 DRAWN = 10
 """Items of a user whose shares are drawn."""

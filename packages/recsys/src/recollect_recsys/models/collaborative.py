@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recollect_recsys.data.clicks import ClickBatch
+from recollect_recsys.types import ClickBatch
 
 
 class CatalogueSizes(NamedTuple):

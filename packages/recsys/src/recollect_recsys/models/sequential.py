@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from recollect import Concatenation, Integration, Memory
 from recollect.state import State
-from recollect_recsys.data.sessions import SessionBatch
 from recollect_recsys.models.backbone import Backbone
 from recollect_recsys.models.interest_memory import InterestMemory, InterestState
 from recollect_recsys.models.sequential_losses import ExcludedItems, full_softmax_loss, sampled_softmax_loss
+from recollect_recsys.types import SessionBatch
 
 
 class Attribution(NamedTuple):

@@ -13,11 +13,11 @@ from recollect import (
     PrototypeMemory,
     VectorStorage,
 )
-from recollect_recsys.data.sessions import SessionBatch
 from recollect_recsys.models.gru4rec import GRU4Rec
 from recollect_recsys.models.interest_memory import InterestMemory
-from recollect_recsys.models.recommender import SessionRecommender
 from recollect_recsys.models.sasrec import SASRec
+from recollect_recsys.models.sequential import SessionRecommender
+from recollect_recsys.types import SessionBatch
 
 INTEGRATIONS = [Concatenation, Parallel, Fusion]
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from recollect.training import Picture
-from recollect_recsys.data.sessions import SessionBatch
-from recollect_recsys.metrics import NextItemMetrics
+from recollect_recsys.figures.bar_chart import by_history_length, by_popularity, items_read, memory_use
+from recollect_recsys.metrics.sequential import NextItemMetrics
 from recollect_recsys.models.interest_memory import InterestMemory
-from recollect_recsys.models.recommender import SessionRecommender
-from recollect_recsys.pictures import by_history_length, by_popularity, items_read, memory_use
+from recollect_recsys.models.sequential import SessionRecommender
+from recollect_recsys.types import SessionBatch
 
 MAX_ITEMS = 30
 """Items of a user whose weights are drawn, the last ones."""

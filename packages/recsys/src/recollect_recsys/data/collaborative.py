@@ -11,7 +11,6 @@ from torch import Tensor
 
 from recollect.training import DataError, DataModule, Split
 from recollect_recsys.data.clicks import (
-    ClickBatch,
     ClickDataset,
     Clicks,
     index_events,
@@ -22,6 +21,7 @@ from recollect_recsys.data.clicks import (
 )
 from recollect_recsys.data.events import Events
 from recollect_recsys.data.histories import natural_sort, select_new_users
+from recollect_recsys.types import ClickBatch
 
 MAX_SHOWN = 5
 """How many of what is unknown a message names."""

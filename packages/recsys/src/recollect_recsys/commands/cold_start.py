@@ -1,7 +1,7 @@
-"""How soon a user who arrives after training is served well: NDCG by number of clicks.
+"""NDCG of users who arrive after training, by number of clicks.
 
-``python -m recollect_recsys.cold_start RUN [RUN …]`` measures run folders side by side, with and without
-memory for instance, on the users that ``--data.new_users`` set aside when they were trained.
+``python -m recollect_recsys.commands.cold_start RUN [RUN …]`` compares run folders, for instance with and
+without memory, on the users that ``--data.new_users`` held out of training.
 """
 
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ import torch
 
 from recollect.training import DataError, TrainedRun
 from recollect.training.reports import report_runs
-from recollect_recsys.data.click_data import CollaborativeData
 from recollect_recsys.data.clicks import ClickDataset
-from recollect_recsys.data.recommendation import SequentialData
+from recollect_recsys.data.collaborative import CollaborativeData
+from recollect_recsys.data.sequential import SequentialData
 from recollect_recsys.data.sessions import SessionDataset
-from recollect_recsys.list_metrics import TOP_K as SET_TOP_K
-from recollect_recsys.list_metrics import ListMetrics
-from recollect_recsys.metrics import TOP_K, NextItemMetrics
-from recollect_recsys.models.recommender import SessionRecommender
-from recollect_recsys.ranking import mask_seen, rank_targets, top_items
-from recollect_recsys.tasks.collaborative_filtering import CollaborativeFiltering
-from recollect_recsys.user_metrics import UserMetrics
+from recollect_recsys.metrics.collaborative import TOP_K as SET_TOP_K
+from recollect_recsys.metrics.collaborative import ListMetrics
+from recollect_recsys.metrics.ranking import mask_seen, rank_targets, top_items
+from recollect_recsys.metrics.sequential import TOP_K, NextItemMetrics
+from recollect_recsys.metrics.user_metrics import UserMetrics
+from recollect_recsys.models.sequential import SessionRecommender
+from recollect_recsys.tasks.collaborative import CollaborativeFiltering
 
 CLICKS = (0, 1, 2, 5, 10, 20)
 
@@ -117,7 +117,7 @@ def report(folder: str, run: TrainedRun) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Report on the run folders ``args``."""
-    report_runs("recollect_recsys.cold_start", report, args)
+    report_runs("recollect_recsys.commands.cold_start", report, args)
 
 
 if __name__ == "__main__":

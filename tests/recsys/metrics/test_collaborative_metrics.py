@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from recollect_recsys.list_metrics import ListMetrics, list_scores
+from recollect_recsys.metrics.collaborative import ListMetrics, list_scores
 
 
 def test_recall_and_ndcg_are_the_published_ones() -> None:

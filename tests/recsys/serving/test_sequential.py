@@ -6,11 +6,11 @@ import torch
 from recollect import Concatenation, Fusion, Integration, Parallel, VectorStorage
 from recollect_recsys.data.histories import Histories
 from recollect_recsys.data.sessions import SessionDataset, last_windows
+from recollect_recsys.metrics.ranking import mask_seen
 from recollect_recsys.models.gru4rec import GRU4Rec
 from recollect_recsys.models.interest_memory import InterestMemory
-from recollect_recsys.models.recommender import SessionRecommender
-from recollect_recsys.ranking import mask_seen
-from recollect_recsys.serving import Recommender
+from recollect_recsys.models.sequential import SessionRecommender
+from recollect_recsys.serving.sequential import Recommender
 
 NAMES = [f"i{n}" for n in range(1, 13)]
 

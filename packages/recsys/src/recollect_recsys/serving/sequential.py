@@ -8,11 +8,11 @@ import torch
 
 from recollect.state import State
 from recollect.training import TrainedRun
-from recollect_recsys.data.recommendation import SequentialData
-from recollect_recsys.data.sessions import SessionBatch
-from recollect_recsys.models.recommender import SessionRecommender
-from recollect_recsys.ranking import mask_seen, top_items
-from recollect_recsys.tasks.next_item import name_attributions
+from recollect_recsys.data.sequential import SequentialData
+from recollect_recsys.metrics.ranking import mask_seen, top_items
+from recollect_recsys.models.sequential import SessionRecommender
+from recollect_recsys.tasks.sequential import name_attributions
+from recollect_recsys.types import SessionBatch
 
 
 class Recommendation(NamedTuple):

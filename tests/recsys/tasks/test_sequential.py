@@ -8,7 +8,7 @@ import pytest
 
 from recollect.training import load_run
 from recollect.training.callbacks.parts_summary import parts
-from recollect_recsys.serving import Recommender
+from recollect_recsys.serving.sequential import Recommender
 
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 SMALL = ["--data.count", "40", "--data.new_users", "0.2", "--trainer.max_epochs", "1"]

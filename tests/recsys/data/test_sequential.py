@@ -7,7 +7,8 @@ import torch
 
 from recollect.training import DataError
 from recollect_recsys.data.interactions import InteractionsData
-from recollect_recsys.data.sessions import SessionBatch, SessionDataset
+from recollect_recsys.data.sessions import SessionDataset
+from recollect_recsys.types import SessionBatch
 
 LONG = [f"i{n}" for n in range(9)]
 

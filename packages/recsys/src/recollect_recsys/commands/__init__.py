@@ -1,0 +1,1 @@
+"""Commands beyond fit, validate, test and predict."""

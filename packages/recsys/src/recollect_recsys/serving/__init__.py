@@ -1,0 +1,1 @@
+"""Recommendations for users who come, click and go, one file per task."""
