@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recollect_recsys import ranking
+from recollect_recsys.metrics import ranking
 from recollect_recsys.metrics.ranking import mean_rank, rank_targets, top_items
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from recollect_recsys.models import losses
+from recollect_recsys.models import sequential_losses
 from recollect_recsys.models.sequential_losses import ExcludedItems, full_softmax_loss, sampled_softmax_loss
 
 
@@ -25,7 +25,7 @@ def test_the_full_loss_is_cross_entropy_by_hand() -> None:
 def test_loss_and_gradient_in_parts_are_those_of_the_whole(
     at_once: int, left_out: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(losses, "MAX_SCORES", at_once)
+    monkeypatch.setattr(sequential_losses, "MAX_SCORES", at_once)
     *given, target = parts()
     seen = torch.tensor([[4, 9, 2, 7], [1, 0, 8, 8]])
     excluded = (

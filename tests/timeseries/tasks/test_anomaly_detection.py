@@ -124,7 +124,7 @@ def test_without_labels_there_are_thresholds_and_no_measures(folder, capsys):
     run = fit("--data.columns", '["value"]', "--trainer.max_epochs", "1", "--trainer.log_every_n_steps", "1")
     results = json.loads((run / "results.json").read_text())
     assert not results["metrics"].keys() & REPORTED
-    assert any("1 of 1 series have no known anomaly" in note for note in results["notes"])
+    assert any("1 of 1 series have no labelled anomaly" in note for note in results["notes"])
 
 
 def test_mistakes_are_said(folder, capsys):

@@ -1,1 +1,1 @@
-"""Forecasting with a memory of past patterns."""
+"""Forecasting and anomaly detection with a memory of past patterns."""

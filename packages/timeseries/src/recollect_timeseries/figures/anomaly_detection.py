@@ -1,4 +1,4 @@
-"""Pictures of scores over time."""
+"""Figures of anomaly scores over time."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,15 +14,15 @@ from recollect_timeseries.metrics.volume_under_surface import anomalous_ranges
 
 
 class AnomalyFigure(NamedTuple):
-    """One series, and below it the score of each point; what was wrong in truth is shaded.
+    """One series, with its anomaly scores below; labelled anomalies are shaded.
 
     Attributes:
-        title: Whose.
+        title: Title of the figure.
         columns: Names of the C columns.
-        times: For each of the T points its stamp in ISO 8601, or its number.
-        values: ``(T, C)``, scaled.
+        times: ISO 8601 timestamp or row number of each of the T points.
+        values: ``(T, C)`` scaled values.
         scores: ``(T,)``.
-        threshold: Above it a point is called anomalous.
+        threshold: Points with a higher score are predicted anomalous.
         label: ``(T,)`` bool.
     """
 
@@ -40,7 +40,7 @@ class AnomalyFigure(NamedTuple):
         return "anomalies"
 
     def draw(self) -> Figure:
-        """The figure; of many columns the first are drawn.
+        """Draw the figure, with the first columns only if there are many.
 
         Example:
             >>> import torch
@@ -64,7 +64,7 @@ class AnomalyFigure(NamedTuple):
             below.axhline(self.threshold, color=COLOURS[0], linewidth=1, linestyle="--", label="threshold")
         for number, (begin, end) in enumerate(label_spans(x, self.label)):
             for axes in (above, below):
-                # A label that begins with an underscore has no place in the legend.
+                # Matplotlib leaves labels that begin with an underscore out of the legend.
                 name = "_" if number else "labelled anomaly"
                 axes.axvspan(begin, end, color=COLOURS[4], alpha=0.4, linewidth=0, label=name)
         above.set_ylabel(f"{shown[0] if len(shown) == 1 else 'values'} (standard deviations)")
@@ -79,7 +79,7 @@ class AnomalyFigure(NamedTuple):
 
 
 def time_axis(times: Sequence[str]) -> NDArray[Any]:
-    """Stamps as times, and numbers of rows as numbers.
+    """Convert timestamps to times and row numbers to numbers.
 
     Example:
         >>> time_axis(["2020-01-01 00:30:00"]).astype(str).tolist(), time_axis(["7"]).tolist()
@@ -91,7 +91,7 @@ def time_axis(times: Sequence[str]) -> NDArray[Any]:
 
 
 def label_spans(x: NDArray[Any], label: Tensor) -> list[tuple[Any, Any]]:
-    """Where each labelled range begins and ends: half way to the points beside it.
+    """Return start and end of each labelled range, halfway to the neighbouring points.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Pictures of forecasts."""
+"""Figures of forecasts."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,16 +16,16 @@ from recollect_timeseries.models.window_memory import RetrievedWindows, WindowMe
 from recollect_timeseries.types import WindowBatch
 
 SHOWN = 4
-"""Past windows that are shown."""
+"""Number of retrieved windows in a figure."""
 
 
 class RetrievedWindow(NamedTuple):
-    """A past window that was recalled: its values over lookback and horizon, and what it weighed.
+    """A retrieved past window: its values over lookback and horizon, and its weight.
 
     Attributes:
-        label: When its future began.
+        label: Time of its first future step.
         weight: In [0, 1].
-        values: ``(L + H,)``, moved to the level of the window that is forecast.
+        values: ``(L + H,)``, shifted to the level of the forecast window.
     """
 
     label: str
@@ -34,7 +34,7 @@ class RetrievedWindow(NamedTuple):
 
 
 class ForecastFigure(NamedTuple):
-    """One variable's forecast beside what came, and below it the past windows that were recalled.
+    """Forecast and truth of one variable, with the retrieved past windows below.
 
     Attributes:
         title: Variable and time.
@@ -43,9 +43,9 @@ class ForecastFigure(NamedTuple):
         past: ``(L,)``.
         truth: ``(H,)``.
         forecast: ``(H,)``.
-        lower: ``(H,)`` lower bound of the interval, where there is one.
+        lower: ``(H,)`` lower bound of the interval, if any.
         upper: ``(H,)`` upper bound.
-        interval: What the bounds are called.
+        interval: Legend entry of the interval.
         retrieved: Retrieved past windows, the most similar first.
     """
 
@@ -66,7 +66,7 @@ class ForecastFigure(NamedTuple):
         return "forecast"
 
     def draw(self) -> Figure:
-        """The figure; below, step 0 is the first that is forecast.
+        """Draw the figure; in the lower axes, step 0 is the first forecast step.
 
         Example:
             >>> import torch
@@ -110,7 +110,7 @@ class ForecastFigure(NamedTuple):
 
 
 def format_dates(axes: Axes) -> None:
-    """Show times of the x axis as short dates."""
+    """Format the times on the x axis as short dates."""
     locator = AutoDateLocator()  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
@@ -128,7 +128,7 @@ def forecast_figures(
     """One figure per window: its last variable (by convention the target), in the units of the data.
 
     Args:
-        data: The series.
+        data: The data module.
         memory: The memory of training windows, if there is one.
         batch: B windows.
         forecast: ``(B, H, C)`` scaled.
@@ -165,7 +165,7 @@ def forecast_figures(
 def _retrieved_windows(
     data: ForecastingData, memory: WindowMemory, retrieved: RetrievedWindows, past: Tensor, item: int
 ) -> list[RetrievedWindow]:
-    """The windows that weighed most in the search of the first period."""
+    """Return the windows with the largest weights in the search of the first period."""
     weights, origins = retrieved.weights[item, 0].cpu(), retrieved.origins[item, 0].cpu()
     best = weights.topk(min(SHOWN, len(weights)))
     values = data.unscale(memory.values)[..., -1]
@@ -179,5 +179,5 @@ def _retrieved_windows(
 
 
 def _date(data: ForecastingData, clock: int) -> str:
-    """The stamp of a step, without a time of day at midnight."""
+    """Return the timestamp of a step, without the time of day at midnight."""
     return data.stamps(clock, 1)[0].removesuffix(" 00:00:00")

@@ -1,4 +1,4 @@
-"""How good a detector is, measured on one series at a time."""
+"""Metrics of anomaly scores, one series at a time."""
 
 from collections.abc import Mapping
 from typing import Any, final
@@ -20,18 +20,18 @@ Labels = NDArray[np.bool_]
 
 
 def detection_scores(label: Labels, score: Numbers, buffer: int, threshold: float) -> dict[str, float]:
-    """All measures of one series, by name.
+    """Compute all metrics of one series, by name.
 
     ``vus_pr`` and ``vus_roc``: see ``volumes_under_surface``. ``auc_pr``: average precision. ``best_f1``: the
     highest F1 of any threshold, point by point. ``best_f1_adjusted``: the same after point adjustment, which
-    counts a whole range as found once one of its points is; a random score does well by it (Kim et al. 2022,
-    arXiv:2109.05257), so it says little. ``f1``: that of ``threshold``.
+    counts a whole range as detected once one of its points is. Random scores do well by it (Kim et al. 2022,
+    arXiv:2109.05257). ``f1``: F1 at ``threshold``.
 
     Args:
         label: ``(T,)``.
         score: ``(T,)``.
-        buffer: Of the volumes.
-        threshold: A point whose score is above it is called anomalous.
+        buffer: Buffer length of the volumes.
+        threshold: Points with a higher score are predicted anomalous.
 
     Raises:
         ValueError: As ``volumes_under_surface``.
@@ -55,9 +55,9 @@ def detection_scores(label: Labels, score: Numbers, buffer: int, threshold: floa
 
 
 def curve(label: Labels, score: Numbers) -> tuple[Numbers, Numbers]:
-    """Points found and points called, for every threshold from the highest score down."""
+    """Count true positives and predicted positives at every threshold, from the highest score down."""
     order = np.argsort(-score, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))  # equal scores are called together
+    last = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))  # equal scores share a threshold
     return label[order].cumsum()[last].astype(np.float64), (last + 1).astype(np.float64)
 
 
@@ -73,7 +73,7 @@ def average_precision(label: Labels, score: Numbers) -> float:
 
 
 def best_f1(label: Labels, score: Numbers) -> float:
-    """The highest F1 that any threshold gives.
+    """Return the highest F1 over all thresholds.
 
     Example:
         >>> best_f1(np.array([True, False, True]), np.array([3.0, 2.0, 1.0]))
@@ -84,7 +84,7 @@ def best_f1(label: Labels, score: Numbers) -> float:
 
 
 def point_adjust(label: Labels, score: Numbers) -> Numbers:
-    """Every point of an anomalous range gets the highest score within it."""
+    """Give every point of an anomalous range the highest score within it."""
     score = score.copy()
     for begin, end in anomalous_ranges(label):
         score[begin : end + 1] = score[begin : end + 1].max()
@@ -93,7 +93,7 @@ def point_adjust(label: Labels, score: Numbers) -> Numbers:
 
 @final
 class MeanScores(Metric):
-    """The mean over series of whatever was measured of each; of nothing, if there was none.
+    """Mean of named scores over series; empty without any series.
 
     Example:
         >>> mean = MeanScores(["vus_pr"])
@@ -114,13 +114,13 @@ class MeanScores(Metric):
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, scores: Mapping[str, float] | None) -> None:
-        """One series; ``None`` is none."""
+        """Add the scores of one series; ``None`` adds nothing."""
         if scores is not None:
             self.total += self.total.new_tensor([scores[name] for name in self.names])
             self.count += 1
 
     def compute(self) -> dict[str, Tensor]:
-        """The means, by name."""
+        """Return the means by name."""
         if not self.count:
             return {}
         return dict(zip(self.names, (self.total / self.count).float(), strict=True))

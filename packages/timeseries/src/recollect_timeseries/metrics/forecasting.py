@@ -9,7 +9,7 @@ from torchmetrics import Metric
 
 
 def pinball_loss(forecast: Tensor, truth: Tensor, levels: Tensor) -> Tensor:
-    """max(τ (y − q_τ), (τ − 1)(y − q_τ)), by element (Koenker & Bassett 1978, Econometrica 46).
+    """max(τ (y − q_τ), (τ − 1)(y − q_τ)), elementwise (Koenker & Bassett 1978, Econometrica 46).
 
     Args:
         forecast: ``(…, Q)`` quantiles.
@@ -52,13 +52,13 @@ class Crps(Metric):
         self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, forecast: Tensor, truth: Tensor) -> None:
-        """Quantiles ``(…, Q)`` and what came, ``(…)``."""
+        """Add quantiles ``(…, Q)`` and true values ``(…)``."""
         loss = pinball_loss(forecast, truth, self.levels)
         self.total += 2 * loss.mean(-1).sum()
         self.count += truth.numel()
 
     def compute(self) -> Tensor:
-        """The mean over all values."""
+        """Return the mean over all values."""
         return (self.total / self.count).float()
 
 
@@ -82,10 +82,10 @@ class Coverage(Metric):
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, lower: Tensor, upper: Tensor, truth: Tensor) -> None:
-        """Three tensors of one shape."""
+        """Add three tensors of the same shape."""
         self.within += ((lower <= truth) & (truth <= upper)).sum()
         self.count += truth.numel()
 
     def compute(self) -> Tensor:
-        """The share."""
+        """Return the share."""
         return self.within / self.count

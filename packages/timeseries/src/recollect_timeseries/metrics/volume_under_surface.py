@@ -1,4 +1,4 @@
-"""How well a score ranks anomalous ranges, with tolerance for where exactly they begin and end."""
+"""Volume under the surface: range-based ranking metrics with tolerance at the range boundaries."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 THRESHOLDS = 250
-"""Thresholds of a curve, evenly spaced among the ranks of the scores, as in the authors' code."""
+"""Number of thresholds per curve, evenly spaced among the ranks of the scores as in the authors' code."""
 
 Numbers = NDArray[np.float64]
 
@@ -26,8 +26,8 @@ class Volumes(NamedTuple):
 def volumes_under_surface(label: NDArray[np.bool_], score: Numbers, buffer: int) -> Volumes:
     """VUS-ROC and VUS-PR (Paparrizos et al. 2022, PVLDB 15(11), sections 4.2 and 4.3).
 
-    Around each anomalous range [s, e] the labels fall off over ℓ/2 steps, y(t) = √(1 − (t − e)/ℓ) behind it
-    and likewise before it, sums of neighbours cut at 1. With p the points at or above a threshold,
+    Around each anomalous range [s, e] the labels decay over ℓ/2 steps, y(t) = √(1 − (t − e)/ℓ) after it and
+    likewise before it; sums are clipped at 1. With p the points at or above a threshold,
 
         TP = Σ y p,    recall = TP / ((P + P_ℓ)/2),    precision = TP / Σ p,    FPR = (Σ p − TP) / (T − (P +
         P_ℓ)/2),
@@ -55,7 +55,7 @@ def volumes_under_surface(label: NDArray[np.bool_], score: Numbers, buffer: int)
     ranges = anomalous_ranges(label)
     ranks = np.linspace(0, len(score) - 1, THRESHOLDS).astype(np.int64)
     thresholds = -np.sort(-score)[ranks]
-    # The first threshold, from the highest down, that each point reaches: it is predicted from there on.
+    # Index of the highest threshold that each point reaches; it is predicted from there on.
     reached = np.searchsorted(-thresholds, -score, side="left")
     predicted = np.bincount(reached, minlength=THRESHOLDS).cumsum().astype(np.float64)
     areas = [_areas(label, ranges, reached, predicted, width) for width in range(buffer + 1)]
@@ -64,7 +64,7 @@ def volumes_under_surface(label: NDArray[np.bool_], score: Numbers, buffer: int)
 
 
 def check_scores(label: NDArray[np.bool_], score: Numbers) -> None:
-    """Refuse what no curve can be drawn for."""
+    """Raise if no curve is defined for the labels and scores."""
     if label.shape != score.shape or label.ndim != 1:
         raise ValueError(f"label and score must be rows of one length, got {label.shape} and {score.shape}")
     if not np.isfinite(score).all():
@@ -74,7 +74,7 @@ def check_scores(label: NDArray[np.bool_], score: Numbers) -> None:
 
 
 def anomalous_ranges(label: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """First and last point of each anomalous range, ``(R, 2)``.
+    """Return the first and last point of each anomalous range, ``(R, 2)``.
 
     Example:
         >>> anomalous_ranges(np.array([True, False, True, True])).tolist()
@@ -85,7 +85,7 @@ def anomalous_ranges(label: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def soft_labels(label: NDArray[np.bool_], ranges: NDArray[np.int64], width: int) -> Numbers:
-    """The labels y that fall off over ``width`` // 2 steps around each range."""
+    """Return the labels y, which decay over ``width`` // 2 steps around each range."""
     soft = label.astype(np.float64)
     for begin, end in ranges:
         behind = np.arange(end + 1, min(end + width // 2 + 1, len(label)))
@@ -102,7 +102,7 @@ def _areas(
     predicted: Numbers,
     width: int,
 ) -> tuple[float, float]:
-    """Areas under the ROC and the precision-recall curve for one ℓ."""
+    """Return the areas under the ROC and precision-recall curves for one ℓ."""
     soft = soft_labels(label, ranges, width) if width > 1 else label.astype(np.float64)
     counted = np.flatnonzero(soft)
     true = np.bincount(reached[counted], soft[counted], minlength=THRESHOLDS).cumsum()
@@ -119,9 +119,9 @@ def _areas(
 
 
 def _touched(ranges: NDArray[np.int64], reached: NDArray[np.int64], reach: int) -> Numbers:
-    """Per threshold, the share of ranges, each with ``reach`` steps around it, where a point is predicted."""
+    """Return, per threshold, the share of ranges (widened by ``reach`` steps) with a predicted point."""
     begins, ends = ranges[:, 0] - reach, ranges[:, 1] + reach
-    apart = np.flatnonzero(ends[:-1] < begins[1:])  # ranges whose surroundings meet count as one
+    apart = np.flatnonzero(ends[:-1] < begins[1:])  # widened ranges that overlap count as one
     begins = np.maximum(begins[np.concatenate([[0], apart + 1])], 0)
     ends = np.minimum(ends[np.concatenate([apart, [len(ends) - 1]])], len(reached) - 1)
     first = [reached[begin : end + 1].min() for begin, end in zip(begins, ends, strict=True)]

@@ -1,4 +1,4 @@
-"""The base of every detector: window by window, as one pass or as a stream."""
+"""Base class of anomaly detectors, which score whole series or streams."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from torch import Tensor, nn
 from recollect.state import State, register_state
 
 CHUNK = 2048
-"""Windows that are scored at once."""
+"""Number of windows scored at once."""
 
 
 class DetectorSizes(NamedTuple):
-    """What a detector is made for.
+    """Sizes of a detector.
 
     Attributes:
         channels: Number G of channels, each with a model of its own.
-        window: Number W of steps.
-        columns: Number C of values a step.
-        periods: For each channel the steps after which it repeats itself.
+        window: Number W of steps in a window.
+        columns: Number C of values per step.
+        periods: Period of each channel, in steps.
     """
 
     channels: int
@@ -32,13 +32,13 @@ class DetectorSizes(NamedTuple):
 
 @register_state
 class DetectorState(NamedTuple):
-    """What is carried from one point of a stream to the next.
+    """State of a stream between two points.
 
     Attributes:
-        recent: ``(W − 1, C)``, the last steps, the newest last.
-        scores: ``(S − 1,)``, the last windows' scores before they were averaged.
-        seen: ``()`` int64, how many steps there have been.
-        memory: What is normal, where the detector remembers that apart from its parameters.
+        recent: ``(W − 1, C)``, the most recent steps, newest last.
+        scores: ``(S − 1,)``, the most recent window scores, before averaging.
+        seen: ``()`` int64, number of steps so far.
+        memory: State of the detector's memory of normal data, if it has one.
     """
 
     recent: Tensor
@@ -48,15 +48,15 @@ class DetectorState(NamedTuple):
 
 
 class Detector(nn.Module, ABC):
-    """Gives each point a score, higher for what is less like normal, from what came up to that point.
+    """Scores each point from the steps up to it; higher is more anomalous.
 
     The window of W steps that ends with a point is scored, s_t = score(x_{t−W+1}, …, x_t), and the last S of
-    these are averaged, a_t = Σ_{i<S} s_{t−i} / S. Before there is a whole window the score is zero, and it is
-    left out of the average. Nothing depends on how a series is cut: the state is carried.
+    these are averaged, a_t = Σ_{i<S} s_{t−i} / S. Before the first whole window the score is zero and
+    left out of the average. The state carries over, so the scores do not depend on how a series is split.
 
     Args:
-        sizes: What it is made for.
-        span: Number S of scores that are averaged.
+        sizes: Sizes of the detector.
+        span: Number S of scores to average.
 
     Raises:
         ValueError: If ``span`` is not positive.
@@ -76,30 +76,30 @@ class Detector(nn.Module, ABC):
 
     @abstractmethod
     def window_scores(self, windows: Tensor, channel: int, memory: State) -> Tensor:
-        """Scores ``(n,)`` of windows ``(n, W, C)``, those of one channel in order of time."""
+        """Score windows ``(n, W, C)`` of one channel, in order of time: ``(n,)``."""
 
     def window(self, channel: int) -> int:
-        """Number W of steps in a window of this channel."""
+        """Return the number W of steps in a window of this channel."""
         return self.sizes.window
 
     def fit(self, train: Sequence[Tensor], normal: Sequence[Tensor]) -> None:
-        """Learn what has a closed form, before descent begins.
+        """Fit the closed-form parts, before training.
 
         Args:
-            train: For each channel ``(N_g, C)``, without validation.
-            normal: The same with validation after it.
+            train: Normal data ``(N_g, C)`` of each channel, without the validation part.
+            normal: The same followed by the validation part.
         """
 
     def loss(self, windows: Tensor) -> Tensor:
-        """What is to be descended, of windows ``(B, G, W, C)``: zero where nothing is."""
+        """Return the training loss of windows ``(B, G, W, C)``; zero if there is nothing to train."""
         return windows.new_zeros(())
 
     def memory(self, channel: int) -> State:
-        """What a stream of this channel knows at its beginning."""
+        """Return the initial memory state of a stream of this channel."""
         return ()
 
     def validation_scores(self, train: Tensor, normal: Tensor, channel: int) -> Tensor:
-        """Scores of the windows that end in validation: in what ``normal`` has and ``train`` has not."""
+        """Score the windows that end in the validation part, which ``normal`` has and ``train`` lacks."""
         begin = max(len(train) - self.window(channel) + 1, 0)
         return self._scores(
             sliding_windows(normal[begin:], self.window(channel)), channel, self.memory(channel)
@@ -108,7 +108,7 @@ class Detector(nn.Module, ABC):
     # --- what callers use -----------------------------------------------------------------------------------
 
     def initial_state(self, channel: int = 0) -> DetectorState:
-        """Nothing has been seen."""
+        """Return the state before the first point."""
         like = self.threshold
         return DetectorState(
             recent=like.new_zeros(self.window(channel) - 1, self.sizes.columns),
@@ -121,18 +121,18 @@ class Detector(nn.Module, ABC):
     def forward(
         self, values: Tensor, channel: int = 0, state: DetectorState | None = None
     ) -> tuple[Tensor, DetectorState]:
-        """T points that follow on those of ``state``.
+        """Score T points that continue the stream of ``state``.
 
         Args:
             values: ``(T, C)``, scaled.
-            channel: Whose they are.
-            state: Where to begin; an initial state by default.
+            channel: Their channel.
+            state: State of the stream; the initial state by default.
 
         Returns:
             Scores ``(T,)`` and the state after the last point.
 
         Raises:
-            ValueError: If the number of columns is another.
+            ValueError: If the number of columns differs.
         """
         if values.ndim != 2 or values.shape[1] != self.sizes.columns:
             raise ValueError(f"values must be (T, {self.sizes.columns}), got {tuple(values.shape)}")
@@ -141,7 +141,9 @@ class Detector(nn.Module, ABC):
             return values.new_zeros(0), state
         window, steps = self.window(channel), len(values)
         seen = torch.cat([state.recent, values])
-        whole = state.seen + torch.arange(1, steps + 1, device=values.device) - (window - 1)  # windows so far
+        whole = (
+            state.seen + torch.arange(1, steps + 1, device=values.device) - (window - 1)
+        )  # number of whole windows so far
         raw = self._scores(seen.unfold(0, window, 1).mT, channel, state.memory)
         raw = torch.cat([state.scores, torch.where(whole > 0, raw, 0)])
         averaged = raw.unfold(0, self.span, 1).sum(-1) / whole.clamp(1, self.span)
@@ -154,7 +156,7 @@ class Detector(nn.Module, ABC):
 
     @torch.no_grad()
     def calibrate(self, train: Sequence[Tensor], normal: Sequence[Tensor], quantile: float) -> None:
-        """Set each channel's threshold to a quantile of what validation, which is normal, scores."""
+        """Set each channel's threshold to a quantile of the scores of its normal validation part."""
         for g, (past, whole) in enumerate(zip(train, normal, strict=True)):
             scores = self.validation_scores(past, whole, g)
             summed = F.pad(scores, (self.span - 1, 0)).unfold(0, self.span, 1).sum(-1)
@@ -169,5 +171,5 @@ class Detector(nn.Module, ABC):
 
 
 def sliding_windows(values: Tensor, window: int) -> Tensor:
-    """All windows of ``values`` ``(T, C)``: ``(T − W + 1, W, C)``, a view."""
+    """Return all windows of ``values`` ``(T, C)`` as a view: ``(T − W + 1, W, C)``."""
     return values.unfold(0, window, 1).mT

@@ -1,4 +1,4 @@
-"""The contract of every network that forecasts: one variable at a time, all of them alike."""
+"""Base class of forecasting backbones: one network shared by all variables."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
@@ -9,15 +9,15 @@ from recollect_timeseries.models.instance_norm import Normalize
 
 
 class ForecasterSizes(NamedTuple):
-    """What a backbone is made for.
+    """Sizes of a forecaster.
 
     Attributes:
-        lookback: Number L of steps looked back on.
-        horizon: Number H of steps forecast.
+        lookback: Number L of past steps.
+        horizon: Number H of forecast steps.
         columns: Number C of variables.
         quantiles: Number Q of values forecast for each step: quantiles, or 1.
         steps: Number of steps of the training split.
-        normalize: How each window's level is taken out.
+        normalize: Normalisation of each window.
     """
 
     lookback: int
@@ -32,11 +32,11 @@ class Backbone(nn.Module, ABC):
     """Maps the past of each variable to its future; the same weights serve all variables.
 
     Args:
-        sizes: What it is made for.
+        sizes: Sizes of the forecaster.
     """
 
     memory_at: str | None = None
-    """Name of the part that takes a learned memory; ``None`` where there is none."""
+    """Name of the submodule that a learned memory augments; ``None`` if there is none."""
 
     def __init__(self, sizes: ForecasterSizes) -> None:
         super().__init__()
@@ -44,17 +44,17 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, past: Tensor, clock: Tensor) -> Tensor:
-        """Forecast.
+        """Forecast the future of each variable.
 
         Args:
             past: ``(B, C, L)``, normalised.
-            clock: ``(B,)`` int64, the first step that is forecast, in steps since training data began.
+            clock: ``(B,)`` int64, the first forecast step, counted from the start of the training data.
 
         Returns:
-            ``(B, C, H · Q)``, step by step, its Q values side by side.
+            ``(B, C, H · Q)``, the Q values of each step adjacent.
         """
 
     @property
     def memory_sizes(self) -> tuple[int, int]:
-        """Number of features that the part ``memory_at`` takes and gives."""
+        """Input and output width of the submodule ``memory_at``."""
         raise NotImplementedError(f"{type(self).__name__} has no part that takes a memory")

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 @final
 class ChannelLinear(nn.Module):
-    """y_g = W_g x_g + b_g: a linear map for each of G channels, all at once.
+    """y_g = W_g x_g + b_g: one linear map for each of G channels, computed in one batched product.
 
     Args:
-        channels: Number G.
+        channels: Number G of channels.
         inputs: Width of x.
         outputs: Width of y.
-        bias: Whether there is a b.
+        bias: Whether to add b.
 
     Example:
         >>> ChannelLinear(3, 4, 2)(torch.randn(3, 5, 4)).shape
@@ -30,7 +30,7 @@ class ChannelLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels, 1, outputs)) if bias else None
 
     def forward(self, x: Tensor, channel: int | None = None) -> Tensor:
-        """``(G, B, inputs)`` → ``(G, B, outputs)``, or of one channel with G = 1."""
+        """Map ``(G, B, inputs)`` to ``(G, B, outputs)``; with ``channel``, one channel and G = 1."""
         some = slice(None) if channel is None else slice(channel, channel + 1)
         if self.bias is None:
             return torch.bmm(x, self.weight[some])

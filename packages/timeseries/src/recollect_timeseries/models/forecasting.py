@@ -1,4 +1,4 @@
-"""A backbone, the taking out and putting back of each window's level, and the memories it is given."""
+"""Forecaster: instance normalisation, a backbone and optional memories."""
 
 from collections.abc import Callable
 from typing import final
@@ -18,16 +18,16 @@ from recollect_timeseries.models.window_memory import RetrievedWindows, WindowMe
 
 @final
 class Forecaster(nn.Module):
-    """y = denormalize_values(backbone(normalize_values(x)) + what is recalled of like windows).
+    """y = denormalize_values(backbone(normalize_values(x)) + the contribution of retrieved windows).
 
     Args:
-        backbone: What forecasts each variable.
+        backbone: Forecasts each variable.
         windows: A memory of training windows.
-        memory: A memory for the backbone's part ``memory_at``, which begins as it was.
-        integration: How that memory joins it.
+        memory: A memory for the backbone's submodule ``memory_at``; the forecast is unchanged at first.
+        integration: How the memory joins the backbone.
 
     Raises:
-        ValueError: If the backbone has no part that takes a memory.
+        ValueError: If the backbone has no submodule for a memory.
 
     Example:
         >>> import torch
@@ -56,22 +56,22 @@ class Forecaster(nn.Module):
         self.backbone = backbone
 
     def forward(self, past: Tensor, clock: Tensor, retrieved: RetrievedWindows | None = None) -> Tensor:
-        """Forecast.
+        """Forecast the scaled values.
 
         Args:
             past: ``(B, L, C)`` scaled values.
-            clock: ``(B,)`` int64, the first step that is forecast.
+            clock: ``(B,)`` int64, the first forecast step.
             retrieved: Result of an earlier search; by default the memory is searched here.
 
         Returns:
-            ``(B, H, C, Q)`` scaled values: quantiles in rising order, or the one forecast.
+            ``(B, H, C, Q)`` scaled values: quantiles in rising order, or the single forecast.
         """
         features, level = self.normalize_past(past)
         futures = self.futures(past, clock, retrieved)
         return self.denormalize_forecast(self.forecast_normalized(features, clock, futures), level)
 
     def normalize_past(self, past: Tensor) -> tuple[Tensor, WindowStatistics]:
-        """The past of each variable without its level, ``(B, C, L)``, and the level."""
+        """Return the normalised past of each variable, ``(B, C, L)``, and its statistics."""
         by_variable = past.mT
         level = window_statistics(by_variable, self.sizes.normalize)
         return normalize_values(by_variable, level), level
@@ -83,13 +83,13 @@ class Forecaster(nn.Module):
         return self.windows.futures(self.windows.retrieve(past, clock) if retrieved is None else retrieved)
 
     def forecast_normalized(self, features: Tensor, clock: Tensor, futures: list[Tensor]) -> Tensor:
-        """The forecast without its level, ``(B, C, H · Q)``."""
+        """Return the normalised forecast, ``(B, C, H · Q)``."""
         future: Tensor = self.backbone(features, clock)
         return future if self.windows is None else future + self.windows(futures)
 
     def denormalize_forecast(self, future: Tensor, level: WindowStatistics) -> Tensor:
-        """``(B, H, C, Q)`` from what ``forecast_normalized`` gives."""
+        """Denormalise the result of ``forecast_normalized``: ``(B, H, C, Q)``."""
         raised = denormalize_values(future, level)
         by_step = raised.reshape(*raised.shape[:2], self.sizes.horizon, self.sizes.quantiles).transpose(1, 2)
-        # Quantiles that cross are put in order (Chernozhukov et al. 2010, Econometrica 78, section 2).
+        # Sorting removes quantile crossing (Chernozhukov et al. 2010, Econometrica 78, section 2).
         return by_step.sort(-1).values if self.sizes.quantiles > 1 else by_step

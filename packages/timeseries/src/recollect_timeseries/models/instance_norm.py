@@ -1,4 +1,4 @@
-"""Reversible instance normalisation: each window's own level and spread are taken out, and put back."""
+"""Reversible instance normalisation of windows."""
 
 from typing import Literal, NamedTuple, get_args
 
@@ -10,24 +10,24 @@ EPSILON = 1e-5
 
 
 class WindowStatistics(NamedTuple):
-    """What was taken out of a window: ``(B, C, 1)`` each."""
+    """Location and scale of a window, ``(B, C, 1)`` each."""
 
     centre: Tensor
     spread: Tensor
 
 
 def window_statistics(past: Tensor, normalize: Normalize) -> WindowStatistics:
-    """The level and spread of each window.
+    """Return the statistics that normalise each window.
 
     ``"last"`` subtracts the last value (NLinear, arXiv:2205.13504), ``"mean"`` the mean, ``"revin"`` the
     mean, and divides by the standard deviation (RevIN without its affine map, Kim et al. 2022, ICLR).
 
     Args:
         past: ``(B, C, L)``.
-        normalize: Which of them, or ``"none"``.
+        normalize: Kind of normalisation.
 
     Raises:
-        ValueError: If there is no such normalisation.
+        ValueError: If the kind is unknown.
     """
     one = torch.ones_like(past[..., :1])
     if normalize == "none":
@@ -43,7 +43,7 @@ def window_statistics(past: Tensor, normalize: Normalize) -> WindowStatistics:
 
 
 def normalize_values(values: Tensor, level: WindowStatistics) -> Tensor:
-    """Values ``(B, C, …)`` relative to the level.
+    """Normalise values ``(B, C, …)``.
 
     Example:
         >>> past = torch.tensor([[[1.0, 3.0]]])
@@ -55,5 +55,5 @@ def normalize_values(values: Tensor, level: WindowStatistics) -> Tensor:
 
 
 def denormalize_values(values: Tensor, level: WindowStatistics) -> Tensor:
-    """The inverse of ``normalize_values``."""
+    """Invert ``normalize_values``."""
     return values * level.spread + level.centre

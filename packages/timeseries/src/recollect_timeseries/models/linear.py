@@ -1,4 +1,4 @@
-"""Linear forecasters: one map from the past to the future, shared by all variables."""
+"""Linear forecasters, shared by all variables."""
 
 from typing import final
 
@@ -16,7 +16,7 @@ class Linear(Backbone):
     With ``normalize="revin"`` it is RLinear (Li et al. 2023, arXiv:2305.10721).
 
     Args:
-        sizes: What it is made for.
+        sizes: Sizes of the forecaster.
 
     Example:
         >>> Linear(ForecasterSizes(lookback=8, horizon=4, columns=3))(
@@ -47,11 +47,11 @@ class Linear(Backbone):
 class DLinear(Backbone):
     """y = W_t trend(x) + W_s (x − trend(x)), trend a moving average (Zeng et al. 2023, arXiv:2205.13504).
 
-    The ends are padded with the first and last value, as in its section 4.
+    The ends are padded with the first and last value (section 4 of the paper).
 
     Args:
-        sizes: What it is made for.
-        kernel: Steps that the moving average goes over, odd.
+        sizes: Sizes of the forecaster.
+        kernel: Odd width of the moving average.
 
     Raises:
         ValueError: If ``kernel`` is even or not positive.
@@ -88,11 +88,10 @@ class CycleLinear(Backbone):
     """A linear map beside a learned recurrent cycle (CycleNet, Lin et al. 2024, arXiv:2409.18479).
 
     x' = x − q[t − L …], y = W x' + b + q[t …], with a cycle q of ``period`` values for each variable, learned
-    from zero, that is read at the clock modulo its period (eqs. 1–5 there). The cycle is itself a memory of
-    what recurs.
+    from zero, that is read at the clock modulo its period (eqs. 1–5 there). The cycle is itself a memory.
 
     Args:
-        sizes: What it is made for.
+        sizes: Sizes of the forecaster.
         period: Steps of the cycle: 24 for hourly, 96 for quarter-hourly data with a daily course.
 
     Raises:
@@ -125,6 +124,6 @@ class CycleLinear(Backbone):
 
 
 def _init_as_mean(linear: nn.Linear) -> None:
-    """Every forecast begins as the mean of the past (the authors' code of DLinear offers this beginning)."""
+    """Initialise the map to the mean of the past, an option of DLinear's code."""
     nn.init.constant_(linear.weight, 1 / linear.in_features)
     nn.init.zeros_(linear.bias)

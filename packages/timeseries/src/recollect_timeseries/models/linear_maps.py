@@ -1,4 +1,4 @@
-"""A linear map of each variable's own past, beside a daily or yearly course of its own."""
+"""A linear map per variable, plus a seasonal cycle per variable."""
 
 import math
 from typing import final
@@ -15,18 +15,17 @@ class LinearMaps(Backbone):
     """y_c = W_c x_c + D_c φ(t), φ(t) = (cos 2πkt/p, sin 2πkt/p) for k = 1 … K, t the first step forecast.
 
     W_c x_c is NLinear (Zeng et al. 2023, arXiv:2205.13504) with a map for each variable; D_c φ(t) is the
-    recurrent cycle of CycleNet (Lin et al. 2024, arXiv:2409.18479) cut off after K harmonics. Since these
-    have mean zero, no drift is learnt; ``constant`` adds 1 to φ, and with it the drift of the training data.
-    Of a long past only the last ``fine`` steps are mapped one by one, what is older in means of ``coarse``
-    steps.
+    recurrent cycle of CycleNet (Lin et al. 2024, arXiv:2409.18479) cut off after K harmonics. These have
+    mean zero, so no drift is learned; ``constant`` adds 1 to φ, and with it the drift of the training data.
+    The last ``fine`` steps are inputs of their own; older steps are averaged over ``coarse`` steps.
 
     Args:
-        sizes: What it is made for.
+        sizes: Sizes of the forecaster.
         period: Steps p of the cycle.
         harmonics: Number K; 0 for no cycle.
-        constant: Whether a drift is learnt.
-        fine: Steps that are mapped one by one.
-        coarse: Steps that are averaged before those; a rest of fewer, the oldest, is left out.
+        constant: Whether to learn a drift.
+        fine: Number of recent steps that are not averaged.
+        coarse: Number of older steps per average; an incomplete oldest group is dropped.
 
     Raises:
         ValueError: If ``period``, ``fine`` or ``coarse`` is not positive, or K is not between 0 and p / 2.
@@ -61,18 +60,18 @@ class LinearMaps(Backbone):
         self.maps = ChannelLinear(
             sizes.columns, past + 2 * harmonics + constant, sizes.horizon * sizes.quantiles, bias=False
         )
-        with torch.no_grad():  # every forecast begins as the mean of the past
+        with torch.no_grad():  # start from the mean of the past
             self.maps.weight.zero_()[:, :past] = (self.spans / self.spans.sum()).unsqueeze(-1)
 
     @property
     def spans(self) -> Tensor:
-        """How many steps each value is the mean of that stands for the past, the oldest first."""
+        """Number of steps that each past input averages, oldest first."""
         older = (self.sizes.lookback - self.fine) // self.coarse
         parts = ((older, self.coarse), (self.fine, 1))
         return torch.cat([torch.full((count,), float(steps), device="cpu") for count, steps in parts])
 
     def features(self, past: Tensor, clock: Tensor) -> Tensor:
-        """``(B, C, L)`` and ``(B,)`` → what is mapped, ``(C, B, F)``: past, φ, 1 with ``constant``."""
+        """Return the inputs of the maps, ``(C, B, F)``: past, φ and, with ``constant``, 1."""
         turns = torch.arange(1, self.harmonics + 1, device=clock.device)
         angles = 2 * math.pi * ((clock.unsqueeze(-1) * turns) % self.period).to(past.dtype) / self.period
         course = torch.cat([angles.cos(), angles.sin(), past.new_ones(len(past), int(self.constant))], -1)

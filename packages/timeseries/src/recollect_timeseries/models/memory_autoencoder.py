@@ -1,4 +1,4 @@
-"""An autoencoder that rebuilds a window from what it remembers of normal ones."""
+"""An autoencoder that reconstructs windows from a memory of normal prototypes."""
 
 from dataclasses import dataclass
 from typing import final
@@ -14,14 +14,14 @@ from recollect_timeseries.models.channel_linear import ChannelLinear
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """The sizes of an autoencoder and of its memory.
+    """Configuration of a ``MemoryAutoencoder``.
 
     Args:
         hidden: Width of the hidden layer on either side.
-        code: Width of z.
-        prototypes: Number of items m; 0 leaves the memory out, ẑ = z.
-        nearest: How many of them are read.
-        sparsity: α.
+        code: Width of the code z.
+        prototypes: Number of memory items m; 0 means no memory, ẑ = z.
+        nearest: Number of items to read.
+        sparsity: Weight α of the entropy.
 
     Raises:
         ValueError: If a number is out of range.
@@ -34,7 +34,7 @@ class AutoencoderConfig:
     sparsity: float = 2e-4
 
     def __post_init__(self) -> None:
-        """Check."""
+        """Validate the values."""
         if min(self.hidden, self.code) < 1:
             raise ValueError(f"hidden and code must be at least 1, got {self.hidden} and {self.code}")
         if self.prototypes < 0 or (self.prototypes and not 1 <= self.nearest <= self.prototypes):
@@ -47,14 +47,14 @@ class AutoencoderConfig:
 class MemoryAutoencoder(nn.Module):
     """z = encode(w); ẑ = Σ_i softmax_i(β cos(z, m_i)) m_i over the nearest items; ŵ = decode(ẑ).
 
-    Since ŵ is made of remembered items only, what is unlike them is rebuilt badly (MemAE, Gong et al. 2019,
-    arXiv:1904.02639; MEMTO, Song et al. 2023, arXiv:2312.02530). The items m are learned, in a
-    ``VectorStorage``; reading only the nearest takes the place of MemAE's shrinkage of small weights. The
+    Since ŵ is decoded from remembered items only, anomalies are reconstructed badly (MemAE, Gong et al. 2019,
+    arXiv:1904.02639; MEMTO, Song et al. 2023, arXiv:2312.02530). The items m are learned and read
+    from a ``VectorStorage``; reading only the nearest replaces MemAE's shrinkage of small weights. The
     loss is ‖w − ŵ‖² / width + α · entropy of the weights (equation 9 of MemAE). Each channel has its own
     weights and items.
 
     Args:
-        sizes: What it is made for.
+        sizes: Sizes of the detector.
         config: Sizes of the autoencoder and its memory.
     """
 
@@ -78,14 +78,14 @@ class MemoryAutoencoder(nn.Module):
         self.items = nn.Parameter(torch.randn(channels, items, size)) if items else None
 
     def forward(self, windows: Tensor, channel: int | None = None) -> tuple[Tensor, Read | None]:
-        """Windows ``(G, B, W, C)`` rebuilt, and what was read; of one channel with G = 1."""
+        """Reconstruct windows ``(G, B, W, C)``; also return the read. With ``channel``, G = 1."""
         code = self._layers(self.encode, windows.flatten(2), channel)
         read = self._read(code, channel)
         reconstruction = self._layers(self.decode, code if read is None else read.value, channel)
         return reconstruction.view_as(windows), read
 
     def loss(self, windows: Tensor) -> Tensor:
-        """Of windows ``(B, G, W, C)``, the mean over channels."""
+        """Return the loss of windows ``(B, G, W, C)``, averaged over channels."""
         windows = windows.transpose(0, 1)
         reconstruction, read = self(windows)
         loss = F.mse_loss(reconstruction, windows)
@@ -94,7 +94,7 @@ class MemoryAutoencoder(nn.Module):
         return loss
 
     def score(self, windows: Tensor, channel: int) -> Tensor:
-        """√(‖w − ŵ‖² / width) of windows ``(n, W, C)`` of one channel, ``(n,)``."""
+        """Return √(‖w − ŵ‖² / width) of windows ``(n, W, C)`` of one channel: ``(n,)``."""
         reconstruction, _ = self(windows.unsqueeze(0), channel)
         error: Tensor = (reconstruction[0] - windows).square().flatten(1).mean(-1).sqrt()
         return error

@@ -1,4 +1,4 @@
-"""The detector with memories: of normal patches, and of items that windows are rebuilt from."""
+"""A detector with a memory of normal patches and a memory-augmented autoencoder."""
 
 from collections.abc import Sequence
 from typing import cast, final
@@ -20,20 +20,19 @@ from recollect_timeseries.models.patch_memory import PatchMemory, PatchMemoryCon
 
 @final
 class MemoryDetector(Detector):
-    """Distance to remembered patches, error of rebuilding, or the mean of both.
+    """Distance to stored patches, reconstruction error, or the mean of both.
 
-    Each part is divided by its mean over validation, which is normal, before they are added. The memory of
-    patches travels in the state of a stream: ``write`` adds to it, ``erase`` takes from it, and nothing is
-    trained again.
+    Each score is divided by its mean over the normal validation part. The memory of patches is part of the
+    state of a stream: ``write`` adds to it and ``erase`` removes from it, without any training.
 
     Args:
-        sizes: What it is made for.
+        sizes: Sizes of the detector.
         patches: Configuration of the memory of normal patches; none by default.
         autoencoder: Configuration of the autoencoder; none by default.
         span: As in ``Detector``.
 
     Raises:
-        ValueError: If there is neither.
+        ValueError: If both are ``None``.
 
     Example:
         >>> sizes = DetectorSizes(channels=1, window=2, columns=1, periods=[9])
@@ -68,7 +67,7 @@ class MemoryDetector(Detector):
         self._validation_distances: list[Tensor] = []
 
     def fit(self, train: Sequence[Tensor], normal: Sequence[Tensor]) -> None:
-        """Remember normal patches; how far validation is from the others is noted before it joins them."""
+        """Store normal patches; the distances of the validation part are measured before it is added."""
         if self.patches is None:
             return
         self.patches.fit(train)
@@ -79,11 +78,11 @@ class MemoryDetector(Detector):
         self.patches.fit(normal)
 
     def loss(self, windows: Tensor) -> Tensor:
-        """The autoencoder's, where there is one."""
+        """Return the autoencoder's loss, or zero without one."""
         return super().loss(windows) if self.autoencoder is None else self.autoencoder.loss(windows)
 
     def memory(self, channel: int) -> State:
-        """The normal patches of this channel."""
+        """Return the stored patches of this channel."""
         return () if self.patches is None else self.patches.state(channel)
 
     def window_scores(self, windows: Tensor, channel: int, memory: State) -> Tensor:
@@ -98,29 +97,29 @@ class MemoryDetector(Detector):
         return torch.stack(parts).mean(0)
 
     def validation_scores(self, train: Tensor, normal: Tensor, channel: int) -> Tensor:
-        """Sets the scale of both parts by validation, as well."""
+        """See ``Detector``; also set the scale of both scores."""
         parts = []
         if self.patches is not None:
             parts.append((0, self._validation_distances[channel]))
         if self.autoencoder is not None:
             parts.append((1, self.autoencoder.score(self._validation(train, normal), channel)))
         for place, scores in parts:
-            # What is rebuilt or remembered without error still has to be divided by something.
+            # Avoid division by zero where validation has no error.
             self.scale[place, channel] = scores.mean().clamp_min(1e-3)
         return torch.stack([scores / self.scale[place, channel] for place, scores in parts]).mean(0)
 
     def write(self, state: DetectorState, windows: Tensor) -> DetectorState:
-        """Take windows ``(n, W, C)``, scaled, for normal from now on."""
+        """Treat scaled windows ``(n, W, C)`` as normal from now on."""
         patches, memory = self._remembered(state)
         return state._replace(memory=patches.write(memory, patches.embed(windows)))
 
     def erase(self, state: DetectorState, windows: Tensor, radius: float = 1e-3) -> DetectorState:
-        """Take what lies within ``radius`` of windows ``(n, W, C)`` for normal no longer.
+        """Remove stored patches within ``radius`` of windows ``(n, W, C)``.
 
         Args:
-            state: What to forget from.
-            windows: Scaled.
-            radius: Root mean square of the difference of two windows up to which they are the same.
+            state: State of the stream.
+            windows: Scaled windows.
+            radius: Largest root mean square difference between two windows that count as the same.
         """
         patches, memory = self._remembered(state)
         return state._replace(memory=patches.erase(memory, patches.embed(windows), radius))

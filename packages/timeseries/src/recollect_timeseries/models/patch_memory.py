@@ -1,4 +1,4 @@
-"""A memory of normal patches: what is far from all of them is not normal."""
+"""A memory of normal patches for anomaly detection."""
 
 import math
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from recollect_timeseries.models.anomaly_detection import DetectorSizes, sliding
 
 @dataclass(frozen=True)
 class PatchMemoryConfig:
-    """How many patches are remembered, and of what size.
+    """Configuration of a ``PatchMemory``.
 
     Args:
-        size: Greatest width E of a patch.
-        coreset: How many patches of each channel are kept.
-        slots: How many there is room for; what is written later beyond that takes the place of the oldest.
-        neighbours: How many patches are read, weighed by softmax.
+        size: Largest width E of a patch.
+        coreset: Number of patches stored per channel.
+        slots: Capacity per channel; later writes beyond it replace the oldest patches.
+        neighbours: Number of patches to read, weighted by softmax.
 
     Raises:
         ValueError: If the coreset does not fit into the slots, or a number is not positive.
@@ -32,7 +32,7 @@ class PatchMemoryConfig:
     neighbours: int = 1
 
     def __post_init__(self) -> None:
-        """Check."""
+        """Validate the values."""
         if not 1 <= self.coreset <= self.slots:
             raise ValueError(f"coreset must be between 1 and slots ({self.slots}), got {self.coreset}")
         if self.size < 1:
@@ -41,7 +41,7 @@ class PatchMemoryConfig:
 
 @final
 class PatchMemory(nn.Module):
-    """Windows of normal behaviour in a ``VectorStorage``; the score is the distance to what is read.
+    """Normal windows in a ``VectorStorage``; the score is the distance to the read value.
 
     PatchCore (Roth et al. 2022, arXiv:2106.08265) for time series. A window w becomes a patch e = R w, with
     R = I where a window has at most E values, else a random orthogonal projection, which keeps distances. Of
@@ -50,8 +50,8 @@ class PatchMemory(nn.Module):
     (‖e‖² − ‖e − k‖²)/2, so that the nearest patch is read.
 
     Args:
-        sizes: What it is made for.
-        patches: How many, and of what size.
+        sizes: Sizes of the detector.
+        patches: Configuration of the memory.
     """
 
     project: Tensor
@@ -79,16 +79,16 @@ class PatchMemory(nn.Module):
             self.register_buffer(f"normal_{name}", part)
 
     def embed(self, windows: Tensor) -> Tensor:
-        """Windows ``(n, W, C)`` → patches ``(n, E)``."""
+        """Project windows ``(n, W, C)`` to patches ``(n, E)``."""
         return windows.flatten(1) @ self.project
 
     def state(self, channel: int) -> VectorState:
-        """What is normal for a channel."""
+        """Return the storage state of a channel."""
         return VectorState(*(getattr(self, f"normal_{name}")[channel] for name in VectorState._fields))
 
     @torch.no_grad()
     def fit(self, normal: Sequence[Tensor]) -> None:
-        """Write a coreset of each channel's windows, ``(N_g, C)`` each, in place of what was there."""
+        """Store a coreset of the windows of each channel's series ``(N_g, C)``, replacing earlier ones."""
         window = len(self.project) // normal[0].shape[1]
         empty = self.storage.initial_state(len(normal))
         for g, values in enumerate(normal):
@@ -100,17 +100,17 @@ class PatchMemory(nn.Module):
                 getattr(self, f"normal_{name}")[g].copy_(part)
 
     def write(self, state: VectorState, patches: Tensor) -> VectorState:
-        """Take patches ``(n, E)`` for normal from now on."""
+        """Add patches ``(n, E)``."""
         return self.storage.write(state, self._keys(patches), patches)
 
     def erase(self, state: VectorState, patches: Tensor, radius: float) -> VectorState:
-        """Take what lies within ``radius`` (in the units of the score) of ``(n, E)`` for normal no longer."""
+        """Remove what lies within ``radius`` (in units of the score) of patches ``(n, E)``."""
         entries = self.storage.entries(state)
         apart = torch.cdist(entries.values, patches).amin(-1) / self._constant
         return self.storage.erase(state, entries.keys, mask=(apart <= radius) & (entries.filled > 0))
 
     def score(self, patches: Tensor, state: VectorState) -> Tensor:
-        """Distances ``(n,)`` of patches ``(n, E)`` to what is read for them."""
+        """Return the distances ``(n,)`` of patches ``(n, E)`` to the values read for them."""
         query = torch.cat([patches, patches.new_full((len(patches), 1), self._constant)], -1)
         read = self.storage.read(state, query).value
         distance: Tensor = (patches - read).norm(dim=-1) / self._constant
@@ -126,7 +126,7 @@ class PatchMemory(nn.Module):
 
 
 def coreset(patches: Tensor, count: int) -> Tensor:
-    """Numbers of ``count`` patches ``(n, E)``, each the farthest from those before; all if there are fewer.
+    """Select ``count`` of the patches ``(n, E)`` by farthest-point sampling; all if there are fewer.
 
     Example:
         >>> coreset(torch.tensor([[0.0], [0.1], [5.0], [5.1], [9.0]]), 3).tolist()

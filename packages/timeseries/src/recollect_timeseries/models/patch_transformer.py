@@ -11,20 +11,20 @@ from recollect_timeseries.models.backbone import Backbone, ForecasterSizes
 
 @final
 class PatchTransformer(Backbone):
-    """Patches of each variable, embedded, through a Transformer's encoder, and a linear map of all of them.
+    """Patch embedding, Transformer encoder and linear head, for each variable.
 
-    PatchTST (Nie et al. 2023, arXiv:2211.14730, section 3.1), with layer normalisation first in place of
-    batch normalisation. The last value is repeated for one more stride, as there.
+    PatchTST (Nie et al. 2023, arXiv:2211.14730, section 3.1), with pre-layer normalisation instead of
+    batch normalisation. The last value is repeated for one more stride, as in the paper.
 
     Args:
-        sizes: What it is made for.
+        sizes: Sizes of the forecaster.
         patch: Steps in a patch.
         stride: Steps between two patches.
         width: Width D.
         layers: Layers of the encoder.
         heads: Heads of its attention.
         hidden: Width of its feed-forward part.
-        dropout: Of the encoder and before the last map.
+        dropout: Dropout rate of the encoder and before the head.
 
     Raises:
         ValueError: If a patch is longer than the past.

@@ -1,4 +1,4 @@
-"""Principal components of windows or of columns: the baseline that is hard to beat."""
+"""PCA of windows or columns, a strong baseline."""
 
 from collections.abc import Sequence
 from typing import cast, final
@@ -19,9 +19,9 @@ class PcaDetector(Detector):
     series; in PCA it is one step with all its columns.
 
     Args:
-        sizes: What it is made for.
-        windows: Sub-PCA rather than PCA.
-        variance: Keep the first directions that together explain this share; 1 keeps all.
+        sizes: Sizes of the detector.
+        windows: Use Sub-PCA instead of PCA.
+        variance: Share of the variance that the kept directions explain; 1 keeps all.
         span: As in ``Detector``.
 
     Raises:
@@ -44,12 +44,12 @@ class PcaDetector(Detector):
             self.register_buffer(f"weights_{g}", torch.zeros(width))
 
     def window(self, channel: int) -> int:
-        """A period, or one step."""
+        """Return the period, or 1."""
         return self.sizes.periods[channel] if self.windows else 1
 
     @torch.no_grad()
     def fit(self, train: Sequence[Tensor], normal: Sequence[Tensor]) -> None:
-        """Take the principal directions of all that is normal."""
+        """Fit the principal directions to all normal data."""
         for g, values in enumerate(normal):
             window = self.window(g)
             if len(values) <= window:
@@ -61,13 +61,13 @@ class PcaDetector(Detector):
             shares, directions = torch.linalg.eigh(scaled.T @ scaled / len(scaled))
             shares, directions = shares.flip(0).clamp_min(0), directions.flip(1)
             largest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
-            directions = directions * largest.sign()  # a direction and its opposite are one and the same
+            directions = directions * largest.sign()  # fix the sign of each direction
             total = shares.sum().clamp_min(1e-12)
             kept = (shares / total).cumsum(0) - shares / total < self.variance - 1e-9
-            kept &= shares > 1e-9 * total  # the others have no direction of their own
+            kept &= shares > 1e-9 * total  # directions without variance are arbitrary
             found = {
                 "mean": mean,
-                "std": torch.where(varies, std, torch.inf),  # what never varied is left out
+                "std": torch.where(varies, std, torch.inf),  # drops constant values
                 "directions": directions,
                 "weights": torch.where(kept, total / shares, 0),
             }

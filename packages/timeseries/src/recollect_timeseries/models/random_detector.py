@@ -1,4 +1,4 @@
-"""A score that means nothing: what the metrics give for it is what they are worth."""
+"""Random scores, the baseline of every metric."""
 
 from typing import final
 
@@ -14,11 +14,11 @@ MIX = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
 
 @final
 class RandomDetector(Detector):
-    """A number in [0, 1) for each point, whatever its value: a hash of its place in the stream.
+    """A number in [0, 1) for each point: a hash of its position in the stream.
 
     Args:
-        sizes: What it is made for.
-        seed: Another seed gives other numbers.
+        sizes: Sizes of the detector.
+        seed: Seed of the hash.
     """
 
     def __init__(self, sizes: DetectorSizes, seed: int = 0) -> None:
@@ -26,11 +26,11 @@ class RandomDetector(Detector):
         self.seed = seed
 
     def window(self, channel: int) -> int:
-        """One step."""
+        """Return 1."""
         return 1
 
     def window_scores(self, windows: Tensor, channel: int, memory: State) -> Tensor:
-        """Of windows that have no place in a stream: as if they were its first."""
+        """Score windows as if they were the first of a stream."""
         return self._numbers(torch.arange(len(windows), device=windows.device), channel)
 
     def forward(

@@ -1,4 +1,4 @@
-"""Linear maps solved in closed form: the moments of the windows, and the solution for a penalty."""
+"""Ridge regression in closed form from second moments."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Example(NamedTuple):
-    """What is mapped, for n windows of C variables: inputs ``(C, n, F)`` to outputs ``(C, n, H)``."""
+    """Inputs ``(C, n, F)`` and outputs ``(C, n, H)`` of n windows of C variables."""
 
     inputs: Tensor
     outputs: Tensor
@@ -22,15 +22,15 @@ class Moments(NamedTuple):
     outputs: Tensor
 
     def only(self, kept: Tensor) -> "Moments":
-        """Those of some of the inputs, ``kept`` their numbers."""
+        """Select inputs by their indices ``kept``."""
         return Moments(self.inputs[:, kept][:, :, kept], self.cross[:, kept], self.outputs)
 
 
 class Penalty(NamedTuple):
-    """A penalty for each of F inputs, and which of them a variable keeps to itself.
+    """A penalty for each of F inputs, and which inputs have a map per variable.
 
     Attributes:
-        shape: ``(F,)``; what is tried are multiples of it, but for what each variable keeps to itself.
+        shape: ``(F,)`` base penalties; the search scales those of the shared inputs.
         individual: ``(F,)`` bool, the inputs that have a map per variable even where maps are shared, such
             as the daily cycle.
     """
@@ -40,7 +40,7 @@ class Penalty(NamedTuple):
 
 
 def second_moments(parts: Iterable[Example]) -> Moments:
-    """Second moments of examples, which are all that a ridge regression needs to know of them."""
+    """Return the second moments of examples, which determine a ridge regression."""
     inputs = cross = outputs = torch.zeros((), device="cpu")  # a single number joins those of any device
     count = 0
     for x, y in parts:
@@ -52,16 +52,16 @@ def second_moments(parts: Iterable[Example]) -> Moments:
 
 
 def shared_maps(moments: Moments, penalty: Penalty, factor: float) -> Tensor:
-    """One map W for all variables, beside an own one D_c of what each keeps to itself: ``(C, F, H)``.
+    """Solve for one map W shared by all variables and a map D_c per variable: ``(C, F, H)``.
 
-    Minimises Σ_c E|y_c − W x_c − D_c z_c|² + factor · |W|²_s / C + Σ_c |D_c|²_s. With D_c solved for, W is
-    the ridge solution for what z_c leaves of x_c and y_c (Frisch & Waugh 1933, Econometrica 1).
+    Minimises Σ_c E|y_c − W x_c − D_c z_c|² + factor · |W|²_s / C + Σ_c |D_c|²_s. After eliminating D_c, W is
+    the ridge solution for the residuals of x_c and y_c given z_c (Frisch & Waugh 1933, Econometrica 1).
 
     Example:
         >>> x = torch.tensor([[[1.0, 1.0], [2.0, 1.0], [3.0, 1.0]]])
-        >>> over = moments([Example(x, 2 * x[..., :1] + 1)])
+        >>> moments = second_moments([Example(x, 2 * x[..., :1] + 1)])
         >>> penalty = Penalty(torch.full((2,), 1e-9), torch.tensor([False, True]))
-        >>> shared_maps(over, penalty, 1.0).flatten().round(decimals=4).tolist()
+        >>> shared_maps(moments, penalty, 1.0).flatten().round(decimals=4).tolist()
         [2.0, 1.0]
     """
     individual, shared = penalty.individual.nonzero().squeeze(-1), (~penalty.individual).nonzero().squeeze(-1)
@@ -81,10 +81,10 @@ def shared_maps(moments: Moments, penalty: Penalty, factor: float) -> Tensor:
 
 
 def individual_maps(moments: Moments, penalty: Penalty, factor: float, prior: Tensor) -> Tensor:
-    """A map for each variable, drawn towards the shared ones ``prior`` ``(C, F, H)``.
+    """Solve for a map per variable, shrunk towards the shared maps ``prior`` ``(C, F, H)``.
 
-    Minimises E|y_c − W_c x_c|² + factor · |W_c − W|²_s for each c; what a variable keeps to itself is drawn
-    towards zero, its penalty not multiplied.
+    Minimises E|y_c − W_c x_c|² + factor · |W_c − W|²_s for each c; inputs with a map per variable are
+    shrunk towards zero, their penalty unscaled.
     """
     shape = penalty.shape.double()
     strength = torch.where(penalty.individual, shape, factor * shape)
@@ -94,7 +94,7 @@ def individual_maps(moments: Moments, penalty: Penalty, factor: float, prior: Te
 
 
 def mean_squared_errors(maps: Tensor, moments: Moments) -> Tensor:
-    """Errors on the windows of the moments, ``(C,)``: E|y|² − 2⟨W, E[x yᵀ]⟩ + ⟨W, E[x xᵀ] W⟩, by step."""
+    """Return mean squared errors ``(C,)``: E|y|² − 2⟨W, E[x yᵀ]⟩ + ⟨W, E[x xᵀ] W⟩."""
     errors = (
         moments.outputs
         - 2 * (maps * moments.cross).sum((1, 2))

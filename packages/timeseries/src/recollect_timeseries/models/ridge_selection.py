@@ -1,4 +1,4 @@
-"""A forecaster's linear maps solved in closed form, and chosen for each variable on validation."""
+"""Closed-form ridge maps of a forecaster, selected per variable on validation."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ from recollect_timeseries.models.ridge import (
 
 @dataclass(frozen=True)
 class RidgeSearch:
-    """What is tried where maps are solved for in closed form.
+    """Search space of the closed-form ridge maps.
 
     Args:
-        shared: Factors on the penalties of maps that all variables share.
+        shared: Factors on the penalties of the shared maps.
         individual: Factors on the distance of one variable's map from the shared map; empty to share
             all maps.
         earlier_fold: Share of the training split that an earlier fold is fitted on; the rest of the split
@@ -41,7 +41,7 @@ class RidgeSearch:
     earlier_fold: float = 0.67
 
     def __post_init__(self) -> None:
-        """Check."""
+        """Validate the values."""
         if not self.shared or min([*self.shared, *self.individual]) <= 0:
             raise ValueError(f"factors must be positive, got {self.shared} and {self.individual}")
         if not 0 <= self.earlier_fold < 1:
@@ -49,24 +49,24 @@ class RidgeSearch:
 
 
 class Fold(NamedTuple):
-    """What is learnt from, and the later windows that are chosen on."""
+    """Moments of the training windows and of the later windows that select."""
 
     train: Moments
     val: Moments
 
     def only(self, kept: Tensor) -> "Fold":
-        """With some of the inputs, ``kept`` their numbers."""
+        """Select inputs by their indices ``kept``."""
         return Fold(self.train.only(kept), self.val.only(kept))
 
 
 class Choice(NamedTuple):
-    """What was chosen for a variable.
+    """The selection for one variable.
 
     Attributes:
         individual: Whether the variable has a map of its own rather than the shared one.
-        factor: What the penalties were multiplied by.
+        factor: Factor on the penalties.
         uses_memory: Whether it uses the memory of windows.
-        scores: For each fold the logarithm of its mean squared error, so that none outweighs another.
+        scores: Log mean squared error of each fold; the logarithm gives folds equal weight.
     """
 
     individual: bool
@@ -75,7 +75,7 @@ class Choice(NamedTuple):
     scores: Tensor
 
     def beats(self, other: "Choice") -> bool:
-        """Shared maps need a better mean; an own map, or use of the memory, must be better in each fold."""
+        """Compare choices: shared maps by their mean, others must be better in every fold."""
         if self.individual or self.uses_memory:
             return bool((self.scores < other.scores).all())
         return bool(self.scores.mean() < other.scores.mean())
@@ -84,25 +84,25 @@ class Choice(NamedTuple):
 def examples(
     model: Forecaster, past: Tensor, future: Tensor, clock: Tensor, futures: list[Tensor]
 ) -> Example:
-    """The past of each window, what came after those like it, and its future, all without its level."""
+    """Return normalised inputs (past and retrieved futures) and normalised futures of windows."""
     features, level = model.normalize_past(past)
     inputs = [_maps(model).features(features, clock), *(came.transpose(0, 1) for came in futures)]
     return Example(torch.cat(inputs, -1), normalize_values(future.mT, level).transpose(0, 1))
 
 
 def penalty(model: Forecaster) -> Penalty:
-    """How much each input is penalised.
+    """Return the penalty of each input.
 
-    The past from about 2 for the oldest value down to about 0 for the last one, since what is long past says
-    less, and the mean of several by one part of that; what came after like windows by 1; the daily course,
-    which every variable keeps to itself, by 0.1; a constant hardly at all.
+    Past values have about 2 for the oldest down to about 0 for the latest, since older values tell less,
+    divided by the number of steps they average. Retrieved futures have 1, the seasonal cycle of each
+    variable 0.1, and a constant almost none.
     """
     backbone = _maps(model)
     device = backbone.maps.weight.device
     spans = backbone.spans.to(device)
     age = spans.flip(0).cumsum(0).flip(0) / spans.sum()
     course = torch.full((2 * backbone.harmonics,), 0.1, device=device)
-    # Not quite zero: where nothing varies a constant could not be told from the rest.
+    # Not zero, so that the system stays regular for a constant series.
     constant = torch.full((int(backbone.constant),), 1e-9, device=device)
     fuse = [] if model.windows is None else [cast(ChannelLinear, part) for part in model.windows.fuse]
     retrieved = torch.ones(sum(part.weight.shape[1] for part in fuse), device=device)
@@ -114,22 +114,22 @@ def penalty(model: Forecaster) -> Penalty:
 
 
 def select_ridge(model: Forecaster, folds: Sequence[Fold], search: RidgeSearch) -> list[Choice]:
-    """Set the maps of ``model``, and of its memory of windows, to those that do best in validation.
+    """Set the maps of ``model`` and of its memory of windows to the best ones on validation.
 
-    For each variable it is chosen there whether its map is shared or its own, how much it is penalised, and
-    whether it makes use of the memory: shared maps without it are taken unless another does better in every
-    fold. Each of Q quantiles begins as the mean.
+    The selection per variable covers shared or individual map, penalty factor and use of the memory. Shared
+    maps without memory are kept unless another choice is better in every fold. All Q quantiles start as the
+    mean.
 
     Args:
-        model: Its backbone is ``LinearMaps``.
-        folds: What is chosen on; the maps that are set are those learnt in the last of them.
+        model: A forecaster whose backbone is ``LinearMaps``.
+        folds: Folds to select on; the maps come from the last one.
         search: The factors to try.
 
     Returns:
-        What was chosen for each variable.
+        The choice for each variable.
 
     Raises:
-        TypeError: If the backbone is another.
+        TypeError: If the backbone is not ``LinearMaps``.
     """
     best = torch.zeros_like(folds[-1].train.cross)
     nothing = Choice(False, 0.0, False, best.new_full((len(folds),), torch.inf))
@@ -148,9 +148,9 @@ def select_ridge(model: Forecaster, folds: Sequence[Fold], search: RidgeSearch) 
 def _candidates(
     model: Forecaster, folds: Sequence[Fold], search: RidgeSearch
 ) -> Iterator[tuple[Choice, Tensor]]:
-    """All that is chosen from, with scores ``(folds, C)``, and the maps ``(C, F, H)`` of the last fold.
+    """Yield each candidate with scores ``(folds, C)`` and the maps ``(C, F, H)`` of the last fold.
 
-    Those without the memory lack its inputs, which come last.
+    Candidates without memory lack its inputs, which come last.
     """
     of_all = penalty(model)
     alone = _maps(model).maps.weight.shape[1]

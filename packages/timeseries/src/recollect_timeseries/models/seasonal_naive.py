@@ -1,4 +1,4 @@
-"""What was, one season ago: the forecast to beat."""
+"""Seasonal-naive forecast, the baseline."""
 
 from typing import final
 
@@ -10,14 +10,14 @@ from recollect_timeseries.models.backbone import Backbone, ForecasterSizes
 
 @final
 class SeasonalNaive(Backbone):
-    """y_{t+h} = x_{t+h−kp}, k the least number of periods p that leads into the past; nothing is learned.
+    """y_{t+h} = x_{t+h−kp}, k the smallest number of periods p that reaches into the past; no parameters.
 
     Args:
-        sizes: What it is made for.
+        sizes: Sizes of the forecaster.
         period: Steps p in a season.
 
     Raises:
-        ValueError: If the past is shorter than a season, or quantiles are asked for.
+        ValueError: If the past is shorter than a season, or with quantiles.
 
     Example:
         >>> naive = SeasonalNaive(ForecasterSizes(lookback=4, horizon=3, columns=1), period=2)

@@ -1,4 +1,4 @@
-"""A memory of training windows: what came after those that looked like this one."""
+"""Retrieval of similar training windows and their futures."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, cast
@@ -13,15 +13,15 @@ from recollect_timeseries.models.channel_linear import ChannelLinear
 from recollect_timeseries.models.instance_norm import WindowStatistics, normalize_values, window_statistics
 
 BLOCK = 128
-"""Steps of the clock whose windows are looked up together; what overlaps any of them is left out for all."""
+"""Steps whose windows are searched together; training windows that overlap any of them are excluded."""
 
 
 class RetrievedWindows(NamedTuple):
-    """Which windows were found, for P periods.
+    """The retrieved windows for P periods.
 
     Attributes:
-        weights: ``(B, P, k)``, summing to 1, or to 0 where nothing was found.
-        origins: ``(B, P, k)`` int64, the clock at which each found window's future begins.
+        weights: ``(B, P, k)``, summing to 1, or to 0 without a match.
+        origins: ``(B, P, k)`` int64, the first future step of each window.
     """
 
     weights: Tensor
@@ -29,23 +29,23 @@ class RetrievedWindows(NamedTuple):
 
 
 class WindowMemory(nn.Module):
-    """Finds training windows by likeness, and adds a linear map of what came after them to the forecast.
+    """Retrieves similar training windows and adds a linear map of their futures to the forecast.
 
-    The idea of RAFT (Han et al. 2025, arXiv:2505.04163): for each period g, past and training windows are
+    After RAFT (Han et al. 2025, arXiv:2505.04163): for each period g, past and training windows are
     averaged over g steps and centred; the k windows with the highest correlation, over all variables
     together, are read from a ``VectorStorage`` with weights softmax(correlation / τ); their futures, relative
-    to their own level, are averaged with these weights, r_g, and Σ_g U_g pool_g(r_g) is added. U begins at
-    zero, so that the forecast begins as it was.
+    to their own level, are averaged with these weights, r_g, and Σ_g U_g pool_g(r_g) is added. U starts at
+    zero, so the forecast is unchanged at first.
 
-    Only training windows are remembered, and none that overlaps the window being forecast, its future
-    included, is ever read. The training values themselves travel in the checkpoint.
+    Only training windows are stored, and windows that overlap the forecast window or its future are never
+    read. The checkpoint contains the training values.
 
     Args:
-        sizes: What it is made for.
-        periods: Steps g that are averaged, one search for each.
-        neighbours: Number k of windows that are read.
-        temperature: τ; small reads the nearest only.
-        stride: Steps between two remembered windows.
+        sizes: Sizes of the forecaster.
+        periods: Averaging widths g in steps, one search each.
+        neighbours: Number k of windows to read.
+        temperature: τ; small values read the nearest window only.
+        stride: Steps between two stored windows.
 
     Raises:
         ValueError: If an argument is out of range, or no window fits into the training data.
@@ -94,26 +94,26 @@ class WindowMemory(nn.Module):
         for part in self.fuse:
             nn.init.zeros_(cast(ChannelLinear, part).weight)
         self.register_buffer("values", torch.zeros(sizes.steps, sizes.columns))
-        # Levels of the remembered windows, for each variable; made from the values when they are needed.
+        # Statistics of the stored windows per variable, computed from the values when needed.
         self.register_buffer("centre", torch.zeros(0, sizes.columns), persistent=False)
         self.register_buffer("spread", torch.zeros(0, sizes.columns), persistent=False)
         self._states: list[VectorState] = []
-        # What is loaded is other values: the storages are to be written anew.
+        # Loading replaces the values, so the storages must be rebuilt.
         self.register_load_state_dict_post_hook(lambda *_: self._states.clear())  # type: ignore[no-untyped-call]
 
     def fit(self, values: Tensor) -> None:
-        """Take in the scaled training values ``(steps, C)``."""
+        """Store the scaled training values ``(steps, C)``."""
         self.values.copy_(values)
         self._states.clear()
 
     def _windows(self) -> Tensor:
-        """The pasts of all remembered windows, ``(N, C, L)``, a view."""
+        """Return the pasts of all stored windows as a view: ``(N, C, L)``."""
         lookback, horizon = self.sizes.lookback, self.sizes.horizon
         return self.values[: len(self.values) - horizon].unfold(0, lookback, 1)[:: self.stride]
 
     @torch.no_grad()
     def states(self) -> list[VectorState]:
-        """The storages' states, one for each period: every window written once, in order of time."""
+        """Return one storage state per period, with every window written once in order of time."""
         if not self._states:
             windows = self._windows()
             level = window_statistics(windows, self.sizes.normalize)
@@ -126,9 +126,9 @@ class WindowMemory(nn.Module):
 
     @torch.no_grad()
     def retrieve(self, past: Tensor, clock: Tensor) -> RetrievedWindows:
-        """Look up windows: ``past`` ``(B, L, C)``, ``clock`` ``(B,)``.
+        """Retrieve windows similar to ``past`` ``(B, L, C)`` at ``clock`` ``(B,)``.
 
-        What is left out around a window depends on its clock alone: each is answered alike in any batch.
+        Exclusion depends on the clock alone, so the result does not depend on the rest of the batch.
         """
         weights = past.new_zeros(len(past), len(self.periods), self.neighbours)
         origins = torch.zeros_like(weights, dtype=torch.int64)
@@ -139,7 +139,7 @@ class WindowMemory(nn.Module):
         return RetrievedWindows(weights, origins)
 
     def _retrieve_block(self, past: Tensor, begin: int) -> tuple[Tensor, Tensor]:
-        """Windows with clocks from ``begin`` on, less than ``BLOCK`` further."""
+        """Retrieve for windows with clocks in ``[begin, begin + BLOCK)``."""
         reach = self.sizes.lookback + self.sizes.horizon
         stored = torch.arange(self._count(), device=past.device) * self.stride + self.sizes.lookback
         near = (stored > begin - reach) & (stored < begin + BLOCK - 1 + reach)
@@ -155,7 +155,7 @@ class WindowMemory(nn.Module):
         return cast(VectorStorage, self.storages[0]).slots
 
     def futures(self, retrieved: RetrievedWindows) -> list[Tensor]:
-        """What came after, relative to its level, for each period: ``(B, C, H // g)``."""
+        """Return the normalised mean future for each period: ``(B, C, H // g)``."""
         self.states()
         steps = torch.arange(self.sizes.horizon, device=self.values.device)
         found = []
@@ -169,18 +169,18 @@ class WindowMemory(nn.Module):
         return found
 
     def forward(self, futures: list[Tensor]) -> Tensor:
-        """What is added to the forecast, ``(B, C, H · Q)``."""
+        """Return the contribution to the forecast, ``(B, C, H · Q)``."""
         added: Tensor = sum(
             (fuse(came.transpose(0, 1)) for fuse, came in zip(self.fuse, futures, strict=True)),
-            torch.zeros((), device="cpu"),  # a single number joins those of any device
+            torch.zeros((), device="cpu"),  # a scalar combines with any device
         )
         return added.transpose(0, 1)
 
 
 def _keys(windows: Tensor, period: int) -> Tensor:
-    """Windows ``(N, C, L)`` averaged over ``period`` steps, centred, of length 1 over all variables."""
+    """Average windows ``(N, C, L)`` over ``period`` steps, centre and normalise them over all variables."""
     length = windows.shape[-1] // period * period
-    recent = windows[..., windows.shape[-1] - length :]  # what is left over is the oldest
+    recent = windows[..., windows.shape[-1] - length :]  # drop the oldest remainder
     pooled = F.avg_pool1d(recent, period) if period > 1 else recent
     centred = (pooled - pooled.mean(-1, keepdim=True)).flatten(1)
     return F.normalize(centred, dim=-1)

@@ -1,4 +1,4 @@
-"""What is trained and measured."""
+"""Lightning tasks."""
 
 from recollect_timeseries.tasks.anomaly_detection import AnomalyDetection
 from recollect_timeseries.tasks.forecasting import Forecasting
