@@ -18,7 +18,7 @@ def events(rows: list[Row], stamped: bool = True) -> Events:
 
 
 def named(found: Histories, catalogue: list[str]) -> dict[str, list[str]]:
-    return {user: [catalogue[i - 1] for i in found.of(u)] for u, user in enumerate(found.users)}
+    return {user: [catalogue[i - 1] for i in found.items_of(u)] for u, user in enumerate(found.users)}
 
 
 def test_each_user_has_their_items_in_order_of_time() -> None:

@@ -1,4 +1,4 @@
-"""Batches, known to data, models, tasks and figures."""
+"""Batches shared by data, models, tasks and figures."""
 
 from typing import NamedTuple
 
@@ -9,10 +9,10 @@ class WindowBatch(NamedTuple):
     """A batch of windows.
 
     Attributes:
-        past: ``(B, L, C)`` scaled values looked back on.
-        future: ``(B, H, C)`` scaled values to be forecast; NaN where they are not known.
-        clock: ``(B,)`` int64, the first step that is forecast, in steps since training data began.
-        item: ``(B,)`` int64, the window's number in its split.
+        past: ``(B, L, C)`` scaled past values.
+        future: ``(B, H, C)`` scaled future values; NaN if unknown.
+        clock: ``(B,)`` int64, the first forecast step, counted from the start of the training data.
+        item: ``(B,)`` int64, index of the window in its split.
     """
 
     past: Tensor
@@ -22,13 +22,13 @@ class WindowBatch(NamedTuple):
 
 
 class SeriesBatch(NamedTuple):
-    """One channel to be judged, scaled.
+    """One channel to score, scaled.
 
     Attributes:
         values: ``(1, T, C)``.
         context: ``(1, P, C)``, the preceding steps; P may be 0.
-        label: ``(1, T)`` bool, all false where nobody knows.
-        channel: ``(1,)`` int64, its number.
+        label: ``(1, T)`` bool, all false if unknown.
+        channel: ``(1,)`` int64, index of the channel.
     """
 
     values: Tensor

@@ -1,4 +1,4 @@
-"""The base of every dataset of anomalies: channels, scaling by what is normal, windows."""
+"""Base class of anomaly detection datasets: channels, scaling by normal data, windows."""
 
 from abc import abstractmethod
 from functools import cached_property
@@ -16,26 +16,26 @@ from recollect_timeseries.data.periodicity import estimate_period
 from recollect_timeseries.types import SeriesBatch
 
 CONTEXT = 1024
-"""Steps seen before those that are judged, at most."""
+"""Largest number of context steps before the scored ones."""
 
 
 class AnomalyData(DataModule):
-    """Channels, each with a normal stretch of its own that its detector learns from.
+    """Channels, each with normal data that its detector is fitted on.
 
-    The last part of the normal stretch is validation: it says when to stop and sets the threshold. The test
-    split is what is to be judged, one channel to an item. Columns are scaled to mean 0 and variance 1 over
-    the normal stretch, one that is constant there by 1.
+    The last part of the normal data is for validation: early stopping and the threshold. An item of the test
+    split is one channel to score. Columns are scaled to mean 0 and variance 1 over the normal data; columns
+    that are constant there are not scaled.
 
     Args:
         window: Number W of steps in a training window.
         stride: Steps between two training windows of the longest channel.
-        batch_size: Windows of each channel in a batch.
-        num_workers: As in ``DataModule``.
-        seed: Of the shuffling.
-        channel: Name of the one channel to take; all by default.
-        held_out: Share of the normal stretch that is validation.
-        transductive: Learn from what is to be judged, its labels unseen, in place of the normal stretch; so
-            do the methods that Liu & Paparrizos (2024) call unsupervised.
+        batch_size: Number of windows per channel in a batch.
+        num_workers: See ``DataModule``.
+        seed: Seed of the shuffling.
+        channel: Name of a single channel; all by default.
+        held_out: Share of the normal data used for validation.
+        transductive: Fit on the series to score, without labels, instead of the normal data, like the methods
+            that Liu & Paparrizos (2024) call unsupervised.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -65,13 +65,13 @@ class AnomalyData(DataModule):
         self.held_out = held_out
         self.transductive = transductive
 
-    # --- what a subclass implements -------------------------------------------------------------------------
+    # --- abstract methods -----------------------------------------------------------------------------------
 
     @abstractmethod
     def read(self) -> list[LabelledSeries]:
-        """All channels, or the one that ``channel`` names."""
+        """Return all channels, or the one named by ``channel``."""
 
-    # --- what callers use -----------------------------------------------------------------------------------
+    # --- public methods -------------------------------------------------------------------------------------
 
     @cached_property
     def series(self) -> list[LabelledSeries]:
@@ -80,7 +80,7 @@ class AnomalyData(DataModule):
 
     @property
     def channels(self) -> list[str]:
-        """Names of the G channels that were learnt from."""
+        """Names of the G channels fitted on."""
         return cast(list[str], self.learnt["channels"])
 
     @property
@@ -90,26 +90,26 @@ class AnomalyData(DataModule):
 
     @property
     def periods(self) -> list[int]:
-        """For each channel the period of its first column, in steps."""
+        """Period of each channel's first column, in steps."""
         return cast(list[int], self.learnt["periods"])
 
     def normal(self, split: Split) -> list[Tensor]:
-        """Scaled normal stretches ``(N_g, C)``: all of them, but for ``"train"`` without validation."""
+        """Return each channel's scaled normal data ``(N_g, C)``; for ``"train"``, without validation."""
         stretches = [self.scale(self._normal(series), g) for g, series in enumerate(self.series)]
         if split != "train":
             return stretches
         return [stretch[: self._border(len(stretch))] for stretch in stretches]
 
     def scale(self, values: Any, channel: int) -> Tensor:
-        """Values ``(T, C)`` as the model sees them."""
+        """Scale values ``(T, C)`` for the model."""
         mean, std = self.learnt["mean"][channel], self.learnt["std"][channel]
         scaled: Tensor = (torch.as_tensor(values) - mean) / std
         return scaled.float()
 
-    # --- what the base class asks for -----------------------------------------------------------------------
+    # --- overrides ------------------------------------------------------------------------------------------
 
     def learn(self) -> dict[str, Any]:
-        """Names, and for each channel mean, standard deviation and period."""
+        """Return names, and mean, standard deviation and period of each channel."""
         channels = self.series
         self._check_sizes(channels)
         normal = [torch.as_tensor(self._normal(series)) for series in channels]
@@ -123,19 +123,19 @@ class AnomalyData(DataModule):
         }
 
     def prediction_series(self) -> list[LabelledSeries]:
-        """What ``predict`` judges: by default what the test does."""
+        """Return the series that ``predict`` scores; the test series by default."""
         return self.series
 
     def column_names(self) -> list[str]:
-        """Names of the columns."""
+        """Return the names of the columns."""
         return [str(c) for c in range(self.series[0].normal.shape[1])]
 
     def dataset(self, split: Split) -> Dataset[Any]:
-        """Windows of the normal stretches, or the channels to be judged."""
+        """Return the windows of the normal data, or the channels to score."""
         if split == "train":
             return NormalWindows(self.normal("train"), self.window, self.stride)
         if split == "val":
-            # The window may begin before validation does; what it ends with is validation's.
+            # A validation window ends in the validation part but may start before it.
             stretches = [
                 values[self._border(len(values)) - self.window + 1 :] for values in self.normal("val")
             ]
@@ -148,29 +148,29 @@ class AnomalyData(DataModule):
         )
 
     def collate(self, items: list[Any]) -> Any:
-        """Windows side by side ``(B, G, W, C)``, or one channel."""
+        """Stack windows to ``(B, G, W, C)``, or return one channel."""
         if isinstance(items[0], Tensor):
             return torch.stack(items)
         return SeriesBatch(*(torch.stack(parts) for parts in zip(*items, strict=True)))
 
     def batches(self, split: Split, dataset: Any, epoch: int) -> list[list[int]]:
-        """Channels are of different lengths: each is a batch of its own."""
+        """See ``DataModule``; channels differ in length, so each is a batch."""
         if split in ("train", "val"):
             return super().batches(split, dataset, epoch)
         return [[index] for index in range(len(dataset))]
 
     @property
     def notes(self) -> list[str]:
-        """What was learnt from, where that is unusual."""
+        """A note if the detector is fitted on the test series."""
         return ["learnt from what is judged, without its labels"] if self.transductive else []
 
-    # --- shared parts ---------------------------------------------------------------------------------------
+    # --- helpers --------------------------------------------------------------------------------------------
 
     def _normal(self, series: LabelledSeries) -> np.ndarray[Any, np.dtype[np.float64]]:
         return series.values if self.transductive else series.normal
 
     def _border(self, steps: int) -> int:
-        """The first step of validation."""
+        """Return the first step of the validation part."""
         return steps - max(int(steps * self.held_out), 1)
 
     def _number(self, series: LabelledSeries) -> int:
@@ -203,10 +203,10 @@ class AnomalyData(DataModule):
                 )
 
     def select_channels(self, names: list[str]) -> list[str]:
-        """The names that ``channel`` asks for.
+        """Return the names selected by ``channel``.
 
         Raises:
-            ArgumentError: If there is no such channel.
+            ArgumentError: If the channel is unknown.
         """
         if self.channel is None:
             return names

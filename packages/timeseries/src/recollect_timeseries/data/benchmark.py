@@ -1,4 +1,4 @@
-"""Files of published benchmarks: their rows are taken one after the other, as the literature takes them."""
+"""Files of published benchmarks, whose rows count as evenly spaced, as in the literature."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ from recollect_timeseries.data.table import read_table
 
 
 def read_benchmark(path: Path, rows: int, columns: int) -> Series:
-    """A file of known size, each row one step, whatever its stamp says.
+    """Read a file of known size; each row is one step, regardless of its timestamp.
 
     Raises:
-        DataError: If it has another size, or a value is missing.
+        DataError: If the size differs or a value is missing.
     """
     table = read_table(path)
     if table.values.shape != (rows, columns):

@@ -1,4 +1,4 @@
-"""Time stamps as numbers of steps, and back."""
+"""Conversion between timestamps and step numbers."""
 
 from typing import NamedTuple
 
@@ -10,12 +10,12 @@ Ticks = NDArray[np.int64]
 
 
 class Calendar(NamedTuple):
-    """An even grid of time: tick i is ``start`` plus i steps.
+    """An evenly spaced time grid: tick i is ``start`` plus i steps.
 
     Attributes:
-        start: The stamp of tick 0.
-        step: A fixed span of time in nanoseconds; 0 where ``months`` says it.
-        months: Calendar months in a step (12 for a year), where a step is no fixed span of time.
+        start: Timestamp of tick 0.
+        step: Step in nanoseconds; 0 if ``months`` is set.
+        months: Calendar months per step (12 for a year); 0 for a fixed step.
 
     Example:
         >>> calendar = Calendar.infer(pd.to_datetime(["2020-01-31", "2020-02-29", "2020-04-30"]))
@@ -31,7 +31,7 @@ class Calendar(NamedTuple):
 
     @classmethod
     def infer(cls, stamps: pd.DatetimeIndex) -> "Calendar":
-        """The grid whose step is the most frequent one of rising ``stamps``, the shorter of equals.
+        """Infer the grid of increasing ``stamps``: the most frequent step, the shorter one on a tie.
 
         Raises:
             ValueError: If there are fewer than two stamps.
@@ -47,7 +47,7 @@ class Calendar(NamedTuple):
         return cls(start, int(spans[counts.argmax()]), 0)
 
     def ticks(self, stamps: pd.DatetimeIndex) -> NDArray[np.float64]:
-        """Steps from the start, a whole number where a stamp lies on the grid."""
+        """Return the steps since the start; whole numbers lie on the grid."""
         if self.months:
             first = _months(pd.DatetimeIndex([self.start]))[0]
             whole: NDArray[np.float64] = (_months(stamps) - first) / self.months
@@ -58,7 +58,7 @@ class Calendar(NamedTuple):
         return spans
 
     def stamps(self, ticks: Ticks) -> pd.DatetimeIndex:
-        """The stamps of ticks; the last day of a month stays the last day."""
+        """Return the timestamps of ticks; month ends stay month ends."""
         start = pd.Timestamp(self.start)
         if not self.months:
             return pd.DatetimeIndex(start + pd.to_timedelta(ticks * self.step, unit="ns"))
@@ -66,7 +66,7 @@ class Calendar(NamedTuple):
         return moved + pd.offsets.MonthEnd(0) if start.is_month_end else moved
 
     def describe(self) -> str:
-        """The step as a person would name it."""
+        """Return the step in words."""
         if self.months:
             return f"{self.months} months" if self.months > 1 else "a month"
         return str(pd.Timedelta(self.step, unit="ns"))
@@ -81,7 +81,7 @@ def _nanoseconds(stamps: pd.DatetimeIndex) -> Ticks:
 
 
 def _same_day(stamps: pd.DatetimeIndex) -> bool:
-    """Whether all stamps are at one time of one day of the month, or of its last day."""
+    """Whether all timestamps share the time of day and the day of the month (or are month ends)."""
     times = _nanoseconds(stamps) - _nanoseconds(stamps.normalize())
     one_day = len(np.unique(stamps.day)) == 1 or bool(stamps.is_month_end.all())
     return one_day and len(np.unique(times)) == 1

@@ -1,4 +1,4 @@
-"""Carbon dioxide at Mauna Loa, week by week: a real series that needs no download."""
+"""Weekly carbon dioxide at Mauna Loa; a real series without a download."""
 
 from typing import Literal, final
 
@@ -13,17 +13,17 @@ from recollect_timeseries.data.series import Series
 
 @final
 class Co2Data(ForecastingData):
-    """Atmospheric CO2 in ppm, 2,284 weeks from 1958 on (Keeling & Whorf), as it comes with statsmodels.
+    """Atmospheric CO2 in ppm, 2,284 weeks from 1958 on (Keeling & Whorf), from statsmodels.
 
-    59 weeks are missing and are interpolated. The first 70 % are for training, the last 20 % for the test.
+    59 missing weeks are interpolated. The first 70 % are for training, the last 20 % for testing.
 
     Args:
-        lookback: As in ``ForecastingData``.
-        horizon: As in ``ForecastingData``.
-        batch_size: As in ``ForecastingData``.
-        num_workers: As in ``ForecastingData``.
-        seed: As in ``ForecastingData``.
-        forecast: As in ``ForecastingData``.
+        lookback: See ``ForecastingData``.
+        horizon: See ``ForecastingData``.
+        batch_size: See ``ForecastingData``.
+        num_workers: See ``ForecastingData``.
+        seed: See ``ForecastingData``.
+        forecast: See ``ForecastingData``.
     """
 
     def __init__(
@@ -39,12 +39,12 @@ class Co2Data(ForecastingData):
         super().__init__(lookback, horizon, batch_size, num_workers, seed, forecast=forecast)
 
     def read(self) -> Series:
-        """The series without gaps."""
+        """Return the interpolated series."""
         frame: pd.DataFrame = co2.load_pandas().data
         values = frame[["co2"]].interpolate().to_numpy(dtype=np.float64)
         return Series("statsmodels' co2", Calendar.infer(pd.DatetimeIndex(frame.index)), 0, ["co2"], values)
 
     def borders(self, series: Series) -> Borders:
-        """0.7, 0.1 and 0.2 of the weeks."""
+        """Return the borders of 0.7, 0.1 and 0.2 of the weeks."""
         weeks = len(series.values)
         return Borders(int(weeks * 0.7), weeks - int(weeks * 0.2), weeks)

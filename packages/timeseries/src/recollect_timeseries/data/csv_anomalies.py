@@ -1,4 +1,4 @@
-"""Anomalies in a CSV file of one's own."""
+"""Anomaly detection in a custom CSV file."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -20,32 +20,31 @@ from recollect_timeseries.data.labelled_table import LabelledTable, read_labelle
 class CsvAnomalyData(AnomalyData):
     """A CSV file with a header and columns of numbers; a time column and a column of labels are optional.
 
-    A first column that does not begin with a number is taken for the time. Rows are taken one after the
-    other as equally far apart; stamps must not go back or repeat. An empty cell is filled with the value
-    before it (at the beginning, with the one after), with a warning. What is no number is an error that names
-    file, line and column.
+    A first column that does not start with a number is the time. Rows count as evenly spaced; timestamps must
+    increase. An empty cell is filled with the previous value (at the beginning, with the next one), with a
+    warning. A cell that is not a number is an error that names file, line and column.
 
     Args:
-        window: As in ``AnomalyData``.
-        stride: As in ``AnomalyData``.
-        batch_size: As in ``AnomalyData``.
-        num_workers: As in ``AnomalyData``.
-        seed: As in ``AnomalyData``.
-        held_out: As in ``AnomalyData``.
-        transductive: As in ``AnomalyData``.
+        window: See ``AnomalyData``.
+        stride: See ``AnomalyData``.
+        batch_size: See ``AnomalyData``.
+        num_workers: See ``AnomalyData``.
+        seed: See ``AnomalyData``.
+        held_out: See ``AnomalyData``.
+        transductive: See ``AnomalyData``.
         path: The file.
-        normal_path: A file of the same columns in which all is normal; else the first part of ``path`` is
-            taken for normal.
-        normal: Share of ``path`` that is taken for normal where there is no ``normal_path``.
+        normal_path: A file of normal data with the same columns; by default the first part of ``path`` is
+            used.
+        normal: Share of ``path`` used as normal data without a ``normal_path``.
         time: Name of the time column.
-        label: Name of the column of labels, 0 for normal and 1 for anomalous.
-        columns: Names of the columns to watch; all that are left by default.
-        time_format: How stamps are written, as for ``strptime``; ISO 8601 by default.
-        separator: What stands between cells.
+        label: Name of the label column, 0 for normal and 1 for anomalous.
+        columns: Names of the value columns; all others by default.
+        time_format: ``strptime`` format of the timestamps; ISO 8601 by default.
+        separator: Cell separator.
 
     Raises:
         ValueError: If an argument is out of range.
-        DataError: Once the file is read, if it is malformed or too short.
+        DataError: On reading, if the file is malformed or too short.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class CsvAnomalyData(AnomalyData):
         self.separator = separator
 
     def read(self) -> list[LabelledSeries]:
-        """The only channel: ``path``, with what is learnt from."""
+        """Return the only channel: ``path`` with its normal data."""
         rows = self.rows
         if self.normal_path is None:
             border = int(len(rows.values) * self.normal_share)
@@ -96,7 +95,7 @@ class CsvAnomalyData(AnomalyData):
         return [self._labelled_series(rows, normal.values, 0)]
 
     def prediction_series(self) -> list[LabelledSeries]:
-        """All rows of ``path``."""
+        """Return all rows of ``path``."""
         if self.rows.columns != self.columns:
             raise DataError(
                 f"{self.path} has the columns {', '.join(self.rows.columns)}; the detector has learnt "
@@ -105,11 +104,11 @@ class CsvAnomalyData(AnomalyData):
         return [self._labelled_series(self.rows, self.rows.values[:0], 0)]
 
     def column_names(self) -> list[str]:
-        """Those that are watched."""
+        """Return the names of the value columns."""
         return self.rows.columns
 
     def learn(self) -> dict[str, Any]:
-        """As ``AnomalyData``; warns of a column that is constant where all is normal."""
+        """See ``AnomalyData``; warn about columns that are constant in the normal data."""
         learnt = super().learn()
         normal = self._normal(self.series[0])
         for name, values in zip(learnt["columns"], normal.T, strict=True):
@@ -122,7 +121,7 @@ class CsvAnomalyData(AnomalyData):
 
     @cached_property
     def rows(self) -> LabelledTable:
-        """What ``path`` holds, read once."""
+        """The table in ``path``, read once."""
         if self.path is None:
             raise ArgumentError("--data.path is missing: a CSV file of what is to be watched")
         return self._read(self.path)

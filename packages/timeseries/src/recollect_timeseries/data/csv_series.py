@@ -1,4 +1,4 @@
-"""Your own series: any CSV file with a time column."""
+"""Forecasting of a custom CSV file with a time column."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,31 +18,31 @@ from recollect_timeseries.data.table import read_table
 class CsvData(ForecastingData):
     """A CSV file with a header, a time column and columns of numbers, evenly spaced in time.
 
-    Rows that are out of order are sorted, missing stamps and empty cells filled, with a warning that says so;
-    a stamp that occurs twice or is off the grid, a cell that is no number, or a gap longer than
-    ``longest_gap`` is an error that names file, line and column. Time zones are turned into UTC.
+    Unordered rows are sorted, and missing timestamps and empty cells filled, with a warning. A timestamp that
+    is repeated or off the grid, a cell that is not a number, or a gap longer than ``longest_gap`` is an error
+    that names file, line and column. Time zones are converted to UTC.
 
     Args:
-        lookback: As in ``ForecastingData``.
-        horizon: As in ``ForecastingData``.
-        batch_size: As in ``ForecastingData``.
-        num_workers: As in ``ForecastingData``.
-        seed: As in ``ForecastingData``.
-        forecast: As in ``ForecastingData``.
-        path: The file; in ``predict`` one whose end is to be continued.
+        lookback: See ``ForecastingData``.
+        horizon: See ``ForecastingData``.
+        batch_size: See ``ForecastingData``.
+        num_workers: See ``ForecastingData``.
+        seed: See ``ForecastingData``.
+        forecast: See ``ForecastingData``.
+        path: The file; in ``predict``, the series to continue.
         time: Name of the time column; the first one by default.
-        columns: Names of the columns to forecast; all that are left by default.
-        time_format: How stamps are written, as for ``strptime``; ISO 8601 by default.
-        separator: What stands between cells.
-        split: Shares of training, validation and test, in order of time.
-        val_from: Stamp at which validation begins, in place of ``split``.
-        test_from: Stamp at which the test begins, in place of ``split``.
-        fill: How missing values are filled; ``"error"`` allows none.
-        longest_gap: Steps in a row that may be filled.
+        columns: Names of the columns to forecast; all others by default.
+        time_format: ``strptime`` format of the timestamps; ISO 8601 by default.
+        separator: Cell separator.
+        split: Shares of training, validation and test, in chronological order.
+        val_from: Timestamp at which the validation split starts, instead of ``split``.
+        test_from: Timestamp at which the test split starts, instead of ``split``.
+        fill: How to fill missing values; ``"error"`` raises instead.
+        longest_gap: Largest number of consecutive steps to fill.
 
     Raises:
         ValueError: If an argument is out of range.
-        DataError: Once the file is read, if it is malformed or too short.
+        DataError: On reading, if the file is malformed or too short.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class CsvData(ForecastingData):
         self.longest_gap = longest_gap
 
     def read(self) -> Series:
-        """The file as an even series."""
+        """Return the file as an evenly spaced series."""
         if self.path is None:
             raise ArgumentError("--data.path is missing: a CSV file with a time column")
         table = read_table(self.path, self.time, self.wanted, self.time_format, self.separator)
         return to_series(table, self.fill, self.longest_gap)
 
     def borders(self, series: Series) -> Borders:
-        """By shares, or by dates."""
+        """Return the borders given by shares or by dates."""
         end = len(series.values)
         if self.val_from is None:
             train, _, test = self.split

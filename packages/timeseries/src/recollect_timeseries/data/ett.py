@@ -13,7 +13,7 @@ SHA256: dict[str, str | None] = {
     "ETTh1": "f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066",
     "ETTh2": "a3dc2c597b9218c7ce1cd55eb77b283fd459a1d09d753063f944967dd6b9218b",
     "ETTm1": "6ce1759b1a18e3328421d5d75fadcb316c449fcd7cec32820c8dafda71986c9e",
-    "ETTm2": None,  # not published and not at hand; the number of rows is checked instead
+    "ETTm2": None,  # not published; the number of rows is checked instead
 }
 
 STEPS_PER_HOUR = {"ETTh1": 1, "ETTh2": 1, "ETTm1": 4, "ETTm2": 4}
@@ -21,23 +21,23 @@ HOURS = 17_420
 """Length of each series."""
 
 MONTH = 30 * 24
-"""Hours in a month, as the literature counts them."""
+"""Hours in a month, as in the literature."""
 
 
 @final
 class EttData(ForecastingData):
     """Seven variables of an electricity transformer (Zhou et al. 2021, Informer, arXiv:2012.07436).
 
-    12 months for training, 4 for validation and 4 for the test, each of 30 days; what follows is unused.
+    12 months for training, 4 for validation and 4 for testing, of 30 days each; the rest is unused.
 
     Args:
-        lookback: As in ``ForecastingData``.
-        horizon: As in ``ForecastingData``.
-        batch_size: As in ``ForecastingData``.
-        num_workers: As in ``ForecastingData``.
-        seed: As in ``ForecastingData``.
-        forecast: As in ``ForecastingData``.
-        series: Which transformer, and hourly (h) or every 15 minutes (m).
+        lookback: See ``ForecastingData``.
+        horizon: See ``ForecastingData``.
+        batch_size: See ``ForecastingData``.
+        num_workers: See ``ForecastingData``.
+        seed: See ``ForecastingData``.
+        forecast: See ``ForecastingData``.
+        series: Transformer 1 or 2, hourly (h) or every 15 minutes (m).
     """
 
     def __init__(
@@ -57,15 +57,15 @@ class EttData(ForecastingData):
         self.transformer = series
 
     def prepare_data(self) -> None:
-        """Download what is missing."""
+        """Download missing files."""
         fetch(f"{URL}/{self.transformer}.csv", SHA256[self.transformer], data_folder("ett"))
 
     def read(self) -> Series:
-        """The file, its rows counted."""
+        """Read the file and check its size."""
         path = fetch(f"{URL}/{self.transformer}.csv", SHA256[self.transformer], data_folder("ett"))
         return read_benchmark(path, HOURS * STEPS_PER_HOUR[self.transformer], 7)
 
     def borders(self, series: Series) -> Borders:
-        """12, 16 and 20 months."""
+        """Return the borders at 12, 16 and 20 months."""
         month = MONTH * STEPS_PER_HOUR[self.transformer]
         return Borders(12 * month, 16 * month, 20 * month)

@@ -1,4 +1,4 @@
-"""The base of every forecasting dataset: splits in order of time, scaling, windows."""
+"""Base class of forecasting datasets: chronological splits, scaling, windows."""
 
 from abc import abstractmethod
 from functools import cached_property
@@ -17,7 +17,7 @@ from recollect_timeseries.types import WindowBatch
 
 
 class Borders(NamedTuple):
-    """Where validation and test begin, and where the test ends: the first step of each."""
+    """First step of the validation split, of the test split and after the end."""
 
     val: int
     test: int
@@ -25,7 +25,7 @@ class Borders(NamedTuple):
 
 
 class ForecastingData(DataModule):
-    """Windows of a series, split in order of time and scaled by what the training split looks like.
+    """Windows of a series, split chronologically and scaled by the training split.
 
     Every window of L + H steps that lies within the training split is an item of it. The windows of the other
     splits are those whose H steps to be forecast lie within the split; their L steps may reach into the split
@@ -33,11 +33,11 @@ class ForecastingData(DataModule):
     mean 0 and variance 1 over the training split.
 
     Args:
-        lookback: Number L of steps looked back on.
-        horizon: Number H of steps forecast.
+        lookback: Number L of past steps.
+        horizon: Number H of forecast steps.
         batch_size: Windows in a batch.
-        num_workers: As in ``DataModule``.
-        seed: Of the shuffling.
+        num_workers: See ``DataModule``.
+        seed: Seed of the shuffling.
         forecast: What ``predict`` forecasts: the steps after the ``"end"`` of the series, or all of its
             ``"test"`` split, one horizon after the other.
 
@@ -64,17 +64,17 @@ class ForecastingData(DataModule):
         self.forecast = forecast
         self._datasets: dict[Split, WindowDataset] = {}
 
-    # --- what a subclass implements -------------------------------------------------------------------------
+    # --- abstract methods -----------------------------------------------------------------------------------
 
     @abstractmethod
     def read(self) -> Series:
-        """The series."""
+        """Return the series."""
 
     @abstractmethod
     def borders(self, series: Series) -> Borders:
-        """Where its splits begin and end."""
+        """Return the borders of its splits."""
 
-    # --- what callers use -----------------------------------------------------------------------------------
+    # --- public methods -------------------------------------------------------------------------------------
 
     @cached_property
     def series(self) -> Series:
@@ -97,11 +97,11 @@ class ForecastingData(DataModule):
         return int(self.learnt["steps"])
 
     def scale(self, values: Tensor) -> Tensor:
-        """Values ``(…, C)`` as the model sees them."""
+        """Scale values ``(…, C)`` for the model."""
         return (values - self._mean) / self._std
 
     def unscale(self, values: Tensor) -> Tensor:
-        """Values ``(…, C)`` in the units of the series."""
+        """Convert values ``(…, C)`` to the units of the series."""
         return values.cpu() * self._std + self._mean
 
     @property
@@ -113,13 +113,13 @@ class ForecastingData(DataModule):
         return cast(Tensor, self.learnt["std"])
 
     def stamps(self, clock: int, steps: int) -> list[str]:
-        """The time stamps of ``steps`` steps from ``clock`` on, in ISO 8601."""
+        """Return ISO 8601 timestamps of ``steps`` steps from ``clock`` on."""
         return [stamp.isoformat(sep=" ") for stamp in self.calendar.stamps(np.arange(clock, clock + steps))]
 
-    # --- what the base class asks for -----------------------------------------------------------------------
+    # --- overrides ------------------------------------------------------------------------------------------
 
     def learn(self) -> dict[str, Any]:
-        """Columns, calendar, and mean and standard deviation of the training split.
+        """Return columns, calendar, and mean and standard deviation of the training split.
 
         Raises:
             DataError: If a split is too short for lookback and horizon.
@@ -145,7 +145,7 @@ class ForecastingData(DataModule):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the scaling of a checkpoint."""
+        """Load the scaling of a checkpoint."""
         super().load_state_dict(state_dict)
         self._datasets.clear()
 

@@ -1,4 +1,4 @@
-"""Series to be watched for anomalies: what is normal, what is to be judged, and what was wrong in truth."""
+"""Labelled series for anomaly detection."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,14 +13,14 @@ from recollect_timeseries.types import SeriesBatch
 
 
 class LabelledSeries(NamedTuple):
-    """One channel: a stretch to learn what is normal from, and a stretch to be judged.
+    """One channel: normal data to fit on, and a test part to score.
 
     Attributes:
-        name: What it is called.
-        normal: ``(N, C)`` float64, to learn from.
-        values: ``(T, C)`` float64, to be judged.
-        label: ``(T,)``, which of those points are anomalous; ``None`` where nobody knows.
-        times: For each of the T points its stamp, or its number.
+        name: Name of the channel.
+        normal: ``(N, C)`` float64 normal data.
+        values: ``(T, C)`` float64 test values.
+        label: ``(T,)``, which points are anomalous; ``None`` if unknown.
+        times: Timestamp or row number of each of the T points.
         contiguous: Whether ``values`` start where ``normal`` ends, so that ``normal`` is their context.
     """
 
@@ -33,10 +33,10 @@ class LabelledSeries(NamedTuple):
 
 
 class SeriesDataset(Dataset[SeriesBatch]):
-    """The channels of a split, one item each.
+    """The channels of a split, one per item.
 
     Args:
-        items: What they hold.
+        items: The channels.
     """
 
     def __init__(self, items: Sequence[SeriesBatch]) -> None:
@@ -52,10 +52,10 @@ class SeriesDataset(Dataset[SeriesBatch]):
 
 
 class NormalWindows(Dataset[Tensor]):
-    """Windows of all G channels side by side, since every channel has a model of its own: ``(G, W, C)``.
+    """Windows of all G channels, ``(G, W, C)``, one for each channel's model.
 
-    The channel with the most windows is gone through once; the others' windows are spread over the same
-    number of items, so that some of theirs come more than once.
+    The channel with the most windows is visited once; the windows of the others are spread over the same
+    number of items, so that some repeat.
 
     Args:
         channels: For each channel ``(N_g, C)``, scaled.

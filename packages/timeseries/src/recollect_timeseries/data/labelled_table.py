@@ -1,4 +1,4 @@
-"""Rows of a CSV file that need no time stamps: in their order, equally far apart."""
+"""CSV tables with optional timestamps and labels, whose rows count as evenly spaced."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,13 +14,13 @@ from recollect_timeseries.data.table import parse_numbers, parse_stamps, read_ce
 
 
 class LabelledTable(NamedTuple):
-    """What a file holds.
+    """Values, labels and times of a file.
 
     Attributes:
         columns: Names of the C columns of numbers.
         values: ``(T, C)`` float64, without gaps.
-        label: ``(T,)`` bool, where there is a column of labels.
-        times: Stamps as text, or the numbers of the rows.
+        label: ``(T,)`` bool, or ``None`` without a label column.
+        times: Timestamps or row numbers, as text.
     """
 
     columns: list[str]
@@ -37,15 +37,15 @@ def read_labelled_table(
     time_format: str | None = None,
     separator: str = ",",
 ) -> LabelledTable:
-    """The numbers of a UTF-8 CSV file with a header.
+    """Read a UTF-8 CSV file with a header.
 
     Args:
         path: The file.
-        time: Name of the time column; the first column, by default, if it does not begin with a number.
-        label: Name of the column of labels; a file may lack it.
-        columns: Names of the columns to take; all others by default.
-        time_format: How a stamp is written; ISO 8601 by default.
-        separator: What stands between cells.
+        time: Name of the time column; by default the first column, unless it starts with a number.
+        label: Name of the label column, which may be absent.
+        columns: Names of the value columns; all others by default.
+        time_format: ``strptime`` format of the timestamps; ISO 8601 by default.
+        separator: Cell separator.
 
     Raises:
         DataError: If the file is malformed; the message names file, line and column.
@@ -108,7 +108,7 @@ def _labels(path: Path, cells: "pd.Series[str]", lines: NDArray[np.int64]) -> ND
 def _filled(
     path: Path, values: NDArray[np.float64], columns: list[str], lines: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """The value before stands in for a missing one: what a stream would have."""
+    """Fill missing values with the previous one, as a stream would."""
     for c, name in enumerate(columns):
         missing = np.isnan(values[:, c])
         if missing.all():

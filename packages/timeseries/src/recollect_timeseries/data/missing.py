@@ -1,4 +1,4 @@
-"""From the rows of a file to an even grid of time: order, doubles, missing stamps and missing values."""
+"""From rows to an evenly spaced series: order, duplicates, missing timestamps and values."""
 
 import warnings
 from typing import Literal
@@ -16,21 +16,19 @@ Fill = Literal["interpolate", "previous", "error"]
 
 
 def to_series(table: Table, fill: Fill = "interpolate", longest_gap: int = 24) -> Series:
-    """An even series: rows sorted by time, gaps filled, all of it said in warnings.
+    """Sort rows by time and fill gaps, with warnings.
 
-    Rows that are out of order are sorted. Stamps that are missing from the grid count as missing values, and
-    these are filled: ``"interpolate"`` draws a line between their neighbours (at the ends, the nearest value
-    is repeated), ``"previous"`` repeats the last value before.
+    Timestamps missing from the grid count as missing values. ``"interpolate"`` fills them linearly (at the
+    ends, with the nearest value), ``"previous"`` with the previous value.
 
     Args:
-        table: What was read.
-        fill: How missing values are filled; ``"error"`` allows none.
-        longest_gap: Steps in a row that may be filled.
+        table: The rows of a file.
+        fill: How to fill missing values; ``"error"`` raises instead.
+        longest_gap: Largest number of consecutive steps to fill.
 
     Raises:
-        DataError: If a stamp occurs twice or is off the grid, if a gap is longer than ``longest_gap`` or may
-        not
-            be filled, or if a column is empty; the message names file, line and column.
+        DataError: If a timestamp is repeated or off the grid, a gap is too long or must not be filled, or a
+            column is empty. The message names file, line and column.
     """
     table = _sorted(table)
     path, stamps, lines = table.path, table.stamps, table.lines
@@ -110,7 +108,7 @@ def _check_gaps(
 
 
 def _runs(missing: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where runs of true begin, and how long they are."""
+    """Return starts and lengths of runs of true."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]]).astype(np.int8)))
     return edges[::2], edges[1::2] - edges[::2]
 

@@ -17,33 +17,33 @@ URL = "https://raw.githubusercontent.com/numenta/NAB/master"
 WINDOWS = "labels/combined_windows.json"
 
 TRAIN_SHARE = 0.25
-"""Share of a series to learn from."""
+"""Share of a series used as normal data."""
 
 MARGIN = 100
-"""Steps between the last one learnt from and the first anomalous one."""
+"""Steps between the normal data and the first anomaly."""
 
 
 @final
 class NabData(AnomalyData):
     """Series of servers, advertising, traffic, tweets and machines (Ahmad et al. 2017, Neurocomputing 262).
 
-    The files have no training split. As in TSB-AD (Liu & Paparrizos 2024, NeurIPS) the first quarter is
-    learnt from, or less where an anomaly comes early: it ends 100 steps before the first window of the
-    labels. It has at least NAB's own probationary period, 15 % of the series or 750 steps, in which there
-    never is an anomaly. What follows is judged. A series without a labelled window after that is judged like
-    the others, but no metric of ranking can be computed of it. Labels are NAB's windows, 10 % of a series
-    shared among its anomalies. Rows are taken one after the other, whatever their stamps say. Nobody
-    publishes checksums; the windows are looked up in the series instead.
+    The files have no training split. As in TSB-AD (Liu & Paparrizos 2024, NeurIPS), the first
+    quarter is normal data, or less with an early anomaly: it ends 100 steps before the first labelled window.
+    It covers at least NAB's probationary period, 15 % of the series but at most 750 steps, which never has
+    an anomaly. The rest is the test. Without a labelled window in the test, ranking metrics are undefined for
+    a series. Labels are NAB's windows, 10 % of a series shared among its anomalies. Rows count as evenly
+    spaced, regardless of their timestamps. There are no published checksums; the labelled windows are
+    checked against the series instead.
 
     Args:
-        window: As in ``AnomalyData``.
-        stride: As in ``AnomalyData``.
-        batch_size: As in ``AnomalyData``.
-        num_workers: As in ``AnomalyData``.
-        seed: As in ``AnomalyData``.
-        channel: As in ``AnomalyData``: ``realKnownCause/nyc_taxi`` for instance.
-        held_out: As in ``AnomalyData``.
-        transductive: As in ``AnomalyData``.
+        window: See ``AnomalyData``.
+        stride: See ``AnomalyData``.
+        batch_size: See ``AnomalyData``.
+        num_workers: See ``AnomalyData``.
+        seed: See ``AnomalyData``.
+        channel: See ``AnomalyData``: ``realKnownCause/nyc_taxi`` for instance.
+        held_out: See ``AnomalyData``.
+        transductive: See ``AnomalyData``.
     """
 
     def __init__(
@@ -70,14 +70,14 @@ class NabData(AnomalyData):
         )
 
     def prepare_data(self) -> None:
-        """Download what is missing."""
+        """Download missing files."""
         folder = data_folder("NAB")
         fetch(f"{URL}/{WINDOWS}", None, folder / "labels")
         for name in self.select_channels(sorted(read_windows(folder / WINDOWS))):
             fetch(f"{URL}/data/{name}.csv", None, (folder / "data" / name).parent)
 
     def read(self) -> list[LabelledSeries]:
-        """The series in the order of their names."""
+        """Return the series, sorted by name."""
         folder = data_folder("NAB")
         windows = read_windows(folder / WINDOWS)
         return [
@@ -86,7 +86,7 @@ class NabData(AnomalyData):
         ]
 
     def column_names(self) -> list[str]:
-        """The only one."""
+        """Return the name of the only column."""
         return ["value"]
 
 
@@ -94,10 +94,10 @@ Window = tuple[str, str]
 
 
 def read_windows(path: Path) -> dict[str, list[Window]]:
-    """First and last stamp of every window, by series.
+    """Read the first and last timestamp of every labelled window, by series.
 
     Raises:
-        DataError: If the file is damaged.
+        DataError: If the file is malformed.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -110,10 +110,10 @@ def read_windows(path: Path) -> dict[str, list[Window]]:
 
 
 def read_series(path: Path, name: str, windows: list[Window]) -> LabelledSeries:
-    """One series, cut in two where its normal stretch ends.
+    """Read a series and split off its normal data.
 
     Raises:
-        DataError: If it is malformed, or a window does not lie within it.
+        DataError: If the file is malformed, or a labelled window lies outside the series.
     """
     table = read_table(path)
     values = table.values
@@ -131,7 +131,7 @@ def read_series(path: Path, name: str, windows: list[Window]) -> LabelledSeries:
 
 
 def normal_steps(label: NDArray[np.bool_]) -> int:
-    """How many of the first steps are learnt from.
+    """Return the number of leading steps used as normal data.
 
     Example:
         >>> label = np.zeros(4000, dtype=bool)

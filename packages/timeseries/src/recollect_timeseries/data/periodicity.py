@@ -1,20 +1,20 @@
-"""How long a series takes to repeat itself."""
+"""Period of a series."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 PERIOD_RANGE = (6, 303)
-"""Periods that are believed."""
+"""Range of plausible periods."""
 
 DEFAULT_PERIOD = 125
-"""What stands for the period of a series that has none."""
+"""Period of a series without a plausible one."""
 
 
 def estimate_period(values: NDArray[np.float64]) -> int:
-    """The lag of the highest local maximum of the autocorrelation, 125 where there is none from 6 to 303.
+    """Return the lag of the highest local maximum of the autocorrelation, or 125 unless it is in [6, 303].
 
-    As TSB-AD (Liu & Paparrizos 2024, NeurIPS) sets the length of subsequences and of the buffer of VUS: of
-    the first 20,000 steps, up to a lag of 400.
+    TSB-AD (Liu & Paparrizos 2024, NeurIPS) uses it as subsequence length and VUS buffer: first 20,000 steps,
+    lags up to 400.
 
     Args:
         values: ``(T,)``.

@@ -1,4 +1,4 @@
-"""A series: stamps, columns and values on an even grid of time."""
+"""A multivariate series on an evenly spaced time grid."""
 
 from typing import NamedTuple
 
@@ -9,11 +9,11 @@ from recollect_timeseries.data.calendar import Calendar
 
 
 class Series(NamedTuple):
-    """One or several variables over T steps of an even grid of time.
+    """One or several variables over T evenly spaced steps.
 
     Attributes:
-        name: What it is called in messages: a file, mostly.
-        calendar: The grid.
+        name: Name in messages, usually a file.
+        calendar: The time grid.
         first: Tick of the first step on that grid.
         columns: Names of the C variables.
         values: ``(T, C)`` float64, without gaps.

@@ -1,4 +1,4 @@
-"""SMAP: telemetry of a NASA satellite, with anomalies that experts have marked."""
+"""SMAP: telemetry of a NASA satellite with anomalies labelled by experts."""
 
 import ast
 import csv
@@ -22,22 +22,22 @@ COLUMNS = 25
 class SmapData(AnomalyData):
     """54 channels (Hundman et al. 2018, KDD): one telemetry value and 24 command flags a step.
 
-    The labels speak of the telemetry value; by default it alone is watched, as the authors predict it alone.
+    The labels refer to the telemetry value, which is the only column by default, as in the paper.
 
-    Each has a file to learn from, which is taken for normal, and one to be judged; a label is an inclusive
-    range of steps. The table of labels lists P-2 twice: both ranges count. Nobody publishes a checksum, so
-    the number of steps of each channel is checked against the table of labels.
+    Each channel has a training file, used as normal data, and a test file; a label is an inclusive range of
+    steps. The label table lists P-2 twice; both ranges count. There is no published checksum, so the number
+    of steps of each channel is checked against the label table.
 
     Args:
-        window: As in ``AnomalyData``.
-        stride: As in ``AnomalyData``.
-        batch_size: As in ``AnomalyData``.
-        num_workers: As in ``AnomalyData``.
-        seed: As in ``AnomalyData``.
-        channel: As in ``AnomalyData``: ``P-1`` for instance.
-        held_out: As in ``AnomalyData``.
-        transductive: As in ``AnomalyData``.
-        commands: Whether the 24 command flags are watched as well.
+        window: See ``AnomalyData``.
+        stride: See ``AnomalyData``.
+        batch_size: See ``AnomalyData``.
+        num_workers: See ``AnomalyData``.
+        seed: See ``AnomalyData``.
+        channel: See ``AnomalyData``: ``P-1`` for instance.
+        held_out: See ``AnomalyData``.
+        transductive: See ``AnomalyData``.
+        commands: Whether to include the 24 command flags.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class SmapData(AnomalyData):
         self.commands = commands
 
     def prepare_data(self) -> None:
-        """Download what is missing, and unpack it."""
+        """Download and unpack missing files."""
         folder = data_folder("SMAP")
         fetch(LABELS_URL, None, folder)
         if not (folder / "train").is_dir() or not (folder / "test").is_dir():
             unpack(fetch(URL, None, folder), folder)
 
     def read(self) -> list[LabelledSeries]:
-        """The channels in the order of their names."""
+        """Return the channels, sorted by name."""
         folder = data_folder("SMAP")
         table = read_labels(folder / "labeled_anomalies.csv")
         channels = []
@@ -94,7 +94,7 @@ class SmapData(AnomalyData):
         return channels
 
     def column_names(self) -> list[str]:
-        """The telemetry value, and the commands."""
+        """Return the names of the telemetry value and the commands."""
         return ["value", *(f"command {c}" for c in range(1, COLUMNS) if self.commands)]
 
 
@@ -140,10 +140,10 @@ def load(path: Path) -> NDArray[np.float64]:
 
 
 def unpack(path: Path, folder: Path) -> None:
-    """Take ``train`` and ``test`` out of the archive, in which they stand in a folder ``data``.
+    """Extract the folders ``train`` and ``test`` from the archive.
 
     Raises:
-        DataError: If it is damaged.
+        DataError: If the archive is damaged.
     """
     try:
         with ZipFile(path) as archive:

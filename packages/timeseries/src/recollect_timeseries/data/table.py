@@ -1,4 +1,4 @@
-"""CSV files as stamps and numbers, read so that nothing malformed passes unnoticed."""
+"""Strict reading of CSV files with timestamps and numbers."""
 
 import csv
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from recollect.training import DataError
 
 MISSING = ("", "na", "n/a", "nan", "null", "none")
-"""What stands for a value that is missing, in any case."""
+"""Markers of a missing value, case-insensitive."""
 
 
 class Table(NamedTuple):
-    """The rows of a file, in its order.
+    """The rows of a file, in order.
 
     Attributes:
         path: The file.
-        stamps: Its T time stamps.
+        stamps: T timestamps.
         columns: Names of the C columns of numbers.
         values: ``(T, C)`` float64, NaN where a cell is empty.
-        lines: ``(T,)`` the line of the file that each row stands in.
+        lines: ``(T,)`` line number of each row.
     """
 
     path: Path
@@ -40,14 +40,14 @@ def read_table(
     time_format: str | None = None,
     separator: str = ",",
 ) -> Table:
-    """The time stamps and the numbers of a UTF-8 CSV file with a header.
+    """Read timestamps and numbers from a UTF-8 CSV file with a header.
 
     Args:
         path: The file.
         time: Name of the time column; the first one by default.
-        columns: Names of the columns to take; all others by default.
-        time_format: How a stamp is written (``"%d/%m/%Y %H:%M"``); ISO 8601 by default.
-        separator: What stands between cells.
+        columns: Names of the value columns; all others by default.
+        time_format: ``strptime`` format (``"%d/%m/%Y %H:%M"``); ISO 8601 by default.
+        separator: Cell separator.
 
     Raises:
         DataError: If the file is malformed; the message names file, line and column.
@@ -68,7 +68,7 @@ def read_table(
 
 
 def read_cells(path: Path, separator: str) -> pd.DataFrame:
-    """All cells as text, rows that are blank left out; row i of the index stands in (ends on) line i + 2.
+    """Read all cells as text without blank rows; index i means that the row ends on line i + 2.
 
     Raises:
         DataError: If the file is malformed.
@@ -99,10 +99,10 @@ def read_cells(path: Path, separator: str) -> pd.DataFrame:
 def parse_stamps(
     path: Path, cells: "pd.Series[str]", lines: NDArray[np.int64], form: str | None
 ) -> pd.DatetimeIndex:
-    """A column of time stamps, in UTC.
+    """Parse a column of timestamps to UTC.
 
     Raises:
-        DataError: If a cell is none; the message names its line.
+        DataError: If a cell is not a timestamp; the message names its line.
     """
     text = cells.str.strip()
     stamps = pd.to_datetime(text, format=form or "ISO8601", errors="coerce", utc=True)
@@ -121,10 +121,10 @@ def parse_stamps(
 
 
 def parse_numbers(path: Path, cells: "pd.Series[str]", lines: NDArray[np.int64]) -> NDArray[np.float64]:
-    """A column of numbers, NaN where a cell is empty.
+    """Parse a column of numbers; empty cells become NaN.
 
     Raises:
-        DataError: If a cell is neither; the message names its line.
+        DataError: If a cell is neither empty nor a finite number; the message names its line.
     """
     text = cells.str.strip()
     numbers = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, copy=True)

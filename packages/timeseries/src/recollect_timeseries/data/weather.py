@@ -15,17 +15,17 @@ ROWS = 52_696
 class WeatherData(ForecastingData):
     """Measured at Jena by the Max Planck Institute for Biogeochemistry (Wu et al. 2021, arXiv:2106.13008).
 
-    The first 70 % are for training, the last 20 % for the test. Eight stamps are missing from the file; as in
-    the literature its rows are taken one after the other. No checksum is published, so the size is checked
+    The first 70 % are for training, the last 20 % for testing. Eight timestamps are missing from the file; as
+    in the literature, its rows count as evenly spaced. There is no published checksum, so the size is checked
     instead.
 
     Args:
-        lookback: As in ``ForecastingData``.
-        horizon: As in ``ForecastingData``.
-        batch_size: As in ``ForecastingData``.
-        num_workers: As in ``ForecastingData``.
-        seed: As in ``ForecastingData``.
-        forecast: As in ``ForecastingData``.
+        lookback: See ``ForecastingData``.
+        horizon: See ``ForecastingData``.
+        batch_size: See ``ForecastingData``.
+        num_workers: See ``ForecastingData``.
+        seed: See ``ForecastingData``.
+        forecast: See ``ForecastingData``.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class WeatherData(ForecastingData):
         super().__init__(lookback, horizon, batch_size, num_workers, seed, forecast=forecast)
 
     def prepare_data(self) -> None:
-        """Download what is missing."""
+        """Download missing files."""
         fetch(URL, None, data_folder("weather"))
 
     def read(self) -> Series:
-        """The file, its rows counted."""
+        """Read the file and check its size."""
         return read_benchmark(fetch(URL, None, data_folder("weather")), ROWS, 21)
 
     def borders(self, series: Series) -> Borders:
-        """0.7, 0.1 and 0.2 of the rows."""
+        """Return the borders of 0.7, 0.1 and 0.2 of the rows."""
         rows = len(series.values)
         return Borders(int(rows * 0.7), rows - int(rows * 0.2), rows)

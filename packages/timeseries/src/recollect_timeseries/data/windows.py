@@ -1,4 +1,4 @@
-"""Windows of a series: what is looked back on, and what is to be forecast."""
+"""Windows of a series: past and future."""
 
 import torch
 from torch import Tensor
@@ -8,14 +8,14 @@ from recollect_timeseries.types import WindowBatch
 
 
 class WindowDataset(Dataset[WindowBatch]):
-    """All windows that forecast ``origins``, cut in one gather for a whole batch.
+    """All windows that forecast ``origins``, gathered batch by batch.
 
     Args:
         values: ``(T, C)`` scaled values.
-        origins: ``(n,)`` int64, places in ``values`` of the first step that each window forecasts.
-        lookback: Number L of steps looked back on.
-        horizon: Number H of steps forecast; those beyond the end of ``values`` are NaN.
-        first: Clock of the first of the values.
+        origins: ``(n,)`` int64, index in ``values`` of the first forecast step of each window.
+        lookback: Number L of past steps.
+        horizon: Number H of forecast steps; steps after the end of ``values`` are NaN.
+        first: Clock of the first value.
 
     Raises:
         ValueError: If an origin has fewer than L values before it.

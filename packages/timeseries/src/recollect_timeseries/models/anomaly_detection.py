@@ -72,7 +72,7 @@ class Detector(nn.Module, ABC):
         self.span = span
         self.register_buffer("threshold", torch.full((sizes.channels,), torch.inf))
 
-    # --- what a subclass implements -------------------------------------------------------------------------
+    # --- abstract methods -----------------------------------------------------------------------------------
 
     @abstractmethod
     def window_scores(self, windows: Tensor, channel: int, memory: State) -> Tensor:
@@ -105,7 +105,7 @@ class Detector(nn.Module, ABC):
             sliding_windows(normal[begin:], self.window(channel)), channel, self.memory(channel)
         )
 
-    # --- what callers use -----------------------------------------------------------------------------------
+    # --- public methods -------------------------------------------------------------------------------------
 
     def initial_state(self, channel: int = 0) -> DetectorState:
         """Return the state before the first point."""

@@ -29,7 +29,7 @@ class MemoryDetector(Detector):
         sizes: Sizes of the detector.
         patches: Configuration of the memory of normal patches; none by default.
         autoencoder: Configuration of the autoencoder; none by default.
-        span: As in ``Detector``.
+        span: See ``Detector``.
 
     Raises:
         ValueError: If both are ``None``.

@@ -22,7 +22,7 @@ class PcaDetector(Detector):
         sizes: Sizes of the detector.
         windows: Use Sub-PCA instead of PCA.
         variance: Share of the variance that the kept directions explain; 1 keeps all.
-        span: As in ``Detector``.
+        span: See ``Detector``.
 
     Raises:
         ValueError: If ``variance`` is out of range.

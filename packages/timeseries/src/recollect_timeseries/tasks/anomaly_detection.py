@@ -1,4 +1,4 @@
-"""The task of finding anomalies."""
+"""Anomaly detection."""
 
 import csv
 from collections.abc import Callable
@@ -23,18 +23,18 @@ from recollect_timeseries.models.anomaly_detection import Detector, DetectorSize
 from recollect_timeseries.types import SeriesBatch
 
 METRICS = ["vus_pr", "vus_roc", "auc_pr", "best_f1", "best_f1_adjusted", "f1"]
-"""Names of what is measured of each series; reported are the means over series."""
+"""Metrics of each series; reported are their means over series."""
 
 PICTURES = 4
-"""Channels that are drawn."""
+"""Number of channels to draw."""
 
 
 class Detection(NamedTuple):
-    """What a detector makes of one channel.
+    """Scores and threshold of one channel.
 
     Attributes:
         scores: ``(T,)``.
-        threshold: Above it a point is called anomalous.
+        threshold: Points with a higher score are predicted anomalous.
     """
 
     scores: Tensor
@@ -43,20 +43,20 @@ class Detection(NamedTuple):
 
 @final
 class AnomalyDetection(Task):
-    """A score for every point of every channel, measured channel by channel; the means are reported.
+    """Score every point of every channel; metrics are means over channels.
 
-    Everything is learnt from what is normal. The threshold is a quantile of the scores of normal data held
-    out for validation: labels have no part in it.
+    The detector is fitted on normal data. The threshold is a quantile of the scores of held-out normal data
+    and does not use labels.
 
     Args:
-        detector: Makes the detector from its sizes; in YAML a ``class_path`` with ``init_args``.
-        place: Which point gets the score of a window (and of the span that is averaged): its ``"end"``, so
-            that a stream knows it at once, or its ``"middle"``, known that much later.
-        quantile: Of the scores of held-out normal data: the threshold.
-        buffer: Length of the buffer of the volumes under the surface; the period of each series by default.
-        optimizer: As in ``Task``.
-        scheduler: As in ``Task``.
-        scheduler_interval: As in ``Task``.
+        detector: Builds the detector from its sizes; in YAML a ``class_path`` with ``init_args``.
+        place: Point that gets the score of a window (and of the averaged span): its ``"end"``, available at
+            once on a stream, or its ``"middle"``, available with a delay.
+        quantile: Quantile of the scores of held-out normal data that is the threshold.
+        buffer: Buffer length of the volumes under the surface; the period of each series by default.
+        optimizer: See ``Task``.
+        scheduler: See ``Task``.
+        scheduler_interval: See ``Task``.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -96,7 +96,7 @@ class AnomalyDetection(Task):
 
     @property
     def notes(self) -> list[str]:
-        """How many series could not be measured, and where scores stand."""
+        """The number of series without metrics, and the position of scores."""
         without = sum(scores is None for scores in self._series_scores.values())
         notes = [f"a window's score stands at its {self.place}"]
         if without:
@@ -106,25 +106,25 @@ class AnomalyDetection(Task):
             )
         return notes
 
-    # --- what the base class asks for -----------------------------------------------------------------------
+    # --- overrides ------------------------------------------------------------------------------------------
 
     def build_model(self, data: DataModule) -> nn.Module:
-        """A detector of the data's sizes."""
+        """Build a detector for the data's sizes."""
         data = _anomalies(data)
         return self.detector(
             DetectorSizes(len(data.channels), data.window, len(data.columns), tuple(data.periods))
         )
 
     def build_metrics(self, data: DataModule) -> MetricCollection:
-        """Means over series."""
+        """Return means over series."""
         return MetricCollection(MeanScores(METRICS))
 
     def training_loss(self, batch: Tensor) -> tuple[Tensor, int]:
-        """What the detector has to descend, if anything."""
+        """Return the detector's loss and the batch size."""
         return self.model.loss(batch), len(batch)
 
     def evaluate(self, batch: Tensor | SeriesBatch, metrics: MetricCollection) -> Tensor | None:
-        """Validation: the loss on held-out normal windows. Test: measure one channel."""
+        """Return the loss of held-out normal windows, or compute the metrics of a test channel."""
         if isinstance(batch, Tensor):
             metrics.update(None)
             return self.model.loss(batch)
@@ -144,7 +144,7 @@ class AnomalyDetection(Task):
         return None
 
     def predict(self, batch: SeriesBatch) -> list[dict[str, Any]]:
-        """A row for each point: its series, its stamp or number, its score, and whether that is too high."""
+        """Return a row per point: series, time, score and whether the score exceeds the threshold."""
         data, detection = self.data, self.detect(batch)
         series = next(t for t in data.prediction_series() if t.name == data.channels[int(batch.channel[0])])
         return [
@@ -158,7 +158,7 @@ class AnomalyDetection(Task):
         ]
 
     def pictures(self, batch: Any) -> list[AnomalyFigure]:
-        """Some of the channels that are tested: values, scores, threshold, and what was wrong in truth."""
+        """Draw some test channels: values, scores, threshold and labels."""
         if not self.trainer.testing:
             return []
         channels = cast(SeriesDataset, self.data.dataset("test"))
@@ -167,13 +167,13 @@ class AnomalyDetection(Task):
         return [self._picture(self.data.collate([channels[i]])) for i in some]
 
     def items(self, batch: Any) -> int:
-        """Windows of a channel, or one channel."""
+        """Return the number of windows, or 1 for a channel."""
         return len(batch) if isinstance(batch, Tensor) else 1
 
-    # --- what training begins with --------------------------------------------------------------------------
+    # --- hooks ----------------------------------------------------------------------------------------------
 
     def on_fit_start(self) -> None:
-        """Learn what has a closed form, and remember what is normal."""
+        """Fit the closed-form parts and store normal data."""
         try:
             with self.preparing():
                 self.model.fit(self._normal("train"), self._normal("val"))
@@ -181,16 +181,16 @@ class AnomalyDetection(Task):
             raise ArgumentError(f"the detector cannot learn from these data: {error}") from error
 
     def on_validation_epoch_start(self) -> None:
-        """Set thresholds by what the detector is now."""
+        """Update the thresholds."""
         if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
             self.model.calibrate(self._normal("train"), self._normal("val"), self.quantile)
 
     def on_test_start(self) -> None:
-        """Measure anew."""
+        """Reset the metrics of each series."""
         self._series_scores = {}
 
     def on_test_end(self) -> None:
-        """Write what was measured of each series."""
+        """Write the metrics of each series."""
         if self.trainer.world_size > 1 or cast(Any, self.trainer).fast_dev_run:
             return
         with (Path(self.trainer.default_root_dir) / "series.csv").open("w", encoding="utf-8") as file:
@@ -200,11 +200,11 @@ class AnomalyDetection(Task):
                 known = [""] * len(METRICS) if scores is None else [f"{scores[m]:.4f}" for m in METRICS]
                 rows.writerow([name, *known])
 
-    # --- shared parts ---------------------------------------------------------------------------------------
+    # --- helpers --------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def detect(self, batch: SeriesBatch) -> Detection:
-        """Scores of one channel, as a stream gives them that has seen what came before."""
+        """Score one channel as a stream that has seen the context."""
         channel = int(batch.channel[0])
         _, state = self.model(batch.context[0], channel)
         scores, _ = self.model(batch.values[0], channel, state)
@@ -231,7 +231,7 @@ class AnomalyDetection(Task):
 
 
 def shift_left(scores: Tensor, steps: int) -> Tensor:
-    """Scores ``(T,)`` moved ``steps`` to the front; the last one stands for those yet to come.
+    """Shift scores ``(T,)`` left by ``steps``, repeating the last one.
 
     Example:
         >>> shift_left(torch.tensor([1.0, 2.0, 3.0]), 1)

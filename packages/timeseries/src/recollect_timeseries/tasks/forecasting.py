@@ -1,4 +1,4 @@
-"""The task of forecasting."""
+"""Forecasting."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, cast, final
@@ -25,13 +25,13 @@ from recollect_timeseries.models.window_memory import RetrievedWindows, WindowMe
 from recollect_timeseries.types import WindowBatch
 
 LEVELS = tuple(i / 10 for i in range(1, 10))
-"""Levels of the quantiles that are forecast."""
+"""Levels of the forecast quantiles."""
 
 INTERVAL = (0.1, 0.9)
-"""The interval that is written, drawn and whose coverage is measured: 80 % of what comes should lie in it."""
+"""Levels of the prediction interval, which should cover 80 % of the values."""
 
 CHUNK = 512
-"""Windows that are looked up or solved for at once."""
+"""Number of windows processed at once."""
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": F.mse_loss,
@@ -42,33 +42,29 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 @final
 class Forecasting(Task):
-    """The next H steps of every variable from the last L, measured on the scaled values.
+    """Forecast the next H steps of every variable from the last L; metrics are of scaled values.
 
-    Without ``ridge`` all that has parameters is learnt by descent. With it, the linear maps of the backbone
-    and of the memory of windows are solved in closed form when training begins, and stay as they are but for
-    the spread of quantiles. For each variable it is chosen on validation, and on an earlier fold of the
-    training split, whether its map is its own, how much it is penalised and whether it makes use of the
-    memory.
+    Without ``ridge``, all parameters are trained by gradient descent. With it, the linear maps of backbone
+    and memory of windows are solved in closed form at the start of training and then frozen, except for
+    the spread of quantiles. The validation split and an earlier fold of the training split select, per
+    variable, shared or individual map, penalty and use of the memory.
 
     Args:
-        backbone: Makes the network from its sizes; in YAML a ``class_path`` with ``init_args``.
-        normalize: How each window's own level is taken out and put back: ``"last"``, ``"mean"``, ``"revin"``
-        or
-            ``"none"``.
-        windows: Makes a memory of training windows, given its sizes.
+        backbone: Builds the network from its sizes; in YAML a ``class_path`` with ``init_args``.
+        normalize: Normalisation of each window: ``"last"``, ``"mean"``, ``"revin"`` or ``"none"``.
+        windows: Builds a memory of training windows from its sizes.
         memory: A learned memory, such as ``recollect.PrototypeMemory``, for the backbone.
         integration: How it joins the backbone: ``recollect.Concatenation``, ``Parallel`` or ``Fusion``.
-        quantiles: Forecast nine quantiles, 0.1 to 0.9, by pinball loss, rather than one value; the forecast
-        then is
-            the median, and CRPS and the coverage of the 80 % interval are measured besides.
-        loss: What descent minimises where there are no quantiles: ``"mse"``, ``"mae"`` or ``"huber"``.
-        ridge: What is tried in closed form; the backbone must be ``LinearMaps``.
-        optimizer: As in ``Task``.
-        scheduler: As in ``Task``.
-        scheduler_interval: As in ``Task``.
+        quantiles: Forecast nine quantiles, 0.1 to 0.9, by pinball loss instead of one value. The point
+            forecast is then the median, and the metrics include CRPS and the coverage of the 80 % interval.
+        loss: Training loss without quantiles: ``"mse"``, ``"mae"`` or ``"huber"``.
+        ridge: Search space of closed-form maps; requires the backbone ``LinearMaps``.
+        optimizer: See ``Task``.
+        scheduler: See ``Task``.
+        scheduler_interval: See ``Task``.
 
     Raises:
-        ValueError: If there is no such loss.
+        ValueError: If the loss is unknown.
     """
 
     model: Forecaster
@@ -110,7 +106,7 @@ class Forecasting(Task):
 
     @property
     def notes(self) -> list[str]:
-        """What was chosen in closed form."""
+        """The selection of the closed-form maps."""
         if not self.choices:
             return []
         individual, uses_memory = (
@@ -122,10 +118,10 @@ class Forecasting(Task):
             f"{uses_memory} make use of the memory of windows; penalties times {factors}"
         ]
 
-    # --- what the base class asks for -----------------------------------------------------------------------
+    # --- overrides ------------------------------------------------------------------------------------------
 
     def build_model(self, data: DataModule) -> nn.Module:
-        """A forecaster of the data's sizes."""
+        """Build a forecaster for the data's sizes."""
         data = _forecasting(data)
         sizes = ForecasterSizes(
             lookback=data.lookback,
@@ -143,23 +139,23 @@ class Forecasting(Task):
                     f"ridge solves for the maps of LinearMaps, not for a {type(model.backbone).__name__}"
                 )
             for part in [model.backbone.maps] if windows is None else [model.backbone.maps, *windows.fuse]:
-                # Quantiles begin as the mean, and have their spread to learn.
+                # Quantiles start as the mean; training learns their spread.
                 part.requires_grad_(bool(self.levels))
         return model
 
     def build_metrics(self, data: DataModule) -> MetricCollection:
-        """MSE and MAE of the forecast; of quantiles, CRPS and coverage besides."""
+        """Return MSE and MAE, and with quantiles CRPS and coverage."""
         metrics: dict[str, Any] = {"mse": MeanSquaredError(), "mae": MeanAbsoluteError()}
         if self.levels:
             metrics |= {"crps": Crps(self.levels), "coverage_80": Coverage()}
         return MetricCollection(metrics)
 
     def training_loss(self, batch: WindowBatch) -> tuple[Tensor, int]:
-        """Pinball loss of quantiles, or else ``loss``, on the scaled values."""
+        """Return the pinball loss of quantiles, or ``loss``, on scaled values."""
         return self._loss(self._forecast(batch, "train"), batch.future), len(batch.past)
 
     def evaluate(self, batch: WindowBatch, metrics: MetricCollection) -> Tensor:
-        """Measure every step of every variable."""
+        """Update the metrics with every step of every variable."""
         forecast = self._forecast(batch, "test" if self.trainer.testing else "val")
         point = self._point(forecast).contiguous()
         for name in ("mse", "mae"):
@@ -170,7 +166,7 @@ class Forecasting(Task):
         return self._loss(forecast, batch.future)
 
     def predict(self, batch: WindowBatch) -> list[dict[str, Any]]:
-        """A row for each step of each variable, in the units of the series."""
+        """Return a row per step and variable, in the units of the series."""
         data, forecast = self.data, self._forecast(batch, "predict")
         values = {"forecast": self._point(forecast)}
         if self.levels:
@@ -187,7 +183,7 @@ class Forecasting(Task):
         return rows
 
     def pictures(self, batch: WindowBatch) -> list[ForecastFigure]:
-        """Forecast against truth for some windows, with the past windows that were recalled."""
+        """Draw forecast and truth of some windows, with the retrieved past windows."""
         count = len(batch.past)
         spread = torch.linspace(0, count - 1, min(4, count), device="cpu").long().to(self.device)
         some = WindowBatch(*(part[spread] for part in batch))
@@ -196,10 +192,10 @@ class Forecasting(Task):
         bounds = self._interval(forecast) if self.levels else None
         return forecast_figures(self.data, self.model.windows, some, self._point(forecast), bounds, retrieved)
 
-    # --- what training begins with --------------------------------------------------------------------------
+    # --- hooks ----------------------------------------------------------------------------------------------
 
     def on_fit_start(self) -> None:
-        """Fill the memory of windows, and solve what has a closed form."""
+        """Fill the memory of windows and solve the closed-form maps."""
         self._cache.clear()
         with self.preparing():
             if self.model.windows is not None:
@@ -210,13 +206,13 @@ class Forecasting(Task):
                 self.choices = select_ridge(self.model, folds, self.ridge)
 
     def _fold(self) -> Fold:
-        """The training windows, and those of validation."""
+        """Return the moments of the training and validation windows."""
         return Fold(*(second_moments(self._examples(split)) for split in ("train", "val")))
 
     def _earlier_folds(self, share: float) -> list[Fold]:
-        """The first windows of the training split, and those that begin after them, if there are enough.
+        """Split the training windows into earlier and later ones, if there are enough.
 
-        The memory is one of the former only.
+        The memory contains the earlier ones only.
         """
         windows, sizes, memory = self.data.dataset("train"), self.model.sizes, self.model.windows
         border = int(share * self.data.train_steps)
@@ -236,7 +232,7 @@ class Forecasting(Task):
     def _examples(
         self, split: Split, items: Tensor | None = None, memory: WindowMemory | None = None
     ) -> Iterator[Example]:
-        """Some of the windows of a split, and what another memory than the model's finds for them."""
+        """Yield examples of a split, optionally with retrieval from another memory than the model's."""
         windows = self.data.dataset(split)
         items = torch.arange(len(windows), device="cpu") if items is None else items
         for some in items.split(CHUNK):  # type: ignore[no-untyped-call]
@@ -247,14 +243,14 @@ class Forecasting(Task):
                 futures = memory.futures(memory.retrieve(batch.past, batch.clock))
             yield examples(self.model, batch.past, batch.future, batch.clock, futures)
 
-    # --- shared parts ---------------------------------------------------------------------------------------
+    # --- helpers --------------------------------------------------------------------------------------------
 
     def _forecast(self, batch: WindowBatch, split: Split) -> Tensor:
         forecast: Tensor = self.model(batch.past, batch.clock, self._retrieve(batch, split))
         return forecast
 
     def _retrieve(self, batch: WindowBatch, split: Split) -> RetrievedWindows | None:
-        """What was looked up for a batch: once for a whole split, since the memory does not change."""
+        """Retrieve windows for a batch; cached per split, since the memory does not change."""
         memory = self.model.windows
         if memory is None or split == "predict":
             return None
@@ -269,7 +265,7 @@ class Forecasting(Task):
         return RetrievedWindows(*(part[batch.item] for part in self._cache[split]))
 
     def on_test_start(self) -> None:
-        """A test may be of another checkpoint, with another memory."""
+        """Clear the cache: the checkpoint may differ."""
         self._cache.clear()
 
     def _loss(self, forecast: Tensor, truth: Tensor) -> Tensor:
@@ -278,7 +274,7 @@ class Forecasting(Task):
         return LOSSES[self.loss](forecast.squeeze(-1), truth)
 
     def _point(self, forecast: Tensor) -> Tensor:
-        """The one forecast ``(B, H, C)``, of quantiles the median."""
+        """Return the point forecast ``(B, H, C)``, the median of quantiles."""
         return forecast[..., len(self.levels) // 2]
 
     def _interval(self, forecast: Tensor) -> tuple[Tensor, Tensor]:
@@ -293,5 +289,5 @@ def _forecasting(data: DataModule) -> ForecastingData:
 
 
 def _number(value: Tensor) -> float | None:
-    """A number as CSV and JSON can hold it, to seven digits; nothing for what is not known."""
+    """Round to seven digits for CSV and JSON; ``None`` for NaN."""
     return None if value.isnan() else float(f"{float(value):.7g}")
