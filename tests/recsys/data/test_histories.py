@@ -58,7 +58,7 @@ def test_duplicates_and_repeats_are_counted_and_left_out() -> None:
     once = histories(events(rows), ["x", "y"])
     assert (once.items_of(0), once.duplicates, once.repeats) == ([1, 2], 1, 1)
     kept = histories(events(rows), ["x", "y"], keep_repeats=True)
-    assert (kept.of(0), kept.duplicates, kept.repeats) == ([1, 2, 1], 1, 0)
+    assert (kept.items_of(0), kept.duplicates, kept.repeats) == ([1, 2, 1], 1, 0)
 
 
 def test_unknown_items_are_left_out_with_a_warning_that_names_lines() -> None:

@@ -26,15 +26,15 @@ from recollect_recsys.tasks.collaborative import CollaborativeFiltering
 CLICKS = (0, 1, 2, 5, 10, 20)
 
 BATCH_SIZE = 256
-"""Users in a batch."""
+"""Number of users in a batch."""
 
 
 class ColdStartResult(NamedTuple):
-    """Figures after some clicks.
+    """NDCG after a number of clicks.
 
     Attributes:
-        clicks: How many.
-        users: How many users had that many, and something that was to be foretold.
+        clicks: Number of known clicks.
+        users: Number of users with that many clicks and a target.
         ndcg: NDCG@10 of the next item, NDCG@20 of a set.
         error: Its standard error over users.
     """
@@ -47,13 +47,13 @@ class ColdStartResult(NamedTuple):
 
 @torch.no_grad()
 def ndcg_by_clicks(run: TrainedRun, clicks: Sequence[int] = CLICKS) -> list[ColdStartResult]:
-    """NDCG after each number of clicks, over users who were set aside before training.
+    """Compute NDCG after each number of clicks, over users held out of training.
 
-    In sequences it is of the next item after a user's first clicks. In sets, which have no order, it is of
-    what the test has of a user, the same after one click as after many, and clicks are drawn at random.
+    For sequences, the target is the next item after a user's first clicks. For sets, the targets are a user's
+    test items, the same for any number of clicks, and the clicks are drawn at random.
 
     Raises:
-        DataError: If nobody was set aside.
+        DataError: If no users were held out.
     """
     data = cast(SequentialData | CollaborativeData, run.data)
     if not data.is_new.any():
@@ -108,7 +108,7 @@ def _figures(metrics: UserMetrics, name: str, clicks: int, users: int) -> ColdSt
 
 
 def report(folder: str, run: TrainedRun) -> None:
-    """Print a table of a run."""
+    """Print the results of a run."""
     print(folder)
     name = "NDCG@20" if isinstance(run.data, CollaborativeData) else "NDCG@10"
     for row in ndcg_by_clicks(run):
@@ -116,7 +116,7 @@ def report(folder: str, run: TrainedRun) -> None:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Report on the run folders ``args``."""
+    """Report on run folders."""
     report_runs("recollect_recsys.commands.cold_start", report, args)
 
 

@@ -1,4 +1,4 @@
-"""Who clicked on what: rows of items, one row a user, and a random part of each row set aside."""
+"""Clicks as rows of items, one per user, and random holdout per user."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,11 +12,11 @@ from recollect_recsys.types import ClickBatch
 
 
 class Clicks(NamedTuple):
-    """Rows of items, one row a user; items are numbered from 1, in order within a row.
+    """Rows of items, one per user; items are numbered from 1 and sorted within a row.
 
     Attributes:
-        starts: ``(U,)`` int64, where each user's items begin.
-        lengths: ``(U,)`` int64, how many there are.
+        starts: ``(U,)`` int64, start of each user's items.
+        lengths: ``(U,)`` int64, number of each user's items.
         items: ``(n,)`` int64.
     """
 
@@ -26,12 +26,12 @@ class Clicks(NamedTuple):
 
     @classmethod
     def from_pairs(cls, pairs: Tensor, users: int) -> "Clicks":
-        """From ``pairs`` ``(2, n)`` of user, from 0 on, and item, sorted, for ``users`` users."""
+        """Build rows from sorted ``pairs`` ``(2, n)`` of user, from 0 on, and item."""
         lengths = torch.bincount(pairs[0], minlength=users)
         return cls(lengths.cumsum(0) - lengths, lengths, pairs[1])
 
     def padded(self, users: Tensor) -> Tensor:
-        """The rows of users ``(B,)``: ``(B, S)``, 0 where a row has ended.
+        """Return the rows of users ``(B,)``, padded with 0: ``(B, S)``.
 
         Example:
             >>> clicks = Clicks.from_pairs(torch.tensor([[0, 0, 2], [3, 5, 4]]), users=3)
@@ -47,13 +47,13 @@ class Clicks(NamedTuple):
 
 
 class ClickDataset(Dataset[ClickBatch]):
-    """Users with what is known of them and what is to be found.
+    """Users with known and target items.
 
     Args:
         places: ``(n,)`` int64, rows of ``seen`` and ``target``.
-        numbers: ``(U,)`` int64, what the model calls the user of each row.
-        seen: What is known.
-        target: What is to be found; nothing by default.
+        numbers: ``(U,)`` int64, number of each row's user in the model.
+        seen: Known items.
+        target: Target items; none by default.
     """
 
     def __init__(self, places: Tensor, numbers: Tensor, seen: Clicks, target: Clicks | None = None) -> None:
@@ -78,29 +78,29 @@ class ClickDataset(Dataset[ClickBatch]):
 
 
 def index_events(events: Events, users: dict[str, int], items: dict[str, int]) -> Tensor:
-    """Pairs ``(2, n)`` of user and item by number, sorted, each once; an item with no number is left out."""
+    """Return sorted unique pairs ``(2, n)`` of user and item numbers, without unknown items."""
     user = torch.tensor([users[name] for name in events.users], dtype=torch.int64)
     item = torch.tensor([items.get(name, 0) for name in events.items], dtype=torch.int64)
     return unique_pairs(torch.stack([user, item])[:, item > 0])
 
 
 def unique_pairs(pairs: Tensor) -> Tensor:
-    """Pairs ``(2, n)`` sorted, each once."""
+    """Sort pairs ``(2, n)`` and drop duplicates."""
     size = int(pairs[1].max()) + 1 if pairs.numel() else 1
     flat: Tensor = torch.unique(pairs[0] * size + pairs[1])
     return torch.stack([flat // size, flat % size])
 
 
 def unknown_items(events: Events, items: dict[str, int]) -> Sequence[str]:
-    """The items of a file that have no number, in order of appearance."""
+    """Return the items of a file without a number, in order of appearance."""
     return list(dict.fromkeys(name for name in events.items if name not in items))
 
 
 def random_holdout(pairs: Tensor, share: float, seed: int) -> Tensor:
-    """Which of ``pairs`` ``(2, n)`` are set aside: a random ``share`` of each user's, ``(n,)`` bool.
+    """Hold out a random ``share`` of each user's ``pairs`` ``(2, n)``: ``(n,)`` bool.
 
-    At least one of a user who has two or more, rounded otherwise; whoever has one keeps it. It depends on the
-    pairs, which are sorted, and the seed alone, not on the order of a file.
+    Counts are rounded, but at least one is held out of two or more, and none of one. The result depends on
+    the sorted pairs and the seed, not on the order of a file.
 
     Example:
         >>> pairs = torch.tensor([[0] * 10 + [1], [*range(1, 11), 4]])
@@ -113,9 +113,9 @@ def random_holdout(pairs: Tensor, share: float, seed: int) -> Tensor:
 
 
 def sample_per_user(pairs: Tensor, wanted: Tensor, seed: int) -> Tensor:
-    """Which of ``pairs`` ``(2, n)`` are among the first in a random order of each user's: ``(n,)`` bool.
+    """Sample ``wanted`` ``(U,)`` of each user's ``pairs`` ``(2, n)``: ``(n,)`` bool.
 
-    With more ``wanted`` of each user, ``(U,)``, those that were drawn before are drawn again.
+    A larger sample contains the smaller ones.
 
     Example:
         >>> pairs = torch.tensor([[0, 0, 0, 1], [1, 2, 3, 1]])

@@ -1,4 +1,4 @@
-"""The base of every dataset of clicks without order: a graph of users and items."""
+"""Base class of collaborative filtering datasets: a graph of users and items."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -24,15 +24,15 @@ from recollect_recsys.data.histories import natural_sort, select_new_users
 from recollect_recsys.types import ClickBatch
 
 MAX_SHOWN = 5
-"""How many of what is unknown a message names."""
+"""Number of unknown names that a message shows."""
 
 
 class Interactions(NamedTuple):
-    """What files hold.
+    """Training and test interactions.
 
     Attributes:
-        learnt: Clicks to learn from.
-        test: Clicks to be found; ``None`` where they are to be set aside at random.
+        learnt: Clicks to train on.
+        test: Test clicks; ``None`` to hold them out at random.
     """
 
     learnt: Events
@@ -40,28 +40,27 @@ class Interactions(NamedTuple):
 
 
 class CollaborativeData(DataModule):
-    """Users' clicks as a set, a part of each user's set aside for validation, another for the test.
+    """Users' clicks as sets, with validation and test clicks held out per user.
 
-    Validation is a random tenth of each user's training clicks, at least one of whoever has two. What is
-    chosen is chosen by it; before the test these clicks are written to the memory as well, since published
-    figures learn from all training clicks. The catalogue is every item of the files, and travels in the
-    checkpoint together with the graph. A user who stands in a file that is predicted for and did not in
-    training is a new user.
+    Validation is a random tenth of each user's training clicks, at least one of two or more. Before the test,
+    these clicks are written to the memory as well, since published figures train on all training clicks. The
+    catalogue has every item of the files; the checkpoint contains it and the graph. Users in a prediction
+    file who are not in the training data are new users.
 
     Args:
         batch_size: Users in a batch.
-        num_workers: As in ``DataModule``; a batch is cut so quickly that 0 is best.
-        seed: Of the shuffling, and of what is set aside.
-        holdout: Share of each user's training clicks set aside for validation; 0 for none.
-        new_users: Share of users who are set aside altogether, as if they arrived after training.
-        users: For whom ``predict`` makes lists, by id; everybody by default.
+        num_workers: See ``DataModule``; a batch is cut so quickly that 0 is best.
+        seed: Seed of the shuffling and of the held-out clicks.
+        holdout: Share of each user's training clicks held out for validation; 0 for none.
+        new_users: Share of users held out entirely, as if they arrived after training.
+        users: Ids of the users to predict for; all by default.
 
     Raises:
         ValueError: If ``holdout`` or ``new_users`` is not in [0, 1).
     """
 
     test_share = 0.2
-    """Share of each user's clicks that is the test where the files name none."""
+    """Share of each user's clicks used as test without a test file."""
 
     def __init__(
         self,
@@ -85,20 +84,20 @@ class CollaborativeData(DataModule):
     def read(self) -> Interactions:
         """The files."""
 
-    # --- what callers use -----------------------------------------------------------------------------------
+    # --- public methods -------------------------------------------------------------------------------------
 
     @property
     def items(self) -> list[str]:
-        """The catalogue: names of I items, of which the first has number 1."""
+        """Names of the I items of the catalogue; the first has number 1."""
         return cast(list[str], self.learnt["items"])
 
     @property
     def popularity(self) -> Tensor:
-        """``(I + 1,)`` int64, how often each item is learnt from; 0 for number 0."""
+        """``(I + 1,)`` int64, number of training clicks of each item; 0 for number 0."""
         return cast(Tensor, self.learnt["popularity"])
 
     def graph(self, held_out: bool) -> Tensor:
-        """Clicks ``(2, n)``, user and item both from 1 on; those held out for validation too, or not."""
+        """Return clicks ``(2, n)`` of user and item, from 1 on, with or without those held out."""
         clicks, aside = cast(Tensor, self.learnt["clicks"]), cast(Tensor, self.learnt["held_out"])
         return clicks if held_out else clicks[:, ~aside]
 
@@ -115,13 +114,13 @@ class CollaborativeData(DataModule):
 
     @cached_property
     def is_new(self) -> Tensor:
-        """``(U,)`` bool, which users are set aside; it depends on their names and the seed alone."""
+        """``(U,)`` bool, which users are held out; it depends on their names and the seed only."""
         return select_new_users(self.names, self.new_users, self.seed)
 
     def cold_start(self, clicks: int) -> ClickDataset:
-        """The users set aside who have ``clicks`` to learn from; so many, drawn at random, are known.
+        """Return the held-out users with ``clicks`` known clicks each, drawn at random.
 
-        To be found is what the test has of them. Whatever is known with few clicks is known with more.
+        The targets are their test clicks. A larger draw contains the smaller ones.
         """
         known, test = self._pairs["arrived"], self._pairs["arrived_test"]
         users = len(self.names)
@@ -133,10 +132,10 @@ class CollaborativeData(DataModule):
         places = (self.is_new & enough & (target.lengths > 0)).nonzero().squeeze(1)
         return ClickDataset(places, torch.zeros_like(self._numbers), seen, target)
 
-    # --- what the base class asks for -----------------------------------------------------------------------
+    # --- overrides ------------------------------------------------------------------------------------------
 
     def learn(self) -> dict[str, Any]:
-        """Catalogue, users, their clicks, which of these are held out, and how often each item occurs."""
+        """Return catalogue, users, clicks, which of these are held out, and item counts."""
         learnt, test = self.files
         items = natural_sort([*learnt.items, *(() if test is None else test.items)])
         users = [name for name, new in zip(self.names, self.is_new.tolist(), strict=True) if not new]
@@ -148,13 +147,13 @@ class CollaborativeData(DataModule):
         return self._learnt
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the catalogue and the graph of a checkpoint."""
+        """Load catalogue and graph of a checkpoint."""
         super().load_state_dict(state_dict)
         for name in ("_pairs", "_numbers"):
             self.__dict__.pop(name, None)
 
     def dataset(self, split: Split) -> ClickDataset | None:
-        """The users of a split who have anything in it."""
+        """Return the users of a split with at least one click in it."""
         pairs, aside = self._pairs["known"], self._pairs["aside"]
         kept = Clicks.from_pairs(pairs[:, ~aside], len(self.names))
         if split == "train":
@@ -175,12 +174,12 @@ class CollaborativeData(DataModule):
         )
 
     def collate(self, items: Any) -> ClickBatch:
-        """The batch as the dataset cut it."""
+        """Convert the dataset's batch."""
         return ClickBatch(*items)
 
     @property
     def notes(self) -> list[str]:
-        """How many clicks there are, and which are held out."""
+        """Numbers of clicks."""
         aside, test = self._pairs["aside"], self._pairs["test"]
         told = [
             f"{len(aside) - int(aside.sum())} clicks learnt from, {int(aside.sum())} held out for validation "
@@ -198,7 +197,7 @@ class CollaborativeData(DataModule):
     def _pairs(self) -> dict[str, Tensor]:
         """Pairs of user, from 0 on, and item: ``known``, which of these are ``aside``, and ``test``.
 
-        Those of newcomers are apart, as ``arrived`` and ``arrived_test``.
+        Those of held-out users are separate, as ``arrived`` and ``arrived_test``.
         """
         learnt, test = self.files
         users = {name: number for number, name in enumerate(self.names)}
@@ -222,7 +221,7 @@ class CollaborativeData(DataModule):
 
     @cached_property
     def _numbers(self) -> Tensor:
-        """What the model calls the users of the files, from 1 on; 0 for whom it does not know."""
+        """Number of each user in the model, from 1 on; 0 for unknown users."""
         known = {name: number for number, name in enumerate(self.learnt["users"], 1)}
         return torch.tensor([known.get(name, 0) for name in self.names], dtype=torch.int64)
 

@@ -1,4 +1,4 @@
-"""Files of interactions: ``user item [rating] [timestamp]``, one a line."""
+"""Files of interactions: ``user item [rating] [timestamp]``, one per line."""
 
 import csv
 import gzip
@@ -15,24 +15,24 @@ from recollect.training import DataError
 Column = Literal["user", "item", "rating", "timestamp"]
 
 COLUMNS: tuple[Column, ...] = ("user", "item", "rating", "timestamp")
-"""What the columns of a file are, unless it is said otherwise."""
+"""Default columns of a file."""
 
 USER_HEADERS = {"user", "users", "userid", "user_id", "user id", "uid"}
-"""What the column of users is called in a header."""
+"""Names of the user column in a header."""
 
 LOOKS_LIKE_TIME = 1e6
-"""Ratings above this are none."""
+"""Larger ratings are probably timestamps."""
 
 
 class Events(NamedTuple):
-    """Interactions as a file has them, in its order.
+    """Interactions in the order of a file.
 
     Attributes:
-        source: Where they come from, for messages.
-        users: One for each event.
-        items: One for each event.
-        stamps: When each event was; ``None`` where the file is in order of time.
-        lines: Where each event stands in the file, counted from 1.
+        source: Origin in messages.
+        users: User of each event.
+        items: Item of each event.
+        stamps: Time of each event; ``None`` if the file is in order of time.
+        lines: Line number of each event, from 1.
     """
 
     source: str
@@ -43,7 +43,7 @@ class Events(NamedTuple):
 
 
 def read_events(path: str | Path, columns: Sequence[Column] | None = None) -> Events:
-    """Read a text file, perhaps packed by gzip, with cells parted by ``::``, tabs, commas or blanks.
+    """Read a plain or gzipped text file with cells separated by ``::``, tabs, commas or blanks.
 
     Which of them it is shows in the first line, and all lines must then have as many cells as the first. A
     first line that names the column of users, or none of whose ids, ratings and time stamps is a number, is a
@@ -84,7 +84,7 @@ def read_events(path: str | Path, columns: Sequence[Column] | None = None) -> Ev
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, perhaps packed by gzip.
+    """Read the lines of a plain or gzipped text file.
 
     Raises:
         DataError: If it cannot be read, or is not UTF-8.
@@ -154,12 +154,12 @@ def _number(cell: str) -> float | None:
 
 
 def check_ids(path: Path, name: str, ids: Sequence[str], lines: Sequence[int]) -> None:
-    """Ids are neither empty nor negative.
+    """Raise if an id is empty or negative.
 
     Raises:
-        DataError: If one is; file and line are named.
+        DataError: With file and line of the first such id.
     """
-    # Few ids stand for many events: each is looked at once.
+    # Check each distinct id once.
     bad = {key for key in set(ids) if not key or re.fullmatch(r"-\d+", key)}
     if bad:
         where = next(place for place, key in enumerate(ids) if key in bad)

@@ -1,4 +1,4 @@
-"""Gowalla: places that people checked in at."""
+"""Gowalla: check-ins at places."""
 
 from typing import final
 

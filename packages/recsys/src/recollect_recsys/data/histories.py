@@ -1,4 +1,4 @@
-"""Each user's items in order of time."""
+"""Users' items in order of time."""
 
 import zlib
 from collections.abc import Iterable, Sequence
@@ -13,19 +13,19 @@ from torch import Tensor
 from recollect_recsys.data.events import Events
 
 MAX_SHOWN = 5
-"""How many unknown items a warning names."""
+"""Number of unknown items that a warning shows."""
 
 
 class Histories(NamedTuple):
-    """Each user's items in order of time; items are numbered from 1 on, 0 stands for none.
+    """Each user's items in order of time; items are numbered from 1, and 0 is padding.
 
     Attributes:
         users: Names of U users.
-        starts: ``(U,)`` int64, where each user's items begin.
-        lengths: ``(U,)`` int64, how many there are of each user.
+        starts: ``(U,)`` int64, start of each user's items.
+        lengths: ``(U,)`` int64, number of each user's items.
         items: ``(n,)`` int64, all users' items.
-        duplicates: How many events were left out because the same one stands in the file before.
-        repeats: How many were left out because the user had the item at another time before.
+        duplicates: Number of events dropped as duplicates.
+        repeats: Number of events dropped because the user had the item before.
     """
 
     users: Sequence[str]
@@ -36,13 +36,13 @@ class Histories(NamedTuple):
     repeats: int = 0
 
     def items_of(self, user: int) -> list[int]:
-        """One user's items."""
+        """Return one user's items."""
         start = int(self.starts[user])
         return [int(item) for item in self.items[start : start + int(self.lengths[user])]]
 
 
 def natural_sort(names: Iterable[str]) -> list[str]:
-    """Different names in an order that does not depend on the file: as integers, where all of them are.
+    """Sort unique names, numerically if all are integers.
 
     Example:
         >>> natural_sort(["10", "9", "9"]), natural_sort(["10", "9", "b"])
@@ -57,14 +57,14 @@ def natural_sort(names: Iterable[str]) -> list[str]:
 def histories(events: Events, catalogue: Sequence[str], keep_repeats: bool = False) -> Histories:
     """Sort events by user and time.
 
-    Where events have time stamps, their order in the file is of no consequence: those of one user at the same
-    time are ordered by a checksum of user and item, which tells nothing about either. Without stamps the
-    file's own order is that of time. The same user, item and stamp twice count once; without stamps, or
-    unless ``keep_repeats``, only a user's first event with an item counts.
+    With timestamps, the order of the file does not matter; simultaneous events of a user are ordered by a
+    checksum of user and item. Without timestamps, the file is in order of time. Duplicates of user, item and
+    timestamp count once; without timestamps, or unless ``keep_repeats``, only a user's first event with an
+    item counts.
 
     Args:
-        events: What to sort.
-        catalogue: The items that are known, numbered from 1; others are left out, with a warning.
+        events: The events.
+        catalogue: The known items, numbered from 1; others are dropped with a warning.
         keep_repeats: Whether a user may have an item several times.
     """
     users = natural_sort(events.users)
@@ -97,16 +97,16 @@ def _tensor(numbers: NDArray[np.int64]) -> Tensor:
 
 
 def select_new_users(names: Sequence[str], share: float, seed: int) -> Tensor:
-    """Which users are set aside, as if they came after training: ``(U,)`` bool.
+    """Select users to hold out entirely: ``(U,)`` bool.
 
-    It depends on their names and the seed alone, not on who else there is.
+    The selection depends on each name and the seed only.
     """
     limit = share * 2**32
     return torch.tensor([checksum(f"{seed}:{name}") < limit for name in names], dtype=torch.bool)
 
 
 def checksum(name: str) -> int:
-    """A number in [0, 2³²) for a name, the same on every machine."""
+    """Return a platform-independent number in [0, 2³²) for a name."""
     return zlib.crc32(name.encode())
 
 
@@ -129,8 +129,8 @@ def _order(
 
 
 def _first_of_each(*keys: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places of the first event with each combination of keys, in order."""
-    order = np.lexsort(keys[::-1])  # stable: equal ones stay in order
+    """Return indices of the first event with each combination of keys, in order."""
+    order = np.lexsort(keys[::-1])  # stable sort
     changed = np.zeros(len(order), bool)
     changed[:1] = True
     for key in keys:

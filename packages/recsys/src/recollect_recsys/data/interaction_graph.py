@@ -1,4 +1,4 @@
-"""A user's own file of interactions as a graph: order and time are of no consequence."""
+"""Collaborative filtering from a custom file of interactions."""
 
 from collections.abc import Sequence
 from typing import final
@@ -11,15 +11,17 @@ from recollect_recsys.data.events import Column, read_events
 class InteractionGraphData(CollaborativeData):
     """Any file of ``user item [rating] [timestamp]``; a random fifth of each user's items is the test.
 
+    Order and time do not matter.
+
     Args:
         path: The file; see ``read_events``.
-        columns: What its columns are, where they are others.
-        batch_size: As in ``CollaborativeData``.
-        num_workers: As in ``CollaborativeData``.
-        seed: As in ``CollaborativeData``.
-        holdout: As in ``CollaborativeData``.
-        new_users: As in ``CollaborativeData``.
-        users: As in ``CollaborativeData``.
+        columns: Names of its columns, if they differ.
+        batch_size: See ``CollaborativeData``.
+        num_workers: See ``CollaborativeData``.
+        seed: See ``CollaborativeData``.
+        holdout: See ``CollaborativeData``.
+        new_users: See ``CollaborativeData``.
+        users: See ``CollaborativeData``.
     """
 
     def __init__(
@@ -39,5 +41,5 @@ class InteractionGraphData(CollaborativeData):
         self.columns = columns
 
     def read(self) -> Interactions:
-        """The file."""
+        """Read the file."""
         return Interactions(read_events(self.path, self.columns), None)

@@ -1,4 +1,4 @@
-"""A user's own file of interactions."""
+"""Sequential recommendation from a custom file of interactions."""
 
 from collections.abc import Sequence
 from typing import final
@@ -13,15 +13,15 @@ class InteractionsData(SequentialData):
 
     Args:
         path: The file.
-        columns: What its columns are, where they are others.
-        batch_size: As in ``SequentialData``.
-        num_workers: As in ``SequentialData``.
-        seed: As in ``SequentialData``.
-        window: As in ``SequentialData``.
-        past: As in ``SequentialData``.
-        repeats: As in ``SequentialData``.
-        new_users: As in ``SequentialData``.
-        users: As in ``SequentialData``.
+        columns: Names of its columns, if they differ.
+        batch_size: See ``SequentialData``.
+        num_workers: See ``SequentialData``.
+        seed: See ``SequentialData``.
+        window: See ``SequentialData``.
+        past: See ``SequentialData``.
+        repeats: See ``SequentialData``.
+        new_users: See ``SequentialData``.
+        users: See ``SequentialData``.
     """
 
     def __init__(
@@ -52,5 +52,5 @@ class InteractionsData(SequentialData):
         self.columns = columns
 
     def read(self) -> Events:
-        """The file."""
+        """Read the file."""
         return read_events(self.path, self.columns)

@@ -1,4 +1,4 @@
-"""Files of lists: ``user item item …``, one user a line, as the published splits have them."""
+"""Files of lists: ``user item item …``, one user per line, as in the published splits."""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ from recollect_recsys.data.events import Events, check_ids, read_lines
 
 
 def read_item_lists(path: str | Path) -> Events:
-    """Every user's items, in the order of the file; a user who stands there alone has none.
+    """Read every user's items, in the order of the file; a user alone on a line has none.
 
     Args:
-        path: The file, perhaps packed by gzip, with cells parted by blanks.
+        path: The file, plain or gzipped, with cells separated by blanks.
 
     Raises:
-        DataError: If the file has no items, or an id is negative; file and line are named.
+        DataError: If the file has no items or an id is negative; the message names file and line.
     """
     path = Path(path)
     users: list[str] = []

@@ -17,13 +17,13 @@ class MovieLens1mData(SequentialData):
     """6,040 users and 3,706 films (Harper & Konstan 2015, "The MovieLens Datasets").
 
     Every rating counts as an interaction, whatever its value. GroupLens forbids redistribution and commercial
-    use: see the README in its archive.
+    use; see the README in its archive.
     """
 
     def prepare_data(self) -> None:
-        """Download what is missing."""
+        """Download missing files."""
         fetch_ratings("ml-1m", "ratings.dat", SHA256)
 
     def read(self) -> Events:
-        """The ratings, counted."""
+        """Read the ratings and check their number."""
         return read_ratings(fetch_ratings("ml-1m", "ratings.dat", SHA256), RATINGS)

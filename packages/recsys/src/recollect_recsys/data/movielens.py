@@ -1,4 +1,4 @@
-"""What the MovieLens datasets have in common."""
+"""Shared parts of the MovieLens datasets."""
 
 import zipfile
 from pathlib import Path
@@ -10,7 +10,7 @@ URL = "https://files.grouplens.org/datasets/movielens"
 
 
 def fetch_ratings(name: str, member: str, sha256: str) -> Path:
-    """The file of ratings of a dataset, taken out of its official archive where it is not there yet."""
+    """Return the ratings file of a dataset, extracted from its official archive if missing."""
     path = data_folder(name) / member
     if path.is_file():
         return path
@@ -22,10 +22,10 @@ def fetch_ratings(name: str, member: str, sha256: str) -> Path:
 
 
 def read_ratings(path: Path, ratings: int) -> Events:
-    """The ratings, counted.
+    """Read the ratings and check their number.
 
     Raises:
-        DataError: If there are not as many as the dataset has.
+        DataError: If the number of ratings differs.
     """
     events = read_events(path)
     if len(events.users) != ratings:

@@ -1,4 +1,4 @@
-"""Published splits: two files, fetched where they are missing, whose contents are checked."""
+"""Published splits: two files, downloaded if missing, with checksums."""
 
 import hashlib
 from collections.abc import Callable
@@ -16,7 +16,7 @@ class Part(NamedTuple):
     """One file of a split.
 
     Attributes:
-        name: What it is called.
+        name: Name of the file.
         sha256: Checksum of its pairs, see ``fingerprint``.
     """
 
@@ -27,7 +27,7 @@ class Part(NamedTuple):
 def fingerprint(events: Events) -> str:
     """Sha256 of the pairs as sorted 64-bit little-endian integers, user before item.
 
-    Copies that differ in the order of lines or items, in line ends or in packing have the same.
+    The fingerprint ignores the order of lines and items, line endings and compression.
 
     Example:
         >>> one = Events("", ["1", "0"], ["5", "7"], None, [1, 2])
@@ -40,7 +40,7 @@ def fingerprint(events: Events) -> str:
 
 
 def fetch_part(folder: str, url: str, part: Part) -> Path:
-    """The file, plain or packed by gzip, downloaded where it is missing."""
+    """Return the file, plain or gzipped, downloaded if missing."""
     for path in (data_folder(folder) / part.name, data_folder(folder) / f"{part.name}.gz"):
         if path.is_file():
             return path
@@ -48,30 +48,30 @@ def fetch_part(folder: str, url: str, part: Part) -> Path:
 
 
 class PublishedSplit(CollaborativeData):
-    """A split that others have published, in two files."""
+    """A published split in two files."""
 
     folder: str
-    """Where it is kept, in the folder of datasets."""
+    """Folder within the data folder."""
 
     url: str
-    """Its official address, without the names of the files."""
+    """Official URL without the file names."""
 
     parts: tuple[Part, Part]
-    """Training and test."""
+    """Training and test file."""
 
     reader: Callable[[Path], Events]
     """Reads a file."""
 
     def prepare_data(self) -> None:
-        """Download what is missing."""
+        """Download missing files."""
         for part in self.parts:
             fetch_part(self.folder, self.url, part)
 
     def read(self) -> Interactions:
-        """Both files, held to their checksums.
+        """Read both files and verify their checksums.
 
         Raises:
-            DataError: If a file holds other pairs than the published ones.
+            DataError: If a file has other pairs than the published ones.
         """
         learnt, test = (self._read(part) for part in self.parts)
         return Interactions(learnt, test)

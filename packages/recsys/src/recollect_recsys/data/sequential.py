@@ -1,4 +1,4 @@
-"""The base of every dataset of interactions: leave-one-out splits, and users who arrive after training."""
+"""Base class of sequential recommendation datasets: leave-one-out splits and held-out users."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -15,27 +15,26 @@ from recollect_recsys.data.sessions import SessionDataset, Windows, all_windows,
 from recollect_recsys.types import SessionBatch
 
 MIN_ITEMS = 3
-"""Items a user needs to be measured: one to learn from, one to validate and one to test on."""
+"""Items that a user needs for evaluation: one each for training, validation and test."""
 
 
 class SequentialData(DataModule):
-    """Users' items in order of time, the last one for the test, the one before for validation.
+    """Users' items in order of time: the last one is the test, the one before validation.
 
-    A user with fewer than three items is learnt from and not measured. The catalogue is every item of the
-    file, as in the published protocols; one that occurs only as a last item can be ranked, but nothing has
-    been learnt about it. The catalogue travels in the checkpoint, users do not: whoever is in the file that
-    is predicted for gets a list.
+    Users with fewer than three items are trained on but not evaluated. The catalogue has every item of the
+    file, as in the published protocols; an item that occurs only as a last item is ranked untrained. The
+    checkpoint contains the catalogue but no users: everybody in a prediction file gets a list.
 
     Args:
         batch_size: Sessions in a batch.
-        num_workers: As in ``DataModule``; a batch is cut so quickly that 0 is best.
-        seed: Of the shuffling, and of who is new.
-        window: Number T of recent items that make a session, at most.
-        past: Number P of items before it that are given to the memory; as many as it holds by default.
-        repeats: Whether users have an item several times, so that what they have seen can be recommended;
-            otherwise only the first time counts, and no list has what was seen before.
-        new_users: Share of users who are set aside altogether, as if they arrived after training.
-        users: For whom ``predict`` makes lists, by id; everybody by default.
+        num_workers: See ``DataModule``; a batch is cut so quickly that 0 is best.
+        seed: Seed of the shuffling and of the held-out users.
+        window: Largest number T of recent items in a session.
+        past: Number P of earlier items given to the memory; its capacity by default.
+        repeats: Whether users can have an item several times, and seen items can be recommended; by default
+            only the first time counts, and seen items are excluded.
+        new_users: Share of users held out entirely, as if they arrived after training.
+        users: Ids of the users to predict for; all by default.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -69,9 +68,9 @@ class SequentialData(DataModule):
 
     @abstractmethod
     def read(self) -> Events:
-        """The interactions."""
+        """Return the interactions."""
 
-    # --- what callers use -----------------------------------------------------------------------------------
+    # --- public methods -------------------------------------------------------------------------------------
 
     @cached_property
     def events(self) -> Events:
@@ -80,7 +79,7 @@ class SequentialData(DataModule):
 
     @property
     def items(self) -> list[str]:
-        """The catalogue: names of I items, of which the first has number 1."""
+        """Names of the I items of the catalogue; the first has number 1."""
         return cast(list[str], self.learnt["items"])
 
     @property
@@ -95,19 +94,19 @@ class SequentialData(DataModule):
 
     @cached_property
     def is_new(self) -> Tensor:
-        """``(U,)`` bool, which users are set aside; it depends on their names and the seed alone."""
+        """``(U,)`` bool, which users are held out; it depends on their names and the seed only."""
         return select_new_users(self.histories.users, self.new_users, self.seed)
 
     def cold_start(self, clicks: int) -> SessionDataset:
-        """The users set aside, after their first ``clicks`` items: what is the next?"""
+        """Return the held-out users after their first ``clicks`` items; the next one is the target."""
         users = torch.nonzero(self.is_new & (self.histories.lengths > clicks)).squeeze(1)
         windows = last_windows(users, torch.full_like(users, clicks + 1), self.window)
         return SessionDataset(self.histories, windows, self.past or 0, seen=True)
 
-    # --- what the base class asks for -----------------------------------------------------------------------
+    # --- overrides ------------------------------------------------------------------------------------------
 
     def learn(self) -> dict[str, Any]:
-        """The catalogue, and how often each item occurs in the training split."""
+        """Return the catalogue and the item counts of the training split."""
         items = natural_sort(self.events.items)
         self._learnt = {"items": items, "popularity": torch.zeros(len(items) + 1, dtype=torch.int64)}
         users, ends = self._training()
@@ -121,25 +120,25 @@ class SequentialData(DataModule):
         return self._learnt
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the catalogue of a checkpoint."""
+        """Load the catalogue of a checkpoint."""
         super().load_state_dict(state_dict)
         self._datasets.clear()
         self.__dict__.pop("histories", None)
 
     def dataset(self, split: Split) -> SessionDataset:
-        """The sessions of a split."""
+        """Return the sessions of a split."""
         if split not in self._datasets:
-            seen = split != "train" or not self.repeats  # what has been seen is no candidate of the loss
+            seen = split != "train" or not self.repeats  # the loss excludes seen items
             self._datasets[split] = SessionDataset(self.histories, self._windows(split), self.past or 0, seen)
         return self._datasets[split]
 
     def collate(self, items: Any) -> SessionBatch:
-        """The batch as the dataset cut it."""
+        """Convert the dataset's batch."""
         return SessionBatch(*items)
 
     @property
     def notes(self) -> list[str]:
-        """What was left out, and who was not measured."""
+        """Omitted events and users."""
         known, notes = self.histories, []
         if known.duplicates:
             notes.append(f"{known.duplicates} events stand in the file twice and count once")
@@ -155,7 +154,7 @@ class SequentialData(DataModule):
     # --- splits ---------------------------------------------------------------------------------------------
 
     def _training(self) -> tuple[Tensor, Tensor]:
-        """Who is learnt from, and where the items of each that are learnt from end."""
+        """Return the training users and the end of each one's training items."""
         lengths = self.histories.lengths
         ends = torch.where(lengths >= MIN_ITEMS, lengths - 2, lengths)
         users = torch.nonzero(~self.is_new & (ends > 0)).squeeze(1)

@@ -1,4 +1,4 @@
-"""Sessions: the recent items of a user, what came next, and the items of long ago."""
+"""Sessions: recent items of a user, their next items, and older items."""
 
 from typing import NamedTuple
 
@@ -11,12 +11,12 @@ from recollect_recsys.types import SessionBatch
 
 
 class Windows(NamedTuple):
-    """Which items of whom are to be foretold: those from ``first`` up to ``end``.
+    """Target items of users: those from ``first`` up to ``end``.
 
     Attributes:
         user: ``(n,)`` int64.
-        first: ``(n,)`` int64, place in the user's history of the first item to be foretold.
-        end: ``(n,)`` int64, place after the last one; ``end − first`` steps.
+        first: ``(n,)`` int64, position of the first target in the user's history.
+        end: ``(n,)`` int64, position after the last one; ``end − first`` steps.
     """
 
     user: Tensor
@@ -25,12 +25,12 @@ class Windows(NamedTuple):
 
 
 def last_windows(user: Tensor, end: Tensor, window: int) -> Windows:
-    """One window a user, of at most ``window`` steps; its last target is the one before ``end``."""
+    """Return one window per user of at most ``window`` steps; its last target precedes ``end``."""
     return Windows(user, (end - window).clamp_min(0), end)
 
 
 def all_windows(user: Tensor, end: Tensor, window: int) -> Windows:
-    """Windows that foretell each of the first ``end`` items of the users once; the last ones are full.
+    """Return windows that cover each of the first ``end`` items once as target; the last ones are full.
 
     Example:
         >>> all_windows(torch.tensor([7]), torch.tensor([5]), window=3)
@@ -44,13 +44,13 @@ def all_windows(user: Tensor, end: Tensor, window: int) -> Windows:
 
 
 class SessionDataset(Dataset[SessionBatch]):
-    """Windows of histories, cut in a few gathers for a whole batch.
+    """Windows of histories, gathered batch by batch.
 
     Args:
-        histories: Whose items.
-        windows: Which of them.
-        past: Number P of items before a session that are given, at most.
-        seen: Whether ``seen`` is filled in.
+        histories: Histories of the users.
+        windows: Windows into the histories.
+        past: Largest number P of items before a session.
+        seen: Whether to fill ``seen``.
 
     Example:
         >>> lengths, items = torch.tensor([4]), torch.tensor([5, 6, 7, 8])
@@ -94,7 +94,7 @@ class SessionDataset(Dataset[SessionBatch]):
         )
 
     def _items(self, user: Tensor, first: Tensor, count: Tensor) -> Tensor:
-        """``count`` items of each user from place ``first`` on; 0 for places that there are not."""
+        """Return ``count`` items of each user from position ``first`` on, padded with 0."""
         steps = torch.arange(int(count.max()) if len(count) else 0)
         places = first.unsqueeze(1) + steps
         there = (

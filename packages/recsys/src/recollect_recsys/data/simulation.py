@@ -1,4 +1,4 @@
-"""A world of planted tastes, in which the best possible list is known."""
+"""Simulation of users with known preferences, for which the best list is known."""
 
 from typing import NamedTuple
 
@@ -6,24 +6,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 KINDS = 10
-"""How many kinds of items there are; a taste is for one of them."""
+"""Number of kinds of items; a user prefers one of them."""
 
 EACH = 20
-"""How many items are of each kind."""
+"""Number of items of each kind."""
 
 ITEMS = KINDS * EACH
 
 FOLLOWERS = 2
-"""How many items are wont to follow an item."""
+"""Number of likely successors of an item."""
 
 
 class PreferenceModel(NamedTuple):
-    """What clicks are made of.
+    """Click probabilities.
 
     Attributes:
-        tastes: ``(KINDS, EACH)`` the items of each taste.
-        followers: ``(ITEMS, FOLLOWERS)`` what follows each item.
-        loyal: Probability that a click is of the user's taste.
+        tastes: ``(KINDS, EACH)`` the items of each kind.
+        followers: ``(ITEMS, FOLLOWERS)`` likely successors of each item.
+        loyal: Probability that a click is of the preferred kind.
         chained: Probability that it follows the click before.
     """
 
@@ -36,7 +36,7 @@ class PreferenceModel(NamedTuple):
 def make_preference_model(
     seed: int, taste_probability: float = 0.45, follow_probability: float = 0.4
 ) -> PreferenceModel:
-    """A world whose followers are drawn by chance."""
+    """Return a model with random successors."""
     chance = np.random.default_rng([seed, 0])
     # Each item also has as many followers as it follows.
     followers = np.stack([chance.permutation(ITEMS) for _ in range(FOLLOWERS)], 1)
@@ -48,14 +48,14 @@ def make_preference_model(
 def next_click_probabilities(
     world: PreferenceModel, taste: NDArray[np.int64], last: NDArray[np.int64] | None, seen: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Probability of each item to be the next click of each of U users, exactly.
+    """Return the exact probability of each item to be the next click of each of U users.
 
     With probability ``loyal`` it is one of the taste's items, with ``chained`` one of those that follow the
     last click, otherwise any item; of those not yet seen, each equally likely. Where a kind has no item left,
     any item takes its place.
 
     Args:
-        world: What clicks are made of.
+        world: The click probabilities.
         taste: ``(U,)`` their tastes.
         last: ``(U,)`` their last clicks; ``None`` before the first one.
         seen: ``(U, ITEMS)`` what they have clicked on.
@@ -83,10 +83,10 @@ def next_click_probabilities(
 
 
 class SimulatedUsers(NamedTuple):
-    """U users.
+    """U simulated users.
 
     Attributes:
-        taste: ``(U,)`` their tastes.
+        taste: ``(U,)`` their preferred kinds.
         clicks: ``(U, longest)`` their items in order, no item twice; −1 after the last.
         best: ``(U, 10)`` before the last click, the probabilities of the ten likeliest items, falling.
     """
@@ -99,7 +99,7 @@ class SimulatedUsers(NamedTuple):
 def simulate(
     world: PreferenceModel, lengths: NDArray[np.int64], chance: np.random.Generator
 ) -> SimulatedUsers:
-    """Users who click ``lengths`` ``(U,)`` times."""
+    """Simulate users who click ``lengths`` ``(U,)`` times."""
     count = len(lengths)
     taste = chance.integers(len(world.tastes), size=count)
     seen = np.zeros((count, len(world.followers)), bool)

@@ -1,4 +1,4 @@
-"""Simulated clicks with planted long- and short-term tastes: nothing to download, and the best is known."""
+"""Synthetic clicks with long- and short-term preferences; no download, and a known optimum."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -15,25 +15,24 @@ DISCOUNTS = 1 / np.log2(np.arange(2, 12))
 
 @final
 class SyntheticData(SequentialData):
-    """Users with a lasting taste for one of ten kinds of 20 items, who also follow the last click.
+    """Simulated users who prefer one of ten kinds of 20 items and also follow the last click.
 
-    Each click is of the user's taste (45 %), or one of two items that are wont to follow the last click
-    (40 %), or anything (15 %); no item comes twice. A few recent clicks tell what follows; a taste shows in
-    many clicks only. The best list is that of someone who knows the world and every taste: its expected hit
-    rate and NDCG are computed exactly, user by user, from the probabilities that the clicks were drawn from,
-    and stand in the notes.
+    Each click is of the preferred kind (45 %), one of two likely successors of the last click (40 %) or any
+    item (15 %); no item repeats. Recent clicks predict successors; the preference shows in many clicks only.
+    The notes contain the expected hit rate and NDCG of the best possible list, computed exactly from the true
+    probabilities.
 
     Args:
         count: Number of users.
-        shortest: Clicks of a user, at least.
-        longest: Clicks of a user, at most.
-        batch_size: As in ``SequentialData``.
-        num_workers: As in ``SequentialData``.
-        seed: As in ``SequentialData``, and of the simulation.
-        window: As in ``SequentialData``.
-        past: As in ``SequentialData``.
-        new_users: As in ``SequentialData``.
-        users: As in ``SequentialData``.
+        shortest: Smallest number of clicks per user.
+        longest: Largest number of clicks per user.
+        batch_size: See ``SequentialData``.
+        num_workers: See ``SequentialData``.
+        seed: See ``SequentialData``, also seeds the simulation.
+        window: See ``SequentialData``.
+        past: See ``SequentialData``.
+        new_users: See ``SequentialData``.
+        users: See ``SequentialData``.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -67,26 +66,26 @@ class SyntheticData(SequentialData):
 
     @cached_property
     def simulated(self) -> SimulatedUsers:
-        """The users."""
+        """The simulated users."""
         chance = np.random.default_rng([self.seed, 1])
         lengths = chance.integers(self.shortest, self.longest + 1, size=self.count)
         return simulate(make_preference_model(self.seed), lengths, chance)
 
     def read(self) -> Events:
-        """All clicks, user by user."""
+        """Return all clicks, user by user."""
         clicks = self.simulated.clicks
         users = np.nonzero(clicks >= 0)[0].astype(str).tolist()
         items = clicks[clicks >= 0].astype(str).tolist()
         return Events("simulated clicks", users, items, None, range(1, len(users) + 1))
 
     def best_possible(self) -> tuple[float, float]:
-        """Expected HR@10 and NDCG@10 of the best list on the test items of those who are measured."""
-        best = self.simulated.best[~self.is_new.numpy()]  # users are numbered, so that they stay in order
+        """Return expected HR@10 and NDCG@10 of the best list on the test items."""
+        best = self.simulated.best[~self.is_new.numpy()]  # users are numbered, so their order is kept
         return float(best.sum(1).mean()), float((best * DISCOUNTS).sum(1).mean())
 
     @property
     def notes(self) -> list[str]:
-        """The best possible figures."""
+        """The best possible metrics."""
         hit_rate, ndcg = self.best_possible()
         best = f"best possible, knowing every taste: HR@10 {hit_rate:.4f}, NDCG@10 {ndcg:.4f} (expected)"
         return [best, *super().notes]

@@ -1,4 +1,4 @@
-"""Pictures of what was measured and of what is remembered."""
+"""Bar charts of metrics and of memory use."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,16 +13,16 @@ GROUPS = 10
 
 
 class BarFigure(NamedTuple):
-    """Bars in groups, side by side where there are several series.
+    """A grouped bar chart.
 
     Attributes:
-        name: What kind of picture it is.
-        title: What it shows.
-        labels: One for each group.
+        name: Kind of figure.
+        title: Title of the figure.
+        labels: Label of each group.
         series: Heights of the bars, ``(groups,)``, by name.
-        across: What the groups are.
-        upward: What the heights are.
-        lying: Whether the bars lie, so that long labels are legible.
+        across: Axis label of the groups.
+        upward: Axis label of the heights.
+        lying: Whether to draw horizontal bars, for long labels.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a recommender's run leaves as pictures."""
+"""Figures of sequential recommendation."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from recollect_recsys.models.sequential import SessionRecommender
 from recollect_recsys.types import SessionBatch
 
 MAX_ITEMS = 30
-"""Items of a user whose weights are drawn, the last ones."""
+"""Number of most recent items to draw."""
 
 
 def measured_pictures(metrics: NextItemMetrics, consumed: Tensor) -> list[Picture]:

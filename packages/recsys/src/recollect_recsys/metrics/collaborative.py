@@ -1,4 +1,4 @@
-"""What torchmetrics lacks: recall and NDCG of a list with several targets, standard errors over users."""
+"""Recall and NDCG of lists with several targets, with standard errors over users."""
 
 from typing import final
 
@@ -17,10 +17,10 @@ METRICS = ("recall@20", "ndcg@20")
 class ListMetrics(UserMetrics):
     """Recall@20 and NDCG@20 over users, with standard errors, and coverage@20.
 
-    Recall is the share of a user's targets that stand in the list. NDCG is Σ 1 / log₂(1 + r) over the ranks r
-    of hits, divided by what the best list would have, as in LightGCN's code. ``<name>_se`` is the standard
-    deviation over users divided by the root of their number. Coverage is the share of the catalogue that
-    stands in anybody's list.
+    Recall is the share of a user's targets in the list. NDCG is Σ 1 / log₂(1 + r) over the ranks r
+    of hits, divided by the ideal value, as in LightGCN's code. ``<name>_se`` is the standard
+    deviation over users divided by the root of their number. Coverage is the share of the catalogue in
+    any user's list.
 
     Args:
         items: Number I of items.
@@ -37,7 +37,7 @@ class ListMetrics(UserMetrics):
         super().__init__(items, METRICS, TOP_K)
 
     def update(self, lists: Tensor, targets: Tensor, known: Tensor) -> None:
-        """Count ``(B, 20)`` lists and ``(B, S)`` targets, both with 0 for none, and ``(B,)`` known items.
+        """Add lists ``(B, 20)``, targets ``(B, S)``, both padded with 0, and numbers of known items ``(B,)``.
 
         Raises:
             ValueError: If a user has no target.
@@ -46,7 +46,7 @@ class ListMetrics(UserMetrics):
 
 
 def list_scores(lists: Tensor, targets: Tensor) -> Tensor:
-    """Recall@20 and NDCG@20 of lists ``(B, 20)`` for targets ``(B, S)``, 0 for none in both: ``(2, B)``.
+    """Return recall@20 and NDCG@20 of lists ``(B, 20)`` for targets ``(B, S)``: ``(2, B)``.
 
     Raises:
         ValueError: If a user has no target.

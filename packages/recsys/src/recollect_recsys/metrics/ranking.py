@@ -1,4 +1,4 @@
-"""Where an item stands in a list of all items."""
+"""Ranks of items among the whole catalogue."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,25 +6,24 @@ import torch
 from torch import Tensor
 
 MAX_SCORES = 2**24
-"""Scores that are held at once: 64 MiB of float32."""
+"""Number of scores in memory at once: 64 MiB of float32."""
 
 
 def chunks(rows: int, items: int) -> Iterator[slice]:
-    """Parts of ``rows`` users whose scores of ``items`` items may be held at once; at least one user each."""
+    """Split ``rows`` users into parts whose scores of ``items`` items fit in memory."""
     size = max(MAX_SCORES // max(items, 1), 1)
     return (slice(start, start + size) for start in range(0, rows, size))
 
 
 def mask_seen(scores: Tensor, seen: Tensor) -> Tensor:
-    """Scores ``(B, I + 1)`` with −∞ for the items ``seen`` ``(B, S)``, where 0 stands for none."""
+    """Set scores ``(B, I + 1)`` of the items ``seen`` ``(B, S)`` to −∞; 0 is padding."""
     return scores.scatter(1, seen, -torch.inf)
 
 
 def mean_rank(scores: Tensor, target: Tensor) -> Tensor:
-    """Place of each target among all items, 1 the best; equal scores share the mean of their places.
+    """Return the rank of each target among all items, from 1; equal scores share their mean rank.
 
-    Scores of −∞ are out of the list. A score that is no number is taken for the worst, so that it never
-    helps.
+    Scores of −∞ are excluded. NaN counts as the worst score, so it never helps.
 
     Args:
         scores: ``(B, I + 1)``.
@@ -47,17 +46,17 @@ def mean_rank(scores: Tensor, target: Tensor) -> Tensor:
 def rank_targets(
     states: Tensor, target: Tensor, seen: Tensor, score: Callable[[Tensor], Tensor], top: int
 ) -> tuple[Tensor, Tensor]:
-    """Rank of each target among all items that were not seen, and the ``top`` items of each list.
+    """Return the rank of each target among unseen items, and the ``top`` items of each list.
 
     Args:
         states: ``(B, D)``.
         target: ``(B,)`` int64.
-        seen: ``(B, S)`` int64, filtered out; the target itself never is.
-        score: Gives scores ``(n, I + 1)`` for states ``(n, D)``.
-        top: How many items of a list are given.
+        seen: ``(B, S)`` int64, excluded items; the target itself is kept.
+        score: Maps states ``(n, D)`` to scores ``(n, I + 1)``.
+        top: Length of the lists.
 
     Returns:
-        ``(B,)`` ranks, and ``(B, top)`` items, 0 where the list is shorter.
+        Ranks ``(B,)`` and items ``(B, top)``, padded with 0.
     """
     ranks, lists = [], []
     items = score(states[:1]).shape[1]
@@ -71,6 +70,6 @@ def rank_targets(
 
 
 def top_items(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The best ``count`` items of scores ``(B, I + 1)`` and their scores; 0 where the list is shorter."""
+    """Return the best ``count`` items of scores ``(B, I + 1)`` and their scores, padded with 0."""
     best = scores.topk(min(count, scores.shape[1]), 1)
     return best.indices.masked_fill(best.values == -torch.inf, 0), best.values

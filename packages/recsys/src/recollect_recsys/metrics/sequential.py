@@ -1,4 +1,4 @@
-"""What torchmetrics lacks: one target among all items, equal scores, standard errors over users."""
+"""Ranking metrics of one target among all items, with standard errors over users."""
 
 from typing import final
 
@@ -8,10 +8,10 @@ from torch import Tensor
 from recollect_recsys.metrics.user_metrics import UserMetrics
 
 TOP_K = 10
-"""Length of the list that NDCG, hit rate and coverage are of."""
+"""List length of NDCG, hit rate and coverage."""
 
 RECALL_K = 20
-"""Length of the list that recall is of."""
+"""List length of recall."""
 
 METRICS = ("ndcg@10", "hr@10", "mrr", "recall@20")
 
@@ -41,7 +41,7 @@ class NextItemMetrics(UserMetrics):
         super().__init__(items, METRICS, TOP_K)
 
     def update(self, ranks: Tensor, lists: Tensor, lengths: Tensor) -> None:
-        """Count ``(B,)`` ranks, ``(B, 10)`` lists (0: none) and ``(B,)`` lengths of histories.
+        """Add ranks ``(B,)``, lists ``(B, 10)`` padded with 0, and history lengths ``(B,)``.
 
         Raises:
             ValueError: If a rank is below 1.
@@ -52,7 +52,7 @@ class NextItemMetrics(UserMetrics):
 
 
 def ranking_metrics(ranks: Tensor) -> Tensor:
-    """NDCG@10, HR@10, MRR and recall@20 for ranks ``(B,)``: ``(4, B)``."""
+    """Return NDCG@10, HR@10, MRR and recall@20 for ranks ``(B,)``: ``(4, B)``."""
     listed = (ranks <= TOP_K).to(ranks.dtype)
     return torch.stack(
         [listed / torch.log2(1 + ranks), listed, 1 / ranks, (ranks <= RECALL_K).to(ranks.dtype)]

@@ -1,4 +1,4 @@
-"""What torchmetrics lacks: means over users with their standard errors, and what lists cover."""
+"""Means over users with standard errors, and coverage."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 LENGTH_BUCKETS = 12
-"""Classes of history length: 0, 1, 2–3, 4–7, …, 1024 and more."""
+"""Number of buckets of history length: 0, 1, 2–3, 4–7, …, 1024 and more."""
 
 
 class UserMetrics(Metric):
@@ -41,7 +41,7 @@ class UserMetrics(Metric):
         self.add_state("sums", torch.zeros(len(names), dtype=wide), dist_reduce_fx="sum")
         self.add_state("squares", torch.zeros(len(names), dtype=wide), dist_reduce_fx="sum")
         self.add_state("recommended", torch.zeros(items + 1, dtype=torch.int64), dist_reduce_fx="sum")
-        # Users and their summed first measure, by length of history.
+        # Number of users and sum of the first metric, by history length.
         self.add_state("by_length", torch.zeros(2, LENGTH_BUCKETS, dtype=wide), dist_reduce_fx="sum")
 
     def _count(self, values: Tensor, lists: Tensor, lengths: Tensor) -> None:
@@ -55,7 +55,7 @@ class UserMetrics(Metric):
         self.by_length += torch.stack([torch.ones_like(values[0]), values[0]]) @ classes
 
     def compute(self) -> dict[str, Tensor]:
-        """The figures by name; empty as long as nobody was measured."""
+        """Return the metrics by name; empty without users."""
         count = self.users.to(self.sums.dtype)
         if count == 0:
             return {}
@@ -70,7 +70,7 @@ class UserMetrics(Metric):
 
 
 def length_bucket(lengths: Tensor) -> Tensor:
-    """The class of each history length: 0 for 0, then one for each power of two.
+    """Return the bucket of each history length: 0 for 0, then one per power of two.
 
     Example:
         >>> length_bucket(torch.tensor([0, 1, 2, 3, 4, 5000])).tolist()

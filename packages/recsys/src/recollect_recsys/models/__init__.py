@@ -1,1 +1,1 @@
-"""The networks: torch modules only."""
+"""Models in plain torch."""

@@ -1,4 +1,4 @@
-"""What stands between a session's items and its states."""
+"""Base class of sequential backbones."""
 
 from abc import ABC, abstractmethod
 
@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 
 class Backbone(nn.Module, ABC):
-    """Turns a session's items, as vectors, into states, each knowing only what came before.
+    """Maps item vectors of a session to states, causally.
 
     Args:
         size: Width D of items and states.
-        steps: Longest session it takes; any length where there is no bound.
+        steps: Longest session; unbounded by default.
 
     Raises:
         ValueError: If a number is not positive.

@@ -105,7 +105,7 @@ class ClickMemory(nn.Module):
         """What the items' slots hold: ``(I + 1, V)``."""
         return self.graph.storage.entries(state.nodes).values[: 1 + self.items]
 
-    # --- users who come and go ------------------------------------------------------------------------------
+    # --- adding and removing users --------------------------------------------------------------------------
 
     @torch.no_grad()
     def add_user(self, state: GraphState, code: Tensor) -> tuple[GraphState, int]:

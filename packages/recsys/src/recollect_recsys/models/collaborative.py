@@ -1,4 +1,4 @@
-"""What every model of clicks offers."""
+"""Base class of collaborative filtering models."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from recollect_recsys.types import ClickBatch
 
 
 class CatalogueSizes(NamedTuple):
-    """How large a model has to be.
+    """Sizes of a model.
 
     Attributes:
         items: Number I of items.
-        users: Number of users who are learnt from.
+        users: Number of training users.
         clicks: Number of their clicks.
     """
 
@@ -33,40 +33,40 @@ class ClickRecommender(nn.Module, ABC):
     """
 
     candidates = 1
-    """How many settings there are to be chosen from by validation, where nothing is learnt by descent."""
+    """Number of settings that validation selects from, for models without training."""
 
     def select_candidate(self, candidate: int) -> None:
-        """Go on with a setting, counted from 0; a model without any stays as it is."""
+        """Use a setting, counted from 0; without effect if there is only one."""
 
     def selection_notes(self) -> list[str]:
-        """What was chosen, for the reader of results."""
+        """Return notes on the selection."""
         return []
 
     def graph(self, clicks: Tensor) -> Any:
-        """What ``clicks`` ``(2, n)`` say whatever is learnt, to be kept while they stay the same."""
+        """Precompute the part of ``clicks`` ``(2, n)`` that does not depend on parameters."""
         return clicks
 
     @abstractmethod
     def precompute(self, clicks: Any) -> Any:
-        """Learn all that clicks ``(2, n)``, of users from 1 on, or their ``graph`` say about the items."""
+        """Compute item representations from clicks ``(2, n)`` or their ``graph``; users count from 1."""
 
     @abstractmethod
     def scores(self, precomputed: Any, batch: ClickBatch) -> Tensor:
-        """Scores ``(B, I + 1)``."""
+        """Return scores ``(B, I + 1)``."""
 
     def embed(self, precomputed: Any, batch: ClickBatch) -> tuple[Tensor, Tensor]:
-        """Vectors ``(B, D)`` and ``(I + 1, D)`` whose products are the scores, where there are such.
+        """Return user ``(B, D)`` and item ``(I + 1, D)`` vectors whose products are the scores.
 
         Raises:
-            NotImplementedError: If scores are made otherwise.
+            NotImplementedError: If the scores are not such products.
         """
         raise NotImplementedError(f"{type(self).__name__} has nothing to learn by descent")
 
     def attribution(self, precomputed: Any, batch: ClickBatch, items: Tensor) -> Tensor | None:
-        """What each known item of a user adds to the scores of ``items`` ``(B, k)``.
+        """Return the contribution of each known item to the scores of ``items`` ``(B, k)``.
 
         Returns:
-            ``(B, k, S)``; ``None`` where the model does not look at the items of a user.
+            ``(B, k, S)``; ``None`` if the model does not use the items of a user.
         """
         return None
 
@@ -84,9 +84,9 @@ def sum_messages(seen: Tensor, messages: Tensor) -> Tensor:
 
 
 def popularity_fallback(scores: Tensor, seen: Tensor, degree: Tensor) -> Tensor:
-    """Scores ``(B, I + 1)``; for a user who has no item, ``degree`` ``(I + 1,)``, how many users have each.
+    """Scores ``(B, I + 1)``; for users without items, the popularity ``degree`` ``(I + 1,)``.
 
-    Messages along no edge say nothing, and a list has to begin somewhere.
+    Without edges there are no messages.
 
     Example:
         >>> scores, seen = torch.tensor([[0.0, 0.3], [0.0, 0.0]]), torch.tensor([[1, 0], [0, 0]])
@@ -97,4 +97,4 @@ def popularity_fallback(scores: Tensor, seen: Tensor, degree: Tensor) -> Tensor:
 
 
 RecommenderFactory = Callable[[CatalogueSizes], ClickRecommender]
-"""Makes a model of the right size: in YAML a ``class_path`` with ``init_args``."""
+"""Builds a model from its sizes: in YAML a ``class_path`` with ``init_args``."""

@@ -1,4 +1,4 @@
-"""Losses of lists: what a user has is to score above what they have not."""
+"""Collaborative filtering losses."""
 
 import math
 from typing import Literal

@@ -95,7 +95,7 @@ class InterestMemory(Memory[InterestState]):
             known=torch.zeros(*batch, 0, device=device, dtype=torch.bool),
         )
 
-    # --- the verbs ------------------------------------------------------------------------------------------
+    # --- operations -----------------------------------------------------------------------------------------
 
     def write(self, state: InterestState, x: Tensor, mask: Tensor | None = None) -> InterestState:
         """Remember W items: ``x`` ``(…, W, D)``."""
@@ -151,7 +151,7 @@ class InterestMemory(Memory[InterestState]):
         state_after = self.write(state, coming, known)
         return self._tell(found, mask), state_after
 
-    # --- shared parts ---------------------------------------------------------------------------------------
+    # --- helpers --------------------------------------------------------------------------------------------
 
     def _steps(
         self, x: Tensor, state: InterestState, coming: Tensor, known: Tensor, mask: Tensor | None

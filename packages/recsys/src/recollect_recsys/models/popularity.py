@@ -1,4 +1,4 @@
-"""The same list for everybody."""
+"""Popularity baseline."""
 
 from typing import final
 
@@ -11,7 +11,7 @@ from recollect_recsys.types import ClickBatch
 
 @final
 class Popularity(ClickRecommender):
-    """The score of an item is how many users have it.
+    """Scores each item by its number of users.
 
     Args:
         sizes: Number of items.
@@ -22,9 +22,9 @@ class Popularity(ClickRecommender):
         self.items = sizes.items
 
     def precompute(self, clicks: Tensor) -> Tensor:
-        """How many users have each item: ``(I + 1,)``."""
+        """Return the number of users of each item: ``(I + 1,)``."""
         return torch.bincount(clicks[1], minlength=self.items + 1).float()
 
     def scores(self, precomputed: Tensor, batch: ClickBatch) -> Tensor:
-        """The same for all."""
+        """Return the same scores for all users."""
         return precomputed.expand(len(batch.user), -1).clone()

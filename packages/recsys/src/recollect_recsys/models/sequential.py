@@ -1,4 +1,4 @@
-"""The next item of a session, with a memory of the user and one of all users' tastes."""
+"""Next-item model with a memory per user and a memory shared by all users."""
 
 from typing import NamedTuple, cast, final
 
@@ -14,11 +14,11 @@ from recollect_recsys.types import SessionBatch
 
 
 class Attribution(NamedTuple):
-    """What was read of a user's memory for the last step of each session.
+    """Items read from a user's memory for the last step of each session.
 
     Attributes:
-        numbers: ``(B, k)`` int64, which of the user's items, counted from the first that was given; −1: none.
-        weights: ``(B, k)``, the mean over heads; they sum to 1, or to 0 where nothing was read.
+        numbers: ``(B, k)`` int64, index among the user's given items; −1 is padding.
+        weights: ``(B, k)``, the mean over heads; they sum to 1, or to 0 without a read.
     """
 
     numbers: Tensor
@@ -29,16 +29,16 @@ class Attribution(NamedTuple):
 class SessionRecommender(nn.Module):
     """Scores s = E y_t + b of all I items, y_t the state of a session of item vectors E.
 
-    Items from before the session are written to the memory, which the backbone is integrated with; the memory
-    of tastes, the same for all users, is integrated after that. Item 0 stands for the session's beginning,
-    has a vector, and is never recommended.
+    Items before the session are written to the memory, which is integrated with the backbone. The shared item
+    memory is integrated after that. Item 0 marks the beginning of a session, has a vector, and is never
+    recommended.
 
     Args:
         items: Number I of items.
-        backbone: Turns item vectors into session states.
-        memory: What remembers each user's items.
+        backbone: Maps item vectors to session states.
+        memory: Memory of each user's items.
         integration: How it joins the backbone.
-        item_memory: What all users share, such as ``recollect.PrototypeMemory``.
+        item_memory: Memory shared by all users, such as ``recollect.PrototypeMemory``.
         item_integration: How it joins.
 
     Raises:
@@ -89,7 +89,7 @@ class SessionRecommender(nn.Module):
         return self.encode_session(batch.session, batch.length, state)[0]
 
     def write_history(self, past: Tensor, state: State | None = None) -> State:
-        """Write items ``past`` ``(B, P)``, 0 where there is none, to the users' memories."""
+        """Write items ``past`` ``(B, P)``, padded with 0, to the users' memories."""
         memory = cast(Memory, self.memory)
         if state is None:
             state = memory.initial_state(len(past), device=past.device)
@@ -99,7 +99,7 @@ class SessionRecommender(nn.Module):
     def encode_session(
         self, session: Tensor, length: Tensor, state: State | None
     ) -> tuple[Tensor, State | None]:
-        """States ``(B, T, D)`` of sessions ``(B, T)`` of users with memories ``state``; these afterwards."""
+        """Return states ``(B, T, D)`` of sessions ``(B, T)`` and the memories after them."""
         x = self.items(session)
         steps = torch.arange(session.shape[1], device=session.device) < length.unsqueeze(1)
         if state is None:
@@ -148,7 +148,7 @@ class SessionRecommender(nn.Module):
     def last_state(
         self, batch: SessionBatch, before: State | None = None
     ) -> tuple[Tensor, Attribution | None]:
-        """State of the last step ``(B, D)``, and what was read for it where the memory can tell.
+        """Return the state of the last step ``(B, D)`` and its attribution, if the memory provides one.
 
         Args:
             batch: The sessions.

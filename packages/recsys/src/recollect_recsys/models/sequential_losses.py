@@ -9,16 +9,16 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 MAX_SCORES = 2**20
-"""Scores that are held at once: 4 MiB of float32, which a processor's cache takes."""
+"""Number of scores in memory at once: 4 MiB of float32, which fits a CPU cache."""
 
 
 class ExcludedItems(NamedTuple):
-    """Items that cannot be the target, for they were seen before.
+    """Items excluded from the softmax because they were seen before.
 
     Attributes:
         seen: ``(B, S)`` int64, each user's items in order, numbered as the rows of the weight.
-        user: ``(n,)`` int64, whose each state is.
-        known: ``(n,)`` int64, how many of the user's items had been seen by then.
+        user: ``(n,)`` int64, user of each state.
+        known: ``(n,)`` int64, number of items the user had seen by then.
     """
 
     seen: Tensor

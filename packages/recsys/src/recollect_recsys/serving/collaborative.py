@@ -1,4 +1,4 @@
-"""Lists for users who come, click and go, from a memory of who clicked on what."""
+"""Serving of collaborative recommendations from a graph memory."""
 
 from collections.abc import Hashable, Sequence
 from typing import Any, cast
@@ -15,11 +15,11 @@ from recollect_recsys.tasks.collaborative import CollaborativeFiltering, top_con
 from recollect_recsys.types import ClickBatch
 
 CODE_SIZE = 64
-"""Width of the random codes that users are found by."""
+"""Width of the random codes that identify users."""
 
 
 class GraphRecommender:
-    """Serves lists to any user, from the clicks that stand in a graph memory.
+    """Recommends items to any user from the clicks in a graph memory.
 
     Item representations are computed once from the training clicks. A user who arrives becomes
     a node, each click an edge, and the next list is read along these edges: nothing is trained. ``erase``
@@ -68,13 +68,13 @@ class GraphRecommender:
     def from_run(
         cls, run: TrainedRun, max_users: int = 1000, max_clicks: int = 100_000
     ) -> "GraphRecommender":
-        """What a trained run serves with."""
+        """Create a recommender from a trained run."""
         task, data = cast(CollaborativeFiltering, run.task), cast(CollaborativeData, run.data)
         return cls(task.model, task.precomputed(), data.items, max_users, max_clicks)
 
     @property
     def users(self) -> list[Hashable]:
-        """Of whom anything is held."""
+        """The users with stored data."""
         return list(self._users)
 
     def click(self, user: Hashable, items: Sequence[str]) -> None:
@@ -112,7 +112,7 @@ class GraphRecommender:
         return Recommendation(names, best[0, there].tolist(), read)
 
     def erase(self, user: Hashable) -> None:
-        """Forget all about a user; whoever is not known is no error."""
+        """Delete all data of a user; unknown users are ignored."""
         held = self._users.pop(user, None)
         if held is not None:
             self.state = self.memory.remove_user(self.state, held[1])

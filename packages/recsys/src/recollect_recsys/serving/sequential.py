@@ -1,4 +1,4 @@
-"""Lists for users while they click: what a service holds, and how it forgets."""
+"""Serving of sequential recommendations."""
 
 from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
@@ -16,13 +16,12 @@ from recollect_recsys.types import SessionBatch
 
 
 class Recommendation(NamedTuple):
-    """One list.
+    """A list of recommendations.
 
     Attributes:
-        items: The best first.
-        scores: One for each.
-        read: Past items that were read with their weights, the heaviest first; ``None`` where the memory
-            cannot tell.
+        items: Item names, best first.
+        scores: Score of each item.
+        read: Past items and their weights, largest first; ``None`` if the memory does not provide them.
     """
 
     items: list[str]
@@ -31,7 +30,7 @@ class Recommendation(NamedTuple):
 
 
 class _User(NamedTuple):
-    """What is held of a user: the recent items, the older ones, and a memory of these."""
+    """Data of a user: recent items, older items, and a memory state of the older ones."""
 
     recent: deque[int]
     older: list[int]
@@ -39,7 +38,7 @@ class _User(NamedTuple):
 
 
 class Recommender:
-    """Serves lists to any user, new ones too: nothing about a user is a parameter.
+    """Recommends items to any user; no parameters are specific to a user.
 
     ``click`` takes effect at once: recent clicks are the session, which the memory is written with as it is
     read; clicks that leave the session are written to the user's own memory state, which holds as many as its
@@ -77,14 +76,14 @@ class Recommender:
 
     @classmethod
     def from_run(cls, run: TrainedRun) -> "Recommender":
-        """What a trained run serves with."""
+        """Create a recommender from a trained run."""
         data = cast(SequentialData, run.data)
         model = cast(SessionRecommender, run.task.model)
         return cls(model, data.items, data.window, data.repeats)
 
     @property
     def users(self) -> list[Hashable]:
-        """Of whom anything is held."""
+        """The users with stored data."""
         return list(self._users)
 
     def click(self, user: Hashable, items: Sequence[str]) -> None:
@@ -119,7 +118,7 @@ class Recommender:
         return Recommendation([self.items[item - 1] for item, _ in best], [score for _, score in best], read)
 
     def erase(self, user: Hashable) -> None:
-        """Forget all about a user; whoever is not known is no error."""
+        """Delete all data of a user; unknown users are ignored."""
         self._users.pop(user, None)
 
     @torch.no_grad()
@@ -152,7 +151,7 @@ class Recommender:
 
 
 def item_indices(items: Sequence[str], numbers: Mapping[str, int]) -> list[int]:
-    """The numbers of named items.
+    """Return the indices of named items.
 
     Raises:
         KeyError: If an item is not in the catalogue; the first five are named.

@@ -1,4 +1,4 @@
-"""The task of recommending from who clicked on what."""
+"""Collaborative filtering."""
 
 from typing import Any, Literal, cast, final
 
@@ -20,26 +20,25 @@ from recollect_recsys.models.collaborative_losses import ClickLoss, bpr_loss, so
 from recollect_recsys.types import ClickBatch
 
 DRAWN = 10
-"""Items of a user whose shares are drawn."""
+"""Number of items to draw."""
 
 
 @final
 class CollaborativeFiltering(Task):
-    """Which items a user will have besides those they have, out of the whole catalogue.
+    """Predict further items of a user out of the whole catalogue.
 
-    Validation and test rank all items that are not known of a user; lists are of twenty. A model without
-    parameters is settled, not trained. Before the test, and for predictions, the memory has the clicks held
-    out for validation too.
+    Validation and test rank all unknown items of a user in lists of twenty. A model without parameters is
+    computed in closed form. For test and prediction, the memory includes the clicks held out for validation.
 
     Args:
-        recommender: Makes the model.
+        recommender: Builds the model from its sizes.
         loss: ``"softmax"`` over the catalogue, or ``"bpr"``.
         negatives: Items that the softmax is estimated from at each step; all by default.
         top: Length of the lists that ``predict`` writes.
         num_explanations: How many of a user's items are named with each recommended one, those that add most.
-        optimizer: As in ``Task``.
-        scheduler: As in ``Task``.
-        scheduler_interval: As in ``Task``.
+        optimizer: See ``Task``.
+        scheduler: See ``Task``.
+        scheduler_interval: See ``Task``.
 
     Raises:
         ValueError: If a number is not positive, or the loss has no such argument.
@@ -83,10 +82,10 @@ class CollaborativeFiltering(Task):
     def _learns(self) -> bool:
         return any(parameter.requires_grad for parameter in self.model.parameters())
 
-    # --- what the base class asks for -----------------------------------------------------------------------
+    # --- overrides ------------------------------------------------------------------------------------------
 
     def build_model(self, data: DataModule) -> nn.Module:
-        """A model of the data's sizes."""
+        """Build a model for the data's sizes."""
         data = _clicks(data)
         clicks = data.graph(held_out=True)
         users = int(clicks[0].max()) if clicks.numel() else 0

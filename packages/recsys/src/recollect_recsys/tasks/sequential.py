@@ -1,4 +1,4 @@
-"""The task of recommending the next item."""
+"""Sequential recommendation."""
 
 from typing import Any, Literal, cast, final
 
@@ -23,10 +23,10 @@ from recollect_recsys.types import SessionBatch
 
 @final
 class NextItem(Task):
-    """What a user will click on next, out of the whole catalogue.
+    """Predict a user's next item out of the whole catalogue.
 
-    Training foretells every item of every training history from those before it, by cross-entropy. Validation
-    and test rank one target for each user among all items that the user has not seen.
+    Training predicts every item of every training history from those before it, by cross-entropy. Validation
+    and test rank one target per user among all unseen items.
 
     Args:
         backbone: Turns the items of a session into states.
@@ -37,9 +37,9 @@ class NextItem(Task):
         negatives: Items that the softmax of the loss is estimated from; all items by default.
         top: Length of the lists that ``predict`` writes.
         num_explanations: How many of the items read are named with each list, those of most weight.
-        optimizer: As in ``Task``.
-        scheduler: As in ``Task``.
-        scheduler_interval: As in ``Task``.
+        optimizer: See ``Task``.
+        scheduler: See ``Task``.
+        scheduler_interval: See ``Task``.
 
     Raises:
         ValueError: If a number is not positive.
@@ -81,10 +81,10 @@ class NextItem(Task):
         """The users' items."""
         return _recommendation(cast(Any, self.trainer).datamodule)
 
-    # --- what the base class asks for -----------------------------------------------------------------------
+    # --- overrides ------------------------------------------------------------------------------------------
 
     def build_model(self, data: DataModule) -> nn.Module:
-        """A recommender of the data's catalogue."""
+        """Build a recommender for the data's catalogue."""
         data = _recommendation(data)
         if self.backbone.steps is not None and data.window > self.backbone.steps:
             raise ArgumentError(
