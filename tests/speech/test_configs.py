@@ -94,11 +94,11 @@ def small(
     few = ["--data.train", "20", "--data.val", "4", "--data.test", "4"]
     return {
         "SpokenDigitsData": few,
-        "ConnectedDigitsData": [*few, "--data.spoken", "4"],
-        "FsddData": ["--data.spoken", "4"],
+        "ConnectedDigitsData": [*few, "--data.synthetic", "4"],
+        "FsddData": ["--data.synthetic", "4"],
         "vctk-and-espeak": [
             *("--data.val", "2", "--data.test", "4"),
-            *("--data.spoken", "4", "--data.sentences", str(many)),
+            *("--data.synthetic", "4", "--data.sentences", str(many)),
         ],
         "VctkData": ["--data.val", "2", "--data.test", "4"],
         "LibriSpeechData": ["--data.subwords", "30", "--data.batch_size", "4"],

@@ -3,13 +3,13 @@
 import torch
 
 from recollect_speech.models.alignment import TimedWord
-from recollect_speech.pictures import HeardPicture, WordPicture
+from recollect_speech.pictures import KeywordPicture, TranscriptPicture
 
 WORDS = [TimedWord("one", 0.04, 0.16, 0.9), TimedWord("$two", 0.32, 1.0, 0.5)]
 
 
 def test_words_stand_where_they_were_said() -> None:
-    figure = HeardPicture("said: one two", torch.randn(100, 40), WORDS).draw()
+    figure = TranscriptPicture("said: one two", torch.randn(100, 40), WORDS).draw()
     (axes,) = figure.axes
     assert figure.get_suptitle() == "said: one two"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("seconds", "mel bin")
@@ -27,7 +27,7 @@ def test_words_stand_where_they_were_said() -> None:
 
 def test_what_was_read_is_drawn_where_there_is_a_memory() -> None:
     weights = torch.tril(torch.ones(3, 3), -1) / 2
-    picture = HeardPicture("", torch.randn(100, 40), [], weights, 0.32)
+    picture = TranscriptPicture("", torch.randn(100, 40), [], weights, 0.32)
     spectrogram, read, *_ = picture.draw().axes
     assert spectrogram.get_xlabel() == "seconds"
     shown = read.images[0].get_array()
@@ -39,11 +39,11 @@ def test_what_was_read_is_drawn_where_there_is_a_memory() -> None:
 def test_words_are_drawn_with_and_without_what_is_remembered() -> None:
     alone, adapted = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.1, 0.9, 0.0])
     names = ["one", "$two", "three"]
-    _, bars = WordPicture("", torch.randn(30, 40), names, alone, adapted).draw().axes
+    _, bars = KeywordPicture("", torch.randn(30, 40), names, alone, adapted).draw().axes
     assert [text.get_text() for text in bars.get_yticklabels()] == [r"\$two", "one", "three"]
     assert (bars.get_xlabel(), bars.get_ylabel()) == ("probability", "likeliest words")
     widths = [round(bar.get_width(), 3) for bar in bars.patches]
     assert widths == [0.2, 0.7, 0.1, 0.9, 0.1, 0.0]
-    _, bars = WordPicture("", torch.randn(30, 40), names, alone).draw().axes
+    _, bars = KeywordPicture("", torch.randn(30, 40), names, alone).draw().axes
     assert len(bars.patches) == 3
     assert bars.get_legend() is None

@@ -12,7 +12,7 @@ from recollect.training import DataError
 from recollect_speech import splicing
 from recollect_speech.data.manifest import read_manifest
 from recollect_speech.models.alignment import TimedWord
-from recollect_speech.splicing import Said, cut, draw, join, main, write
+from recollect_speech.splicing import WordClip, cut, draw, join, main, write
 
 RATE = 1000
 
@@ -58,7 +58,7 @@ def test_joints_are_neither_gaps_nor_louder():
 
 def test_neighbours_stay_neighbours_within_a_span():
     texts = ["a b c d e f", "g h i j"]
-    recordings = [[Said(name, torch.zeros(1)) for name in text.split()] for text in texts]
+    recordings = [[WordClip(name, torch.zeros(1)) for name in text.split()] for text in texts]
     following = {(a, b) for text in texts for a, b in pairwise(text.split())}
     chance = random.Random(0)
     for span, least_kept in ((1, 0), (4, 200)):
@@ -70,7 +70,9 @@ def test_neighbours_stay_neighbours_within_a_span():
 
 
 def test_a_manifest_of_what_was_joined_is_written_once(tmp_path: Path):
-    parts = {name: [[Said(f"{name}{i}", torch.full((200,), 0.1)) for i in range(3)]] for name in ("x", "y")}
+    parts = {
+        name: [[WordClip(f"{name}{i}", torch.full((200,), 0.1)) for i in range(3)]] for name in ("x", "y")
+    }
     folder = tmp_path / "spliced"
     write(parts, folder, count=20, words=(2, 3), span=1, rate=RATE, seed=0)
     found = read_manifest(folder / "train.tsv")

@@ -13,7 +13,7 @@ from recollect.training.errors import ArgumentError
 from recollect_speech.data import connected as connected_digits
 from recollect_speech.data import fsdd
 from recollect_speech.data.audio import Clip, read_audio
-from recollect_speech.data.connected import ConnectedDigitsData, Joining
+from recollect_speech.data.connected import ConnectedDigitsData, StringMixing
 from recollect_speech.data.digits import NAMES
 from recollect_speech.data.fsdd import FsddData
 
@@ -51,36 +51,36 @@ def test_the_official_split() -> None:
 
 
 def test_one_speaker_is_left_out() -> None:
-    data = FsddData(left_out="bob")
+    data = FsddData(held_out_speaker="bob")
     assert {item.speaker for item in data.utterances("test") or []} == {"bob"}
     assert numbers(data, "test") == set(range(10))
     for split in ("train", "val"):
         assert {item.speaker for item in data.utterances(split) or []} == {"ann", "cy"}  # type: ignore[arg-type]
     assert not numbers(data, "train") & numbers(data, "val")
     with pytest.raises(ArgumentError, match="the speakers are ann, bob, cy"):
-        FsddData(left_out="dan").utterances("test")
+        FsddData(held_out_speaker="dan").utterances("test")
 
 
 def test_another_unheard_speaker_to_choose_by() -> None:
-    data = FsddData(left_out="bob", chosen_by="cy")
+    data = FsddData(held_out_speaker="bob", val_speaker="cy")
     found = {split: data.utterances(split) or [] for split in ("train", "val", "test")}  # type: ignore[arg-type]
     assert [{item.speaker for item in items} for items in found.values()] == [{"ann"}, {"cy"}, {"bob"}]
     assert len({len(items) for items in found.values()}) == 1
-    with pytest.raises(ArgumentError, match=r"chosen_by dan: the speakers are"):
-        FsddData(left_out="bob", chosen_by="dan").utterances("train")
-    for left_out in (None, "cy"):
-        with pytest.raises(ValueError, match="needs another speaker left_out"):
-            FsddData(left_out=left_out, chosen_by="cy")
+    with pytest.raises(ArgumentError, match=r"val_speaker dan: the speakers are"):
+        FsddData(held_out_speaker="bob", val_speaker="dan").utterances("train")
+    for held_out_speaker in (None, "cy"):
+        with pytest.raises(ValueError, match="needs a different held_out_speaker"):
+            FsddData(held_out_speaker=held_out_speaker, val_speaker="cy")
 
 
 def test_espeak_may_say_single_digits() -> None:
-    data = FsddData(left_out="ann", spoken=20, singly=True)
+    data = FsddData(held_out_speaker="ann", synthetic=20, single_digits=True)
     spoken = [item.text for item in data.utterances("train") or [] if item.speaker not in SPEAKERS]
     assert sorted(spoken) == sorted([*NAMES, *NAMES])
 
 
 def test_strings_of_espeak_are_learnt_from_besides_and_from_nothing_else() -> None:
-    data = FsddData(left_out="ann", spoken=7)
+    data = FsddData(held_out_speaker="ann", synthetic=7)
     spoken = [item for item in data.utterances("train") or [] if item.speaker not in SPEAKERS]
     assert len(spoken) == 7
     assert all(2 <= len(item.text.split()) <= 3 for item in spoken)
@@ -88,9 +88,9 @@ def test_strings_of_espeak_are_learnt_from_besides_and_from_nothing_else() -> No
 
 
 def test_the_test_does_not_come_digit_by_digit() -> None:
-    texts = [item.text for item in FsddData(left_out="ann").utterances("test") or []]
+    texts = [item.text for item in FsddData(held_out_speaker="ann").utterances("test") or []]
     assert texts != sorted(texts)
-    assert texts == [item.text for item in FsddData(left_out="ann").utterances("test") or []]
+    assert texts == [item.text for item in FsddData(held_out_speaker="ann").utterances("test") or []]
 
 
 def test_a_dataset_that_is_not_whole_or_has_strange_files(recordings: Path) -> None:
@@ -134,8 +134,8 @@ def test_splits_share_no_string_and_a_string_is_of_one_speaker() -> None:
     assert {item.speaker for item in found["train"]} == set(SPEAKERS)
 
 
-@pytest.mark.parametrize("left_out", [None, "cy"])
-def test_splits_share_no_recording(left_out: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("held_out_speaker", [None, "cy"])
+def test_splits_share_no_recording(held_out_speaker: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[Path] = []
 
     def listen(clip: Clip, rate: int) -> torch.Tensor:
@@ -143,7 +143,7 @@ def test_splits_share_no_recording(left_out: str | None, monkeypatch: pytest.Mon
         return read_audio(clip, rate)
 
     monkeypatch.setattr(connected_digits, "read_audio", listen)
-    data, used = connected(left_out=left_out), {}
+    data, used = connected(held_out_speaker=held_out_speaker), {}
     for split in ("train", "val", "test"):
         heard.clear()
         data.utterances(split)  # type: ignore[arg-type]
@@ -153,26 +153,26 @@ def test_splits_share_no_recording(left_out: str | None, monkeypatch: pytest.Mon
 
 
 def test_an_unheard_speaker() -> None:
-    data = connected(left_out="cy")
+    data = connected(held_out_speaker="cy")
     assert {item.speaker for item in data.utterances("test") or []} == {"cy"}
     assert {item.speaker for item in data.utterances("train") or []} == {"ann", "bob"}
 
 
 def test_strings_of_espeak_share_none_with_the_test_and_are_as_loud() -> None:
-    data = connected(spoken=9)
+    data = connected(synthetic=9)
     train = data.utterances("train") or []
     spoken = [item for item in train if item.speaker not in SPEAKERS]
     assert len(spoken) == len(train) - 30 == 9
     assert not {item.text for item in spoken} & {item.text for item in data.utterances("test") or []}
     assert all(item.samples(8000).square().mean().sqrt() == pytest.approx(0.1, rel=0.01) for item in spoken)
     assert {item.speaker for item in data.utterances("val") or []} <= set(SPEAKERS)
-    with pytest.raises(ValueError, match="spoken must not be negative"):
-        connected(spoken=-1)
+    with pytest.raises(ValueError, match="synthetic must not be negative"):
+        connected(synthetic=-1)
 
 
 def test_gaps_and_noise_are_as_asked_for() -> None:
-    quiet = Joining(gap=(0.1, 0.1), noise=(200.0, 200.0))
-    item = (connected(joining=quiet).utterances("test") or [])[0]
+    quiet = StringMixing(gap=(0.1, 0.1), noise=(200.0, 200.0))
+    item = (connected(mixing=quiet).utterances("test") or [])[0]
     digits = item.text.split()
     spoken = sum(
         0.1 + 0.01 * ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"].index(d)
@@ -181,7 +181,7 @@ def test_gaps_and_noise_are_as_asked_for() -> None:
     assert item.seconds() == pytest.approx(spoken + 0.1 * (len(digits) + 1), abs=0.01)
     samples = item.samples(8000)
     assert samples[:790].abs().max() < 1e-4
-    noisy = (connected(joining=quiet._replace(noise=(10.0, 10.0))).utterances("test") or [])[0].samples(8000)
+    noisy = (connected(mixing=quiet._replace(noise=(10.0, 10.0))).utterances("test") or [])[0].samples(8000)
     power = (noisy - samples).square().mean() / samples.square().mean()
     assert 10 * power.log10().item() == pytest.approx(-10, abs=0.5)
 

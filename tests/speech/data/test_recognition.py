@@ -10,7 +10,7 @@ from recollect.training import DataError
 from recollect.training.errors import ArgumentError
 from recollect_speech.data.own import ManifestData
 from recollect_speech.data.recognition import split_apart
-from recollect_speech.data.speech import Distortion, SpeechDataset, collate, with_noise
+from recollect_speech.data.speech import SpeechDataset, WaveformAugmentation, collate, with_noise
 from recollect_speech.data.spoken_digits import SpokenDigitsData
 from recollect_speech.data.units import Symbols
 
@@ -57,7 +57,7 @@ def test_recordings_besides_are_learnt_from_but_their_order_of_words_is_not(
 ) -> None:
     more = tmp_path / "more.tsv"
     more.write_text("path\ttext\n" + "0.wav\tone zero\n" * 9)
-    alone, data = (ManifestData(manifest, ngram=3, besides=path) for path in (None, more))
+    alone, data = (ManifestData(manifest, ngram=3, extra_manifest=path) for path in (None, more))
     lengths = [len(each.utterances("train") or []) for each in (alone, data)]
     assert lengths == [16, 25]
     for split in ("val", "test"):
@@ -102,7 +102,7 @@ def test_distortion_is_for_training_alone(manifest: Path) -> None:
     plain = train.utterances[3].samples(8000)
     assert len(train[3].samples) == pytest.approx(2 * len(plain), abs=2)
     assert torch.equal(test[0].samples, test.utterances[0].samples(8000))
-    assert test.distortion is None
+    assert test.augmentation is None
 
 
 def test_noise_has_the_power_asked_for_and_leaves_silence() -> None:
@@ -117,7 +117,7 @@ def test_speed_keeps_the_tone_and_moves_its_pitch(tone: Tone, record: Recorder) 
     from recollect_speech.data.manifest import Utterance
 
     utterance = Utterance(Clip(record("a.wav", tone(1.0, pitch=500))), "a", "a")
-    dataset = SpeechDataset([utterance], Symbols("words", ["a"]), 8000, Distortion((1.25,)))
+    dataset = SpeechDataset([utterance], Symbols("words", ["a"]), 8000, WaveformAugmentation((1.25,)))
     samples = dataset[0].samples
     assert len(samples) == pytest.approx(6400, abs=2)
     peak = torch.fft.rfft(samples).abs().argmax().item() * 8000 / len(samples)
@@ -171,6 +171,6 @@ def test_numbers_of_strings_out_of_range() -> None:
     with pytest.raises(ValueError, match="must be positive"):
         SpokenDigitsData(train=0)
     with pytest.raises(ValueError, match="no string has 5 to 3 digits"):
-        SpokenDigitsData(shortest=5, longest=3)
+        SpokenDigitsData(min_digits=5, max_digits=3)
     with pytest.raises(ValueError, match="cannot be held out"):
         split_apart(3, 3, 0)

@@ -9,9 +9,9 @@ import torch
 
 from recollect.training.errors import ArgumentError
 from recollect_speech.data import speaking
-from recollect_speech.data.speaking import Line, cast_parts, record
+from recollect_speech.data.speaking import Line, assign_voices, record
 from recollect_speech.data.spoken_texts import SpokenTextsData
-from recollect_speech.data.units import plain
+from recollect_speech.data.units import normalize_text
 from recollect_speech.data.vctk import VctkData, vctk_sentences
 from recollect_speech.data.voices import voices
 
@@ -74,7 +74,7 @@ def test_what_is_interrupted_leaves_nothing(
 
 
 def test_one_that_another_process_has_made_meanwhile_is_taken(sentences: Path, tmp_path: Path) -> None:
-    lines = cast_parts(["one", "two", "three"], {"train": 1, "val": 1, "test": 1}, seed=0)
+    lines = assign_voices(["one", "two", "three"], {"train": 1, "val": 1, "test": 1}, seed=0)
     folder = tmp_path / "there"
     record(lines, folder, 8000)
     before = (folder / "train.tsv").stat().st_ino
@@ -84,7 +84,7 @@ def test_one_that_another_process_has_made_meanwhile_is_taken(sentences: Path, t
 
 
 def test_sentences_are_taken_in_turn_each_time_in_another_voice() -> None:
-    lines = cast_parts(WORDS, {"train": 12, "val": 1, "test": 1}, seed=0)["train"]
+    lines = assign_voices(WORDS, {"train": 12, "val": 1, "test": 1}, seed=0)["train"]
     assert len({line.text for line in lines[:6]}) == 6
     assert [line.text for line in lines[:6]] == [line.text for line in lines[6:]]
     assert len({line.voice for line in lines}) > 10
@@ -103,7 +103,7 @@ def test_sentences_that_vctk_holds_out_are_left_out_by_what_they_say(
     (tmp_path / "vctk/vctk_p239_16k/transcripts.tsv").write_text("\n".join(rows))
     data = VctkData()
     held_out = {item.text for split in ("val", "test") for item in data.utterances(split) or []}  # type: ignore[arg-type]
-    said = {plain(text) for text in vctk_sentences()}
+    said = {normalize_text(text) for text in vctk_sentences()}
     assert "sentence 65" in held_out & {item.text for item in data.utterances("train") or []}
     assert said == {item.text for item in data.utterances("train") or []} - held_out
     with pytest.raises(ArgumentError, match=r"VCTK's training split has 14 different .*: 60 of them cannot"):
@@ -128,7 +128,7 @@ def test_they_may_be_learnt_from_beside_recordings_and_are_the_same(
         file.writelines(f"Sentence of number {number}.\n" for number in range(70))
     alone = SpokenTextsData(sentences, train=6)
     alone.prepare_data()
-    data = VctkData(val=1, test=2, repeated=3, spoken=6, sentences=sentences)
+    data = VctkData(val=1, test=2, repeats=3, synthetic=6, sentences=sentences)
     data.prepare_data()
     assert len(list((tmp_path / "data" / "espeak").iterdir())) == 1
     train = data.utterances("train") or []
@@ -138,16 +138,16 @@ def test_they_may_be_learnt_from_beside_recordings_and_are_the_same(
     assert {item.speaker for split in ("val", "test") for item in data.utterances(split) or []} == {"p239"}  # type: ignore[arg-type]
     record("more/a.wav", tone(0.1, 16000), 16000)
     (tmp_path / "more" / "list.tsv").write_text("path\ttext\na.wav\tOne more.\n")
-    more = VctkData(val=1, test=2, besides=tmp_path / "more" / "list.tsv")
+    more = VctkData(val=1, test=2, extra_manifest=tmp_path / "more" / "list.tsv")
     assert [item.text for item in more.utterances("train") or []][2:] == ["one more"]
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"repeated": 0}, "repeated must be at least 1"),
-        ({"spoken": -1}, "spoken must be positive"),
-        ({"sentences": Path("some.txt")}, "spoken must be positive"),
+        ({"repeats": 0}, "repeats must be at least 1"),
+        ({"synthetic": -1}, "synthetic must be positive"),
+        ({"sentences": Path("some.txt")}, "synthetic must be positive"),
     ],
 )
 def test_numbers_that_make_no_sense(given: dict, message: str) -> None:

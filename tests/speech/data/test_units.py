@@ -3,14 +3,14 @@
 import pytest
 
 from recollect.training import DataError
-from recollect_speech.data.units import Kind, learn_units, plain, restore_units
+from recollect_speech.data.units import UnitKind, fit_units, normalize_text, restore_units
 
 TEXTS = ["one two", "two three one", "it's three"]
 
 
 @pytest.mark.parametrize("kind", ["words", "characters", "subwords"])
-def test_units_spell_what_they_were_learnt_from(kind: Kind) -> None:
-    units = learn_units(kind, TEXTS, 20)
+def test_units_spell_what_they_were_learnt_from(kind: UnitKind) -> None:
+    units = fit_units(kind, TEXTS, 20)
     for text in TEXTS:
         spelt = units.encode(text)
         assert all(0 < unit < len(units) for unit in spelt)
@@ -22,14 +22,14 @@ def test_units_spell_what_they_were_learnt_from(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", ["words", "characters", "subwords"])
-def test_what_has_no_unit_is_left_out(kind: Kind) -> None:
-    units = learn_units(kind, TEXTS, 20)
+def test_what_has_no_unit_is_left_out(kind: UnitKind) -> None:
+    units = fit_units(kind, TEXTS, 20)
     assert units.decode(units.encode("two ωωω")).strip() == "two"
 
 
 def test_too_few_subwords_are_refused() -> None:
     with pytest.raises(DataError, match="cannot learn a vocabulary of 3 pieces"):
-        learn_units("subwords", TEXTS, 3)
+        fit_units("subwords", TEXTS, 3)
 
 
 @pytest.mark.parametrize(
@@ -37,4 +37,4 @@ def test_too_few_subwords_are_refused() -> None:
     [("  Ask HER, to_bring ", "ask her to bring"), ("It’s 5 o'clock!", "it's 5 o'clock"), ("…", "")],
 )
 def test_transcripts_are_compared_plain(said: str, compared: str) -> None:
-    assert plain(said) == compared
+    assert normalize_text(said) == compared

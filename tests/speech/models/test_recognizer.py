@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from recollect import Concatenation, Fusion, HashStorage, Integration, Parallel, VectorStorage
 from recollect_speech.models.alignment import Word
 from recollect_speech.models.encoder import Encoder
-from recollect_speech.models.listener import Masks
+from recollect_speech.models.listener import SpecAugment
 from recollect_speech.models.recognizer import MARGIN, Recognizer
 from recollect_speech.models.summary_memory import SummaryMemory
 
@@ -133,7 +133,7 @@ def test_any_storage_will_do() -> None:
 
 
 def test_masks_hide_in_training_only() -> None:
-    model = recognizer(masks=Masks(times=1, frames=40, bands=1, bins=10, share=0.9), dropout=0.0)
+    model = recognizer(spec_augment=SpecAugment(1, 40, 1, 10, 0.9), dropout=0.0)
     samples, lengths = torch.randn(1, 9000), torch.tensor([9000])
     assert torch.equal(model(samples, lengths).log_probs, model(samples, lengths).log_probs)
     model.train()
@@ -159,25 +159,25 @@ def test_what_is_remembered_of_a_speaker_does_not_depend_on_the_batches() -> Non
     alone, names = recordings(), ["ann", "bob", "ann", "ann", None]
     lengths = torch.tensor([len(samples) for samples in alone])
     together = model(pad_sequence(alone, batch_first=True), lengths, names)
-    known: dict[str, Any] = {}
+    states: dict[str, Any] = {}
     for i, samples in enumerate(alone):
-        one = model(samples.unsqueeze(0), lengths[i : i + 1], names[i : i + 1], known)
-        known = one.speakers
+        one = model(samples.unsqueeze(0), lengths[i : i + 1], names[i : i + 1], states)
+        states = one.speaker_states
         found = together.log_probs[i, : one.lengths[0]]
         torch.testing.assert_close(found, one.log_probs[0, : one.lengths[0]], atol=2e-5, rtol=1e-4)
-    assert known.keys() == together.speakers.keys() == {"ann", "bob"}
-    assert int(known["ann"].presence.sum()) == 3
+    assert states.keys() == together.speaker_states.keys() == {"ann", "bob"}
+    assert int(states["ann"].presence.sum()) == 3
 
 
 def test_a_speaker_who_was_heard_before_is_heard_otherwise_and_nobody_elses_memory_matters() -> None:
     model = with_speakers()
     first, second = recordings()[0].unsqueeze(0), recordings()[3].unsqueeze(0)
-    known = model(first, torch.tensor([9000]), ["ann"]).speakers
+    states = model(first, torch.tensor([9000]), ["ann"]).speaker_states
     length = torch.tensor([12345])
     fresh = model(second, length, ["ann"]).log_probs
-    again = model(second, length, ["ann"], known).log_probs
-    other = model(second, length, ["bob"], known).log_probs
-    unknown = model(second, length, [None], known).log_probs
+    again = model(second, length, ["ann"], states).log_probs
+    other = model(second, length, ["bob"], states).log_probs
+    unknown = model(second, length, [None], states).log_probs
     assert not torch.allclose(fresh, again)
     torch.testing.assert_close(fresh, other)
     torch.testing.assert_close(fresh, unknown)
@@ -186,11 +186,11 @@ def test_a_speaker_who_was_heard_before_is_heard_otherwise_and_nobody_elses_memo
 def test_what_is_remembered_keeps_no_graph_and_is_not_changed() -> None:
     model = with_speakers()
     samples, lengths = recordings()[0].unsqueeze(0), torch.tensor([9000])
-    known = model(samples, lengths, ["ann"]).speakers
-    copy = known["ann"].values.clone()
-    model(samples, lengths, ["ann"], known)
-    assert torch.equal(known["ann"].values, copy)
-    assert not known["ann"].values.requires_grad
+    states = model(samples, lengths, ["ann"]).speaker_states
+    copy = states["ann"].values.clone()
+    model(samples, lengths, ["ann"], states)
+    assert torch.equal(states["ann"].values, copy)
+    assert not states["ann"].values.requires_grad
 
 
 # --- refusals -----------------------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ from torch.nn.utils.rnn import pad_sequence
 from recollect import ExampleMemory, VectorStorage
 from recollect.memories.example import MIN_LOG_PROBABILITY
 from recollect_speech.models.alignment import Word
-from recollect_speech.models.listener import Masks
-from recollect_speech.models.word_recognizer import OwnWords, WordRecognizer
-from recollect_speech.models.words import WordEncoder
+from recollect_speech.models.listener import SpecAugment
+from recollect_speech.models.word_recognizer import KeywordSpotter, SpeakerTemplates
+from recollect_speech.models.words import KeywordEncoder
 
 SIZE, WORDS = 16, 5
 
@@ -22,10 +22,10 @@ def memory(size: int = SIZE, words: int = WORDS, slots: int = 50) -> ExampleMemo
     return ExampleMemory(VectorStorage(size, words, slots), "prototypes", "cosine", sharpness=20.0)
 
 
-def recognizer(remembering: bool = False, **more: Any) -> WordRecognizer:
+def recognizer(remembering: bool = False, **more: Any) -> KeywordSpotter:
     torch.manual_seed(0)
-    encoder = WordEncoder(bins=20, channels=4, size=SIZE, layers=2)
-    model = WordRecognizer(WORDS + 1, 8000, encoder, memory() if remembering else None, **more)
+    encoder = KeywordEncoder(bins=20, channels=4, size=SIZE, layers=2)
+    model = KeywordSpotter(WORDS + 1, 8000, encoder, memory() if remembering else None, **more)
     for _ in range(3):  # statistics of normalisation that are not those of nothing
         model(torch.randn(4, 4000), torch.full((4,), 4000))
     return model.eval()
@@ -57,7 +57,7 @@ def test_the_blank_is_never_heard_and_the_words_have_all_probability(remembering
 
 
 def test_masks_hide_in_training_only() -> None:
-    model = recognizer(masks=Masks(times=1, frames=40, bands=1, bins=10, share=0.9))
+    model = recognizer(spec_augment=SpecAugment(1, 40, 1, 10, 0.9))
     samples, lengths = torch.randn(1, 9000), torch.tensor([9000])
     assert torch.equal(model(samples, lengths).log_probs, model(samples, lengths).log_probs)
     model.train()
@@ -75,7 +75,7 @@ def test_a_word_takes_the_whole_recording() -> None:
 def test_a_template_is_the_mean_of_a_row_and_of_the_words_that_were_taken_for_it() -> None:
     torch.manual_seed(0)
     head = torch.nn.Linear(SIZE, WORDS)
-    own = OwnWords(head, memory())
+    own = SpeakerTemplates(head, memory())
     heard, x = torch.randn(1, 7, SIZE), torch.randn(1, 1, SIZE)
     step = torch.ones(1, 7, dtype=torch.bool)
     _, state = own(heard, own.initial_state(1), step_mask=step)
@@ -88,7 +88,7 @@ def test_a_template_is_the_mean_of_a_row_and_of_the_words_that_were_taken_for_it
 
 
 def test_a_recording_is_read_before_it_is_written() -> None:
-    own = OwnWords(torch.nn.Linear(SIZE, WORDS), memory())
+    own = SpeakerTemplates(torch.nn.Linear(SIZE, WORDS), memory())
     x, step = torch.randn(1, 1, SIZE), torch.ones(1, 1, dtype=torch.bool)
     found, state = own(x, own.initial_state(1), step_mask=step)
     rows = F.normalize(own.head.weight, dim=-1)
@@ -102,7 +102,7 @@ def test_it_helps_with_a_speaker_whose_words_lie_elsewhere() -> None:
     generator = torch.Generator().manual_seed(0)
     head = torch.nn.Linear(8, 4, bias=False)
     head.weight.data = torch.eye(8)[:4]
-    own = OwnWords(head, memory(8, 4, slots=200))
+    own = SpeakerTemplates(head, memory(8, 4, slots=200))
     label = torch.randint(4, (200,), generator=generator)
     strange = torch.tensor([0.5, 0.0, 0.0, -0.3, 1.5, -1.0, 0.0, 0.0])
     x = F.one_hot(label, 8) + strange + 0.3 * torch.randn(200, 8, generator=generator)
@@ -119,27 +119,27 @@ def test_what_is_remembered_does_not_depend_on_the_batches_or_on_others() -> Non
     model, alone, names = recognizer(True), recordings(), ["ann", "bob", "ann", "ann", None]
     lengths = torch.tensor([len(samples) for samples in alone])
     together = model(pad_sequence(alone, batch_first=True), lengths, names)
-    known: dict[str, Any] = {}
+    states: dict[str, Any] = {}
     for i, samples in enumerate(alone):
-        one = model(samples.unsqueeze(0), lengths[i : i + 1], names[i : i + 1], known)
-        known = one.speakers
+        one = model(samples.unsqueeze(0), lengths[i : i + 1], names[i : i + 1], states)
+        states = one.speaker_states
         torch.testing.assert_close(together.log_probs[i], one.log_probs[0], atol=2e-5, rtol=1e-4)
-    assert {name: int(state.presence.sum()) for name, state in together.speakers.items()} == {
+    assert {name: int(state.presence.sum()) for name, state in together.speaker_states.items()} == {
         "ann": 3,
         "bob": 1,
     }
-    copy = known["ann"].keys.clone()
-    model(alone[0].unsqueeze(0), lengths[:1], ["ann"], known)
-    assert torch.equal(known["ann"].keys, copy)
-    assert not known["ann"].keys.requires_grad
+    copy = states["ann"].keys.clone()
+    model(alone[0].unsqueeze(0), lengths[:1], ["ann"], states)
+    assert torch.equal(states["ann"].keys, copy)
+    assert not states["ann"].keys.requires_grad
 
 
 def test_nobody_is_remembered_in_training() -> None:
     model = recognizer(True).train()
-    assert model(torch.randn(2, 4000), torch.tensor([4000, 4000]), ["ann", "ann"]).speakers == {}
+    assert model(torch.randn(2, 4000), torch.tensor([4000, 4000]), ["ann", "ann"]).speaker_states == {}
 
 
 @pytest.mark.parametrize("given", [{"bins": 0}, {"channels": 0}, {"size": 0}, {"layers": 0}, {"kernel": 4}])
 def test_sizes_that_are_none_are_refused(given: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(given))):
-        WordEncoder(**given)
+        KeywordEncoder(**given)

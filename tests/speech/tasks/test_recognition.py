@@ -202,13 +202,13 @@ def test_training_can_begin_with_another_run(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shared = ["--config", str(folder / "tones.yaml"), *QUIET, "--trainer.default_root_dir", str(tmp_path)]
-    start = ["--model.start", str(run_of(folder))]
+    start = ["--model.warm_start", str(run_of(folder))]
     short = ["--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1"]
     main(["fit", *shared, *start, *short, "--model.optimizer.init_args.lr", "1e-9"])
     run = next((tmp_path / "runs" / "speech" / "tones").iterdir())
     assert json.loads((run / "results.json").read_text())["metrics"]["test/wer"] < 0.1
     config = yaml.safe_load((run / "config.yaml").read_text())
-    config["model"]["init_args"]["start"] = str(tmp_path / "gone")
+    config["model"]["init_args"]["warm_start"] = str(tmp_path / "gone")
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     load_run(run)  # what training began with is not needed any more
     for flags, message in (

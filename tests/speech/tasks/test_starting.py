@@ -9,7 +9,7 @@ from recollect.training.errors import CheckpointError
 from recollect_speech.data.units import Symbols, Units
 from recollect_speech.models.encoder import Encoder
 from recollect_speech.models.recognizer import Recognizer
-from recollect_speech.tasks.starting import start_from
+from recollect_speech.tasks.starting import warm_start
 
 
 def recognizer(units: Units, bins: int = 20) -> Recognizer:
@@ -38,12 +38,12 @@ def test_units_keep_what_was_learnt_of_them_whatever_their_number(tmp_path: Path
     old = recognizer(letters("abcd"))
     run, new = run_of(old, letters("abcd"), tmp_path), recognizer(letters("xdb"))
     own = new.head.weight[1].clone()
-    start_from(new, letters("xdb"), run)
+    warm_start(new, letters("xdb"), run)
     assert torch.equal(new.head.weight[[0, 2, 3]], old.head.weight[[0, 4, 2]])
     assert torch.equal(new.head.bias[[0, 2, 3]], old.head.bias[[0, 4, 2]])
     assert torch.equal(new.head.weight[1], own)
     same = recognizer(letters("abcd"))
-    start_from(same, letters("abcd"), run)
+    warm_start(same, letters("abcd"), run)
     for name, value in old.state_dict().items():
         assert torch.equal(same.state_dict()[name], value)
 
@@ -52,8 +52,8 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
     run = run_of(recognizer(letters("ab")), letters("ab"), tmp_path)
     words = Symbols("words", ["a", "b"])
     with pytest.raises(CheckpointError, match=r"writes characters, not words: --data\.units characters"):
-        start_from(recognizer(words), words, run)
+        warm_start(recognizer(words), words, run)
     with pytest.raises(CheckpointError, match=r"is another one: features\.mel\.mel_scale\.fb, features"):
-        start_from(recognizer(letters("ab"), bins=24), letters("ab"), run)
+        warm_start(recognizer(letters("ab"), bins=24), letters("ab"), run)
     with pytest.raises(CheckpointError, match="no last checkpoint"):
-        start_from(recognizer(words), words, tmp_path / "nowhere")
+        warm_start(recognizer(words), words, tmp_path / "nowhere")

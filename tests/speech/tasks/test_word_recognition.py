@@ -22,7 +22,7 @@ PITCHES = {"low": 300.0, "mid": 900.0, "high": 2400.0}
 def config(manifest: Path) -> dict:
     adam = {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1e-2}}
     sizes = {"bins": 20, "channels": 4, "size": 16, "layers": 1}
-    encoder = {"class_path": "recollect_speech.models.words.WordEncoder", "init_args": sizes}
+    encoder = {"class_path": "recollect_speech.models.words.KeywordEncoder", "init_args": sizes}
     storage = {"class_path": "recollect.VectorStorage", "init_args": {"slots": 40}}
     data = {"path": str(manifest), "rate": 8000, "units": "words", "batch_size": 8}
     saver = {
@@ -31,7 +31,7 @@ def config(manifest: Path) -> dict:
     }
     return {
         "model": {
-            "class_path": "recollect_speech.tasks.WordRecognition",
+            "class_path": "recollect_speech.tasks.KeywordSpotting",
             "init_args": {"encoder": encoder, "storage": storage, "optimizer": adam},
         },
         "data": {"class_path": "recollect_speech.data.own.ManifestData", "init_args": data},
@@ -116,15 +116,15 @@ def test_a_word_that_training_never_heard_is_told_wrong(
 
 
 def test_whole_recordings_cannot_be_heard_as_they_arrive(folder: Path) -> None:
-    with pytest.raises(ArgumentError, match="a run of Recognition is needed, not of WordRecognition"):
+    with pytest.raises(ArgumentError, match="a run of Recognition is needed, not of KeywordSpotting"):
         Transcriber.of(load_run(run_of(folder)))
 
 
 @pytest.mark.parametrize(
     ("text", "flags", "message"),
     [
-        ("low mid", [], "0.wav says 'low mid': WordRecognition needs one word in each recording"),
-        ("low", ["--data.units", "characters"], "WordRecognition needs --data.units words, not characters"),
+        ("low mid", [], "0.wav says 'low mid': KeywordSpotting needs one word in each recording"),
+        ("low", ["--data.units", "characters"], "KeywordSpotting needs --data.units words, not characters"),
         ("low", ["--model.label_smoothing", "1"], "label_smoothing must be in [0, 1)"),
     ],
 )

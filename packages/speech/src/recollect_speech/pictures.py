@@ -15,7 +15,7 @@ WORDS = 10
 """How many words a picture names, the likeliest first."""
 
 
-class HeardPicture(NamedTuple):
+class TranscriptPicture(NamedTuple):
     """A recording: spectrogram, what was said and when, and which earlier segments each segment read.
 
     Attributes:
@@ -67,7 +67,7 @@ class HeardPicture(NamedTuple):
         axes.tick_params(labelsize=7, length=0)
 
 
-class WordPicture(NamedTuple):
+class KeywordPicture(NamedTuple):
     """A recording of one word: spectrogram, and how probable each word is.
 
     Attributes:

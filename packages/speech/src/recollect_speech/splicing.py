@@ -3,7 +3,7 @@
 ``python -m recollect_speech.splicing RUN --output FOLDER`` takes a run that learnt from the recordings. It
 finds when the words of each training recording are said, cuts it there, and joins words of different
 recordings of one speaker; those whose speaker is not known are taken for one's. In ``FOLDER``, which must not
-exist yet, it leaves FLAC files and ``train.tsv``, a manifest to learn from: ``--data.besides
+exist yet, it leaves FLAC files and ``train.tsv``, a manifest to learn from: ``--data.extra_manifest
 FOLDER/train.tsv`` of ``VctkData`` and ``ManifestData``. Lam et al. 2021, "On-the-fly aligned data
 augmentation for sequence-to-sequence ASR" (Interspeech), replace single words so.
 """
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from recollect.training import DataError, UserError, load_run
 from recollect_speech.data.recognition import RecognitionData
-from recollect_speech.data.writing import Made, write_folder
+from recollect_speech.data.writing import Recording, write_corpus
 from recollect_speech.models.alignment import TimedWord, align
 from recollect_speech.models.recognizer import Recognizer
 
@@ -36,14 +36,14 @@ FADE = 0.01
 """Seconds in which one part passes into the next."""
 
 
-class Said(NamedTuple):
+class WordClip(NamedTuple):
     """A word, and the part of a recording that holds it: samples ``(S,)``."""
 
     text: str
     samples: Tensor
 
 
-def cut(samples: Tensor, words: Sequence[TimedWord], rate: int) -> list[Said]:
+def cut(samples: Tensor, words: Sequence[TimedWord], rate: int) -> list[WordClip]:
     """A recording ``(S,)`` in parts, one for each of its words, which make up the whole.
 
     Between two words it is cut where it is least loud.
@@ -56,7 +56,7 @@ def cut(samples: Tensor, words: Sequence[TimedWord], rate: int) -> list[Said]:
     """
     bounds = [0, *(_quietest(samples, a, b, rate) for a, b in pairwise(words)), len(samples)]
     return [
-        Said(word.text, samples[start:end])
+        WordClip(word.text, samples[start:end])
         for word, (start, end) in zip(words, pairwise(bounds), strict=True)
     ]
 
@@ -78,8 +78,8 @@ def join(parts: Sequence[Tensor], fade: int) -> Tensor:
 
 
 def draw(
-    recordings: Sequence[Sequence[Said]], words: tuple[int, int], span: int, chance: random.Random
-) -> list[Said]:
+    recordings: Sequence[Sequence[WordClip]], words: tuple[int, int], span: int, chance: random.Random
+) -> list[WordClip]:
     """Words of different recordings, up to ``span`` one after the other as they were said.
 
     Args:
@@ -89,12 +89,12 @@ def draw(
         chance: Draws it all.
 
     Example:
-        >>> parts = [[Said(word, torch.zeros(1)) for word in text.split()] for text in ("a b c", "d e")]
+        >>> parts = [[WordClip(word, torch.zeros(1)) for word in text.split()] for text in ("a b c", "d e")]
         >>> " ".join(part.text for part in draw(parts, (4, 4), span=2, chance=random.Random(1)))
         'b e d d'
     """
     wanted = chance.randint(*words)
-    found: list[Said] = []
+    found: list[WordClip] = []
     while len(found) < wanted:
         source = chance.choice(recordings)
         first = chance.randrange(len(source))
@@ -103,13 +103,13 @@ def draw(
 
 
 @torch.no_grad()
-def cut_all(model: Recognizer, data: RecognitionData) -> dict[str, list[list[Said]]]:
+def cut_all(model: Recognizer, data: RecognitionData) -> dict[str, list[list[WordClip]]]:
     """The words of all training recordings, by speaker; of those that are long enough for their text.
 
     Raises:
         DataError: If not one recording could be cut.
     """
-    found: dict[str, list[list[Said]]] = {}
+    found: dict[str, list[list[WordClip]]] = {}
     for item in track(data.utterances("train") or [], "finding words", transient=True):
         samples = item.samples(data.rate)
         heard = model(samples.unsqueeze(0), torch.tensor([len(samples)]), [item.speaker])
@@ -127,7 +127,7 @@ def cut_all(model: Recognizer, data: RecognitionData) -> dict[str, list[list[Sai
 
 
 def write(
-    parts: Mapping[str, Sequence[Sequence[Said]]],
+    parts: Mapping[str, Sequence[Sequence[WordClip]]],
     folder: Path,
     count: int,
     words: tuple[int, int],
@@ -142,17 +142,17 @@ def write(
     """
     if folder.exists():
         raise DataError(f"{folder} exists: name a new folder")
-    write_folder(folder, {"train": _spliced(parts, count, words, span, rate, random.Random(seed))}, rate)
+    write_corpus(folder, {"train": _spliced(parts, count, words, span, rate, random.Random(seed))}, rate)
 
 
 def _spliced(
-    parts: Mapping[str, Sequence[Sequence[Said]]],
+    parts: Mapping[str, Sequence[Sequence[WordClip]]],
     count: int,
     words: tuple[int, int],
     span: int,
     rate: int,
     chance: random.Random,
-) -> Iterator[Made]:
+) -> Iterator[Recording]:
     """Each speaker as often as there are recordings of theirs."""
     speakers = sorted(parts)
     weights = [len(parts[name]) for name in speakers]
@@ -160,7 +160,7 @@ def _spliced(
         (speaker,) = chance.choices(speakers, weights)
         said = draw(parts[speaker], words, span, chance)
         samples = join([part.samples for part in said], round(FADE * rate))
-        yield Made(samples, " ".join(part.text for part in said), speaker)
+        yield Recording(samples, " ".join(part.text for part in said), speaker)
 
 
 def main(args: Sequence[str] | None = None) -> None:

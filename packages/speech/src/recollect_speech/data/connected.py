@@ -12,14 +12,14 @@ from torch import Tensor
 from recollect.training import Split
 from recollect_speech.data.audio import Clip, read_audio
 from recollect_speech.data.digits import draw_string, words
-from recollect_speech.data.fsdd import Recording, choose, prepare, read_recordings
+from recollect_speech.data.fsdd import DigitRecording, choose, prepare, read_recordings
 from recollect_speech.data.manifest import Utterance
 from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.data.spoken_digits import say_strings
-from recollect_speech.data.units import Kind
+from recollect_speech.data.units import UnitKind
 
 
-class Joining(NamedTuple):
+class StringMixing(NamedTuple):
     """How recordings become one.
 
     Attributes:
@@ -39,20 +39,20 @@ class ConnectedDigitsData(RecognitionData):
     same loudness before they are joined, as those of one speaker differ by more than 20 dB.
 
     Args:
-        left_out: A speaker who is heard in the test alone, and then only they are.
+        held_out_speaker: A speaker who is heard in the test alone, and then only they are.
         train: Strings to learn from.
-        spoken: Strings of eSpeak NG that are learnt from besides.
+        synthetic: Strings of eSpeak NG that are learnt from besides.
         val: Strings to choose by.
         test: Strings to report on.
-        shortest: Digits of a string at least.
-        longest: Digits of a string at most.
-        joining: Gaps and noise.
+        min_digits: Digits of a string at least.
+        max_digits: Digits of a string at most.
+        mixing: Gaps and noise.
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
         subwords: As in ``RecognitionData``.
         ngram: As in ``RecognitionData``.
         speeds: As in ``RecognitionData``.
-        noise: As in ``RecognitionData``; beside that of ``joining``.
+        noise: As in ``RecognitionData``; beside that of ``mixing``.
         path: As in ``RecognitionData``.
         batch_size: As in ``RecognitionData``.
         num_workers: As in ``RecognitionData``.
@@ -64,16 +64,16 @@ class ConnectedDigitsData(RecognitionData):
 
     def __init__(
         self,
-        left_out: str | None = None,
+        held_out_speaker: str | None = None,
         train: int = 1500,
-        spoken: int = 0,
+        synthetic: int = 0,
         val: int = 150,
         test: int = 300,
-        shortest: int = 3,
-        longest: int = 7,
-        joining: Joining = Joining(),  # noqa: B008 (a value)
+        min_digits: int = 3,
+        max_digits: int = 7,
+        mixing: StringMixing = StringMixing(),  # noqa: B008 (a value)
         rate: int = 8000,
-        units: Kind = "words",
+        units: UnitKind = "words",
         subwords: int = 256,
         ngram: int = 0,
         speeds: tuple[float, ...] = (1.0,),
@@ -86,15 +86,15 @@ class ConnectedDigitsData(RecognitionData):
         super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
         if min(train, val, test) < 1:
             raise ValueError(f"train, val and test must be positive, got {train}, {val} and {test}")
-        if spoken < 0:
-            raise ValueError(f"spoken must not be negative, got {spoken}")
-        if not 1 <= shortest <= longest:
-            raise ValueError(f"no string has {shortest} to {longest} digits")
-        self.left_out = left_out
+        if synthetic < 0:
+            raise ValueError(f"synthetic must not be negative, got {synthetic}")
+        if not 1 <= min_digits <= max_digits:
+            raise ValueError(f"no string has {min_digits} to {max_digits} digits")
+        self.held_out_speaker = held_out_speaker
         self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
-        self.spoken = spoken
-        self.digits = (shortest, longest)
-        self.joining = joining
+        self.synthetic = synthetic
+        self.digits = (min_digits, max_digits)
+        self.mixing = mixing
 
     def prepare_data(self) -> None:
         """Download what is missing; predicting from a checkpoint needs none of it."""
@@ -105,49 +105,55 @@ class ConnectedDigitsData(RecognitionData):
         """Strings of the recordings of a split."""
         chance = random.Random(f"{split} {self.seed}")
         generator = torch.Generator().manual_seed(chance.randrange(2**32))
-        found = by_speaker(choose(read_recordings(), split, self.left_out))
+        found = by_speaker(choose(read_recordings(), split, self.held_out_speaker))
         made = []
         for number in range(self.counts[split]):
             speaker = chance.choice(sorted(found))
             digits = draw_string(split, *self.digits, chance)
             parts = [
-                loud(read_audio(Clip(chance.choice(found[speaker][digit]).path), self.rate))
+                normalize_loudness(read_audio(Clip(chance.choice(found[speaker][digit]).path), self.rate))
                 for digit in digits
             ]
-            samples = join(parts, self.joining, self.rate, chance, generator)
+            samples = join(parts, self.mixing, self.rate, chance, generator)
             made.append(Utterance((samples, self.rate), words(digits), f"{split}-{number}", speaker))
         if split == "train":
-            said = say_strings("train", self.spoken, self.digits, self.rate, self.seed)
-            made += [item._replace(audio=(loud(item.samples(self.rate)), self.rate)) for item in said]
+            said = say_strings("train", self.synthetic, self.digits, self.rate, self.seed)
+            made += [
+                item._replace(audio=(normalize_loudness(item.samples(self.rate)), self.rate)) for item in said
+            ]
         return made
 
 
-def by_speaker(recordings: Sequence[Recording]) -> dict[str, dict[int, list[Recording]]]:
+def by_speaker(recordings: Sequence[DigitRecording]) -> dict[str, dict[int, list[DigitRecording]]]:
     """Recordings by speaker and digit."""
-    found: dict[str, dict[int, list[Recording]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[str, dict[int, list[DigitRecording]]] = defaultdict(lambda: defaultdict(list))
     for item in recordings:
         found[item.speaker][item.digit].append(item)
     return found
 
 
-def loud(samples: Tensor, level: float = 0.1) -> Tensor:
+def normalize_loudness(samples: Tensor, level: float = 0.1) -> Tensor:
     """Samples of a root mean square of ``level``; silence stays silence.
 
     Example:
-        >>> loud(torch.tensor([3.0, -3.0]))
+        >>> normalize_loudness(torch.tensor([3.0, -3.0]))
         tensor([ 0.1000, -0.1000])
     """
     return samples * (level / samples.square().mean().sqrt().clamp_min(1e-6))
 
 
 def join(
-    parts: Sequence[Tensor], joining: Joining, rate: int, chance: random.Random, generator: torch.Generator
+    parts: Sequence[Tensor],
+    mixing: StringMixing,
+    rate: int,
+    chance: random.Random,
+    generator: torch.Generator,
 ) -> Tensor:
     """Recordings one after another, with gaps before, between and after them, and noise over all."""
-    joined = [torch.zeros(round(chance.uniform(*joining.gap) * rate))]
+    joined = [torch.zeros(round(chance.uniform(*mixing.gap) * rate))]
     for part in parts:
-        joined += [part, torch.zeros(round(chance.uniform(*joining.gap) * rate))]
+        joined += [part, torch.zeros(round(chance.uniform(*mixing.gap) * rate))]
     samples = torch.cat(joined)
-    ratio = chance.uniform(*joining.noise)
+    ratio = chance.uniform(*mixing.noise)
     level = samples.square().mean().sqrt() * 10 ** (-ratio / 20)
     return samples + level * torch.randn(len(samples), generator=generator)

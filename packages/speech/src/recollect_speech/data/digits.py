@@ -22,10 +22,10 @@ def split_of(digits: tuple[int, ...]) -> Split:
     return next(split for split, (first, end) in _SHARES.items() if first <= part < end)
 
 
-def draw_string(split: Split, shortest: int, longest: int, chance: random.Random) -> tuple[int, ...]:
-    """A random string of the split, of ``shortest`` to ``longest`` digits."""
+def draw_string(split: Split, min_digits: int, max_digits: int, chance: random.Random) -> tuple[int, ...]:
+    """A random string of the split, of ``min_digits`` to ``max_digits`` digits."""
     while True:
-        digits = tuple(chance.randrange(10) for _ in range(chance.randint(shortest, longest)))
+        digits = tuple(chance.randrange(10) for _ in range(chance.randint(min_digits, max_digits)))
         if split_of(digits) == split:
             return digits
 

@@ -13,7 +13,7 @@ from recollect_speech.data.manifest import Utterance
 from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.data.spoken_digits import say_strings
 from recollect_speech.data.spoken_words import say_words
-from recollect_speech.data.units import Kind
+from recollect_speech.data.units import UnitKind
 
 URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.zip"
 
@@ -26,7 +26,7 @@ others are the official training split, from which validation is taken."""
 _NAME = re.compile(r"(\d)_([a-z]+)_(\d+)\.wav")
 
 
-class Recording(NamedTuple):
+class DigitRecording(NamedTuple):
     """One digit, by one speaker."""
 
     path: Path
@@ -37,22 +37,23 @@ class Recording(NamedTuple):
 
 @final
 class FsddData(RecognitionData):
-    """Single digits. By default the official split: recordings 0 to 4 of each speaker and digit are the test.
+    """Single digits. In the official split, recordings 0 to 4 of each speaker and digit are the test set.
 
-    With ``left_out`` all recordings of that speaker are the test, and nothing of theirs is learnt from or
-    chosen by; with ``chosen_by`` as well, all recordings of another speaker are the validation, so that what
-    is good for unheard speakers can be chosen without the test. The test comes in an order drawn once, for
-    files are sorted by digit, and a memory would hear fifty zeros in a row. The files are looked for in
-    ``fsdd/recordings`` under ``RECOLLECT_DATA`` (else the user's cache folder) and downloaded from the
-    dataset's repository where they are missing; nobody publishes a checksum, so that the number of recordings
-    is checked. Licence: CC BY-SA 4.0.
+    With ``held_out_speaker``, all recordings of that speaker are the test set and none is used for training
+    or validation. With ``val_speaker`` as well, all recordings of a second speaker are the validation set, so
+    that settings can be tuned for unseen speakers without the test set. The test set is shuffled with a fixed
+    seed, because the files are sorted by digit and a memory would read fifty zeros in a row.
+
+    Files are read from ``fsdd/recordings`` under ``RECOLLECT_DATA`` (by default the user's cache folder), and
+    downloaded from the dataset's repository if they are missing. There is no published checksum, so the
+    number of recordings is checked instead. Licence: CC BY-SA 4.0.
 
     Args:
-        left_out: The speaker to leave out.
-        chosen_by: The speaker to choose by, where one is left out; by default parts of all that are learnt
-            from.
-        spoken: Strings of two and three digits, spoken by eSpeak NG, that are learnt from besides.
-        singly: Whether eSpeak NG says single digits instead of strings.
+        held_out_speaker: Speaker whose recordings are the test set.
+        val_speaker: Speaker whose recordings are the validation set, if one is held out; by default part of
+            the recordings of the training speakers.
+        synthetic: Number of additional training recordings by eSpeak NG: strings of two or three digits.
+        single_digits: Whether these are single digits instead.
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
         subwords: As in ``RecognitionData``.
@@ -70,12 +71,12 @@ class FsddData(RecognitionData):
 
     def __init__(
         self,
-        left_out: str | None = None,
-        chosen_by: str | None = None,
-        spoken: int = 0,
-        singly: bool = False,
+        held_out_speaker: str | None = None,
+        val_speaker: str | None = None,
+        synthetic: int = 0,
+        single_digits: bool = False,
         rate: int = 8000,
-        units: Kind = "words",
+        units: UnitKind = "words",
         subwords: int = 256,
         ngram: int = 0,
         speeds: tuple[float, ...] = (1.0,),
@@ -86,14 +87,16 @@ class FsddData(RecognitionData):
         seed: int = 0,
     ) -> None:
         super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
-        if spoken < 0:
-            raise ValueError(f"spoken must not be negative, got {spoken}")
-        if chosen_by is not None and left_out in (None, chosen_by):
-            raise ValueError(f"chosen_by needs another speaker left_out, got {chosen_by} and {left_out}")
-        self.left_out = left_out
-        self.chosen_by = chosen_by
-        self.spoken = spoken
-        self.singly = singly
+        if synthetic < 0:
+            raise ValueError(f"synthetic must not be negative, got {synthetic}")
+        if val_speaker is not None and held_out_speaker in (None, val_speaker):
+            raise ValueError(
+                f"val_speaker needs a different held_out_speaker, got {val_speaker} and {held_out_speaker}"
+            )
+        self.held_out_speaker = held_out_speaker
+        self.val_speaker = val_speaker
+        self.synthetic = synthetic
+        self.single_digits = single_digits
 
     def prepare_data(self) -> None:
         """Download what is missing; predicting from a checkpoint needs none of it."""
@@ -102,13 +105,13 @@ class FsddData(RecognitionData):
 
     def read(self, split: Split) -> list[Utterance]:
         """The recordings of a split."""
-        found = choose(read_recordings(), split, self.left_out, self.chosen_by)
+        found = choose(read_recordings(), split, self.held_out_speaker, self.val_speaker)
         said = [Utterance(Clip(item.path), NAMES[item.digit], item.path.name, item.speaker) for item in found]
         if split != "train":
             return [said[i] for i in self.shuffled(len(said), 0)]
-        if self.singly:
-            return said + say_words(NAMES, self.spoken, self.rate, self.seed)
-        return said + say_strings("train", self.spoken, (2, 3), self.rate, self.seed)
+        if self.single_digits:
+            return said + say_words(NAMES, self.synthetic, self.rate, self.seed)
+        return said + say_strings("train", self.synthetic, (2, 3), self.rate, self.seed)
 
 
 def prepare() -> None:
@@ -133,7 +136,7 @@ def prepare() -> None:
     (folder / "recordings.partial").rename(folder / "recordings")
 
 
-def read_recordings() -> list[Recording]:
+def read_recordings() -> list[DigitRecording]:
     """All recordings, by speaker, digit and number.
 
     Raises:
@@ -145,31 +148,34 @@ def read_recordings() -> list[Recording]:
         named = _NAME.fullmatch(path.name)
         if named is None:
             raise DataError(f"{path} is not named like a recording: 7_jackson_32.wav")
-        found.append(Recording(path, int(named[1]), named[2], int(named[3])))
+        found.append(DigitRecording(path, int(named[1]), named[2], int(named[3])))
     if len(found) != RECORDINGS:
         raise DataError(f"{folder} holds {len(found)} recordings instead of {RECORDINGS}")
     return sorted(found, key=lambda item: (item.speaker, item.digit, item.number))
 
 
 def choose(
-    recordings: list[Recording], split: Split, left_out: str | None, chosen_by: str | None = None
-) -> list[Recording]:
+    recordings: list[DigitRecording],
+    split: Split,
+    held_out_speaker: str | None,
+    val_speaker: str | None = None,
+) -> list[DigitRecording]:
     """The recordings of a split.
 
     Raises:
-        ArgumentError: If nobody is called ``left_out`` or ``chosen_by``.
+        ArgumentError: If nobody is called ``held_out_speaker`` or ``val_speaker``.
     """
     speakers = sorted({item.speaker for item in recordings})
-    for name, speaker in (("left_out", left_out), ("chosen_by", chosen_by)):
+    for name, speaker in (("held_out_speaker", held_out_speaker), ("val_speaker", val_speaker)):
         if speaker is not None and speaker not in speakers:
             raise ArgumentError(f"--data.{name} {speaker}: the speakers are {', '.join(speakers)}")
-    if left_out is None:
+    if held_out_speaker is None:
         return [item for item in recordings if item.number in NUMBERS[split]]
-    alone: dict[Split, str | None] = {"test": left_out, "val": chosen_by}
+    alone: dict[Split, str | None] = {"test": held_out_speaker, "val": val_speaker}
     if (speaker := alone.get(split)) is not None:
         return [item for item in recordings if item.speaker == speaker]
     # Of the others nothing is needed for the test.
     numbers = NUMBERS["val"] if split == "val" else (*NUMBERS["train"], *NUMBERS["test"])
-    if split == "train" and chosen_by is not None:
+    if split == "train" and val_speaker is not None:
         numbers = range(50)
-    return [i for i in recordings if i.speaker not in (left_out, chosen_by) and i.number in numbers]
+    return [i for i in recordings if i.speaker not in (held_out_speaker, val_speaker) and i.number in numbers]

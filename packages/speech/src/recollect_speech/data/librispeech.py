@@ -10,7 +10,7 @@ from recollect_speech.data.audio import Clip
 from recollect_speech.data.downloading import open_dataset
 from recollect_speech.data.manifest import Utterance
 from recollect_speech.data.recognition import RecognitionData
-from recollect_speech.data.units import Kind
+from recollect_speech.data.units import UnitKind
 
 
 @final
@@ -41,7 +41,7 @@ class LibriSpeechData(RecognitionData):
         val: tuple[str, ...] = ("dev-clean",),
         test: tuple[str, ...] = ("test-clean",),
         rate: int = 16000,
-        units: Kind = "subwords",
+        units: UnitKind = "subwords",
         subwords: int = 256,
         ngram: int = 0,
         speeds: tuple[float, ...] = (1.0,),

@@ -7,7 +7,7 @@ from recollect.training import Split
 from recollect.training.errors import ArgumentError
 from recollect_speech.data.manifest import Utterance, read_manifest
 from recollect_speech.data.recognition import RecognitionData, split_apart
-from recollect_speech.data.units import Kind
+from recollect_speech.data.units import UnitKind
 
 
 @final
@@ -19,7 +19,7 @@ class ManifestData(RecognitionData):
         val: Manifest to choose by; else a part of ``path`` is set aside.
         test: Manifest to report on; else another part is.
         held_out: What part that is.
-        besides: As in ``RecognitionData``.
+        extra_manifest: As in ``RecognitionData``.
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
         subwords: As in ``RecognitionData``.
@@ -40,9 +40,9 @@ class ManifestData(RecognitionData):
         val: Path | None = None,
         test: Path | None = None,
         held_out: float = 0.1,
-        besides: Path | None = None,
+        extra_manifest: Path | None = None,
         rate: int = 16000,
-        units: Kind = "characters",
+        units: UnitKind = "characters",
         subwords: int = 256,
         ngram: int = 0,
         speeds: tuple[float, ...] = (1.0,),
@@ -52,7 +52,7 @@ class ManifestData(RecognitionData):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed, besides
+            rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed, extra_manifest
         )
         if not 0 < held_out < 0.5:
             raise ValueError(f"held_out must be between 0 and 0.5, got {held_out}")

@@ -13,8 +13,8 @@ from recollect.training.errors import ArgumentError
 from recollect.training.loading import Batches
 from recollect_speech.data.manifest import Utterance, read_file, read_folder, read_manifest
 from recollect_speech.data.ngram import NGram
-from recollect_speech.data.speech import Distortion, SpeechBatch, SpeechDataset, SpeechItem, collate
-from recollect_speech.data.units import Kind, Units, learn_units, plain, restore_units
+from recollect_speech.data.speech import SpeechBatch, SpeechDataset, SpeechItem, WaveformAugmentation, collate
+from recollect_speech.data.units import UnitKind, Units, fit_units, normalize_text, restore_units
 
 CHUNK = 20
 """Batches within which recordings are sorted by length: long ones meet long ones."""
@@ -37,8 +37,8 @@ class RecognitionData(DataModule):
         batch_size: Recordings in a batch.
         num_workers: As in ``DataModule``.
         seed: Of the shuffling, and of what is made at random.
-        besides: A manifest of more recordings to learn from, such as ``recollect_speech.splicing`` makes. The
-            n-gram model does not learn from what is said there, which need not be sentences.
+        extra_manifest: Manifest of additional training recordings, for instance of spliced ones. The n-gram
+            model ignores its texts, which need not be sentences.
 
     Raises:
         ValueError: If a number is out of range.
@@ -47,7 +47,7 @@ class RecognitionData(DataModule):
     def __init__(
         self,
         rate: int = 16000,
-        units: Kind = "characters",
+        units: UnitKind = "characters",
         subwords: int = 256,
         ngram: int = 0,
         speeds: tuple[float, ...] = (1.0,),
@@ -56,7 +56,7 @@ class RecognitionData(DataModule):
         batch_size: int = 16,
         num_workers: int | None = None,
         seed: int = 0,
-        besides: Path | None = None,
+        extra_manifest: Path | None = None,
     ) -> None:
         super().__init__(batch_size, num_workers, seed)
         for name, value in (("rate", rate), ("subwords", subwords)):
@@ -67,12 +67,12 @@ class RecognitionData(DataModule):
         if not speeds or min(speeds) <= 0:
             raise ValueError(f"speeds must be positive factors, got {speeds}")
         self.rate = rate
-        self.kind: Kind = units
+        self.kind: UnitKind = units
         self.subwords = subwords
         self.ngram_order = ngram
-        self.distortion = Distortion(tuple(speeds), noise)
+        self.augmentation = WaveformAugmentation(tuple(speeds), noise)
         self.path = path
-        self.besides = besides
+        self.extra_manifest = extra_manifest
         self._read: dict[Split, list[Utterance] | None] = {}
         self._units: Units | None = None
         self._seconds: list[float] = []
@@ -90,12 +90,14 @@ class RecognitionData(DataModule):
         utterances = self.utterances(split)
         if utterances is None:
             return None
-        return SpeechDataset(utterances, self.units, self.rate, self.distortion if split == "train" else None)
+        return SpeechDataset(
+            utterances, self.units, self.rate, self.augmentation if split == "train" else None
+        )
 
     def learn(self) -> dict[str, Any]:
         """Units, and the n-gram model if there is to be one."""
         said = [utterance.text for utterance in self.utterances("train") or []]
-        units = learn_units(self.kind, said, self.subwords)
+        units = fit_units(self.kind, said, self.subwords)
         spelt = map(units.encode, said[: len(said) - len(self._more)])
         ngram = NGram.of(spelt, self.ngram_order, len(units)).state() if self.ngram_order else None
         return {"kind": self.kind, "units": units.state(), "ngram": ngram}
@@ -142,7 +144,7 @@ class RecognitionData(DataModule):
             if split == "train" and self._more:
                 found = [*(found or []), *self._more]
             self._read[split] = (
-                None if found is None else [item._replace(text=plain(item.text)) for item in found]
+                None if found is None else [item._replace(text=normalize_text(item.text)) for item in found]
             )
         return self._read[split]
 
@@ -153,7 +155,7 @@ class RecognitionData(DataModule):
 
     @cached_property
     def _more(self) -> list[Utterance]:
-        return [] if self.besides is None else read_manifest(self.besides)
+        return [] if self.extra_manifest is None else read_manifest(self.extra_manifest)
 
     def _asked(self) -> list[Utterance] | None:
         if self.path is None:

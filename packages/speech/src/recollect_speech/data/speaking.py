@@ -14,7 +14,7 @@ from recollect.training.errors import ArgumentError
 from recollect_speech.data.espeak import Voice, speak
 from recollect_speech.data.recognition import split_apart
 from recollect_speech.data.voices import draw_voice
-from recollect_speech.data.writing import Made, write_folder
+from recollect_speech.data.writing import Recording, write_corpus
 
 
 class Line(NamedTuple):
@@ -24,7 +24,7 @@ class Line(NamedTuple):
     voice: Voice
 
 
-def cast_parts(
+def assign_voices(
     sentences: Sequence[str], counts: Mapping[Split, int], seed: int, source: str = "the list"
 ) -> dict[Split, list[Line]]:
     """Which sentences belong to which split, and who says them.
@@ -42,7 +42,7 @@ def cast_parts(
         ArgumentError: If there are too few to set aside.
 
     Example:
-        >>> lines = cast_parts(["a", "b", "c"], {"train": 2, "val": 1, "test": 1}, seed=0)
+        >>> lines = assign_voices(["a", "b", "c"], {"train": 2, "val": 1, "test": 1}, seed=0)
         >>> {split: len({line.text for line in part}) for split, part in lines.items()}
         {'train': 1, 'val': 1, 'test': 1}
     """
@@ -65,15 +65,15 @@ def cast_parts(
     return lines
 
 
-def folder_of(lines: Mapping[Split, Sequence[Line]], rate: int) -> Path:
+def corpus_folder(lines: Mapping[Split, Sequence[Line]], rate: int) -> Path:
     """Where recordings of these lines stand."""
     key = hashlib.sha256(json.dumps([rate, lines]).encode()).hexdigest()[:16]
     return data_folder("espeak") / key
 
 
-def record_once(lines: Mapping[Split, Sequence[Line]], rate: int) -> None:
+def synthesize_once(lines: Mapping[Split, Sequence[Line]], rate: int) -> None:
     """Let eSpeak NG say these lines, unless it has."""
-    folder = folder_of(lines, rate)
+    folder = corpus_folder(lines, rate)
     if not folder.is_dir():
         record(lines, folder, rate)
 
@@ -85,9 +85,9 @@ def record(lines: Mapping[Split, Sequence[Line]], folder: Path, rate: int) -> No
         UserError: If eSpeak NG is not installed.
     """
     parts = {split: _said(split, part, rate) for split, part in lines.items()}
-    write_folder(folder, parts, rate)
+    write_corpus(folder, parts, rate)
 
 
-def _said(split: Split, lines: Sequence[Line], rate: int) -> Iterator[Made]:
+def _said(split: Split, lines: Sequence[Line], rate: int) -> Iterator[Recording]:
     for line in track(lines, f"speaking {len(lines):,} sentences ({split})", transient=True):
-        yield Made(speak(line.text, line.voice, rate), line.text, line.voice.name)
+        yield Recording(speak(line.text, line.voice, rate), line.text, line.voice.name)

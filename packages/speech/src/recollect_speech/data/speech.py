@@ -63,7 +63,7 @@ def collate(items: Sequence[SpeechItem]) -> SpeechBatch:
     )
 
 
-class Distortion(NamedTuple):
+class WaveformAugmentation(NamedTuple):
     """What is done to recordings while training, drawn anew each time.
 
     Attributes:
@@ -83,17 +83,21 @@ class SpeechDataset(Dataset[SpeechItem]):
         utterances: The recordings.
         units: How their transcripts are spelt.
         rate: Samples a second.
-        distortion: What is done to them; nothing by default.
+        augmentation: What is done to them; nothing by default.
     """
 
     def __init__(
-        self, utterances: Sequence[Utterance], units: Units, rate: int, distortion: Distortion | None = None
+        self,
+        utterances: Sequence[Utterance],
+        units: Units,
+        rate: int,
+        augmentation: WaveformAugmentation | None = None,
     ) -> None:
         self.utterances = utterances
         self.units = units
         self.rate = rate
-        self.distortion = distortion
-        self._speed = SpeedPerturbation(rate, list(distortion.speeds)) if distortion else None
+        self.augmentation = augmentation
+        self._speed = SpeedPerturbation(rate, list(augmentation.speeds)) if augmentation else None
 
     def __len__(self) -> int:
         """How many there are."""
@@ -103,10 +107,10 @@ class SpeechDataset(Dataset[SpeechItem]):
         """One recording."""
         utterance = self.utterances[index]
         samples = utterance.samples(self.rate)
-        if self._speed is not None and self.distortion is not None:
+        if self._speed is not None and self.augmentation is not None:
             samples, _ = self._speed(samples)
-            if self.distortion.noise is not None:
-                samples = with_noise(samples, self.distortion.noise)
+            if self.augmentation.noise is not None:
+                samples = with_noise(samples, self.augmentation.noise)
         units = self.units.encode(utterance.text)
         return SpeechItem(samples, units, utterance.text, utterance.name, utterance.speaker)
 

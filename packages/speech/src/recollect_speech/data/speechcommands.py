@@ -10,7 +10,7 @@ from recollect_speech.data.audio import Clip
 from recollect_speech.data.downloading import open_dataset
 from recollect_speech.data.manifest import Utterance
 from recollect_speech.data.recognition import RecognitionData
-from recollect_speech.data.units import Kind
+from recollect_speech.data.units import UnitKind
 
 SUBSETS: dict[Split, str] = {"train": "training", "val": "validation", "test": "testing"}
 
@@ -37,7 +37,7 @@ class SpeechCommandsData(RecognitionData):
     def __init__(
         self,
         rate: int = 16000,
-        units: Kind = "words",
+        units: UnitKind = "words",
         subwords: int = 256,
         ngram: int = 0,
         speeds: tuple[float, ...] = (1.0,),

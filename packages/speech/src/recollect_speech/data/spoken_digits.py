@@ -9,7 +9,7 @@ from recollect_speech.data.digits import draw_string, words
 from recollect_speech.data.espeak import speak
 from recollect_speech.data.manifest import Utterance
 from recollect_speech.data.recognition import RecognitionData
-from recollect_speech.data.units import Kind
+from recollect_speech.data.units import UnitKind
 from recollect_speech.data.voices import draw_voice
 
 
@@ -23,8 +23,8 @@ class SpokenDigitsData(RecognitionData):
         train: Strings to learn from.
         val: Strings to choose by.
         test: Strings to report on.
-        shortest: Digits of a string at least.
-        longest: Digits of a string at most.
+        min_digits: Digits of a string at least.
+        max_digits: Digits of a string at most.
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
         subwords: As in ``RecognitionData``.
@@ -45,10 +45,10 @@ class SpokenDigitsData(RecognitionData):
         train: int = 1500,
         val: int = 100,
         test: int = 300,
-        shortest: int = 3,
-        longest: int = 7,
+        min_digits: int = 3,
+        max_digits: int = 7,
         rate: int = 8000,
-        units: Kind = "words",
+        units: UnitKind = "words",
         subwords: int = 256,
         ngram: int = 0,
         speeds: tuple[float, ...] = (1.0,),
@@ -61,10 +61,10 @@ class SpokenDigitsData(RecognitionData):
         super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
         if min(train, val, test) < 1:
             raise ValueError(f"train, val and test must be positive, got {train}, {val} and {test}")
-        if not 1 <= shortest <= longest:
-            raise ValueError(f"no string has {shortest} to {longest} digits")
+        if not 1 <= min_digits <= max_digits:
+            raise ValueError(f"no string has {min_digits} to {max_digits} digits")
         self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
-        self.digits = (shortest, longest)
+        self.digits = (min_digits, max_digits)
         self._said: dict[Split, list[Utterance]] = {}
 
     def read(self, split: Split) -> list[Utterance]:

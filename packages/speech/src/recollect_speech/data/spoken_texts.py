@@ -6,9 +6,9 @@ from typing import final
 from recollect.training import Split
 from recollect_speech.data.manifest import Utterance, read_manifest
 from recollect_speech.data.recognition import RecognitionData
-from recollect_speech.data.speaking import Line, cast_parts, folder_of, record_once
+from recollect_speech.data.speaking import Line, assign_voices, corpus_folder, synthesize_once
 from recollect_speech.data.texts import read_sentences
-from recollect_speech.data.units import Kind
+from recollect_speech.data.units import UnitKind
 from recollect_speech.data.vctk import SPEAKER, prepare, vctk_sentences
 
 
@@ -49,7 +49,7 @@ class SpokenTextsData(RecognitionData):
         val: int = 20,
         test: int = 40,
         rate: int = 16000,
-        units: Kind = "characters",
+        units: UnitKind = "characters",
         subwords: int = 256,
         ngram: int = 0,
         speeds: tuple[float, ...] = (1.0,),
@@ -70,15 +70,15 @@ class SpokenTextsData(RecognitionData):
             return
         if self.path is None:
             prepare(SPEAKER)
-        record_once(self._lines(), self.rate)
+        synthesize_once(self._lines(), self.rate)
 
     def read(self, split: Split) -> list[Utterance]:
         """What was said of a split."""
         if self._folder is None:
-            self._folder = folder_of(self._lines(), self.rate)
+            self._folder = corpus_folder(self._lines(), self.rate)
         return read_manifest(self._folder / f"{split}.tsv")
 
     def _lines(self) -> dict[Split, list[Line]]:
         source = "VCTK's training split" if self.path is None else str(self.path)
         sentences = vctk_sentences() if self.path is None else read_sentences(self.path)
-        return cast_parts(sentences, self.counts, self.seed, source)
+        return assign_voices(sentences, self.counts, self.seed, source)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from recollect.training import DataError
-from recollect_speech.data.units import plain
+from recollect_speech.data.units import normalize_text
 
 LONGEST = 400
 """Characters of a sentence at most: half a minute of speech."""
@@ -26,7 +26,7 @@ def read_sentences(path: Path) -> list[str]:
             )
         if "\0" in text or not any(map(str.isalnum, text)):
             raise DataError(f"{path}, line {line}: nothing that can be said: {text.strip()!r}")
-        found.setdefault(plain(text), " ".join(text.split()))
+        found.setdefault(normalize_text(text), " ".join(text.split()))
     if not found:
         raise DataError(f"{path} holds no sentences")
     return list(found.values())

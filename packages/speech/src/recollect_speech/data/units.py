@@ -13,16 +13,16 @@ from recollect.training import DataError
 
 BLANK = 0
 
-Kind = Literal["words", "characters", "subwords"]
+UnitKind = Literal["words", "characters", "subwords"]
 
 _NOT_SAID = re.compile(r"[^\w' ]|_")
 
 
-def plain(text: str) -> str:
+def normalize_text(text: str) -> str:
     """A transcript as it is compared: lower case, no punctuation but the apostrophe, single blanks.
 
     Example:
-        >>> plain("Please call Stella -- it's  LATE.")
+        >>> normalize_text("Please call Stella -- it's  LATE.")
         "please call stella it's late"
     """
     return " ".join(_NOT_SAID.sub(" ", text.lower().replace("’", "'")).split())
@@ -31,7 +31,7 @@ def plain(text: str) -> str:
 class Units(Protocol):
     """Text as units from 1 on, and back."""
 
-    kind: Kind
+    kind: UnitKind
 
     def __len__(self) -> int:
         """How many there are, the blank included."""
@@ -69,7 +69,7 @@ class Symbols:
     """
 
     def __init__(self, kind: Literal["words", "characters"], symbols: Sequence[str]) -> None:
-        self.kind: Kind = kind
+        self.kind: UnitKind = kind
         self._symbols = list(symbols)
         self._ids = {symbol: number for number, symbol in enumerate(self._symbols, start=1)}
         self._glue = " " if kind == "words" else ""
@@ -109,7 +109,7 @@ class Subwords:
         'three two'
     """
 
-    kind: Kind = "subwords"
+    kind: UnitKind = "subwords"
 
     def __init__(self, model: Tensor) -> None:
         self._model = model
@@ -162,12 +162,12 @@ class Subwords:
         return self._model
 
 
-def learn_units(kind: Kind, texts: Sequence[str], size: int) -> Units:
+def fit_units(kind: UnitKind, texts: Sequence[str], size: int) -> Units:
     """The units of these texts: call it with the training texts alone.
 
     Args:
         kind: Which units.
-        texts: As ``plain`` gives them.
+        texts: As ``normalize_text`` gives them.
         size: Number of subwords.
     """
     if kind == "subwords":
@@ -176,6 +176,6 @@ def learn_units(kind: Kind, texts: Sequence[str], size: int) -> Units:
     return Symbols(kind, sorted(found))
 
 
-def restore_units(kind: Kind, state: Any) -> Units:
+def restore_units(kind: UnitKind, state: Any) -> Units:
     """The units whose state this is."""
     return Subwords(state) if kind == "subwords" else Symbols(kind, state)

@@ -8,9 +8,9 @@ from recollect.training import DataError, Split, data_folder, fetch
 from recollect_speech.data.audio import Clip
 from recollect_speech.data.manifest import Utterance, read_manifest
 from recollect_speech.data.recognition import RecognitionData, split_apart
-from recollect_speech.data.speaking import Line, cast_parts, folder_of, record_once
+from recollect_speech.data.speaking import Line, assign_voices, corpus_folder, synthesize_once
 from recollect_speech.data.texts import read_sentences
-from recollect_speech.data.units import Kind, plain
+from recollect_speech.data.units import UnitKind, normalize_text
 
 SPEAKER = "p239"
 
@@ -30,14 +30,14 @@ class VctkData(RecognitionData):
     downloaded, 11 GB, and the speaker's files are unpacked. Licence: CC BY 4.0 (of version 0.80: ODC-By 1.0).
 
     Args:
-        speaker: Who reads.
-        val: Sentences to choose by.
-        test: Sentences to report on.
-        repeated: How often each sentence that is learnt from comes in an epoch.
-        spoken: Recordings of eSpeak NG that are learnt from besides, the same that ``SpokenTextsData`` makes.
-        sentences: What these say: a text file, one sentence a line; by default the sentences that are learnt
-            from.
-        besides: As in ``RecognitionData``.
+        speaker: Name of the speaker.
+        val: Number of validation sentences.
+        test: Number of test sentences.
+        repeats: How often each training sentence occurs in an epoch.
+        synthetic: Number of additional training recordings by eSpeak NG, made as in ``SpokenTextsData``.
+        sentences: Text file of the sentences that eSpeak NG speaks, one per line; by default the training
+            sentences.
+        extra_manifest: As in ``RecognitionData``.
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
         subwords: As in ``RecognitionData``.
@@ -58,12 +58,12 @@ class VctkData(RecognitionData):
         speaker: str = SPEAKER,
         val: int = VAL,
         test: int = TEST,
-        repeated: int = 1,
-        spoken: int = 0,
+        repeats: int = 1,
+        synthetic: int = 0,
         sentences: Path | None = None,
-        besides: Path | None = None,
+        extra_manifest: Path | None = None,
         rate: int = 16000,
-        units: Kind = "characters",
+        units: UnitKind = "characters",
         subwords: int = 256,
         ngram: int = 0,
         speeds: tuple[float, ...] = (1.0,),
@@ -74,18 +74,20 @@ class VctkData(RecognitionData):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed, besides
+            rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed, extra_manifest
         )
         if min(val, test) < 1:
             raise ValueError(f"val and test must be positive, got {val} and {test}")
-        if repeated < 1:
-            raise ValueError(f"repeated must be at least 1, got {repeated}")
-        if spoken < 0 or (spoken == 0 and sentences is not None):
-            raise ValueError(f"spoken must be positive where there are sentences to speak, got {spoken}")
+        if repeats < 1:
+            raise ValueError(f"repeats must be at least 1, got {repeats}")
+        if synthetic < 0 or (synthetic == 0 and sentences is not None):
+            raise ValueError(
+                f"synthetic must be positive where there are sentences to speak, got {synthetic}"
+            )
         self.speaker = speaker
         self.counts = (val, test)
-        self.repeated = repeated
-        self.spoken = spoken
+        self.repeats = repeats
+        self.synthetic = synthetic
         self.sentences = sentences
 
     def prepare_data(self) -> None:
@@ -93,23 +95,25 @@ class VctkData(RecognitionData):
         if self.trainer is not None and self.trainer.predicting:
             return
         prepare(self.speaker)
-        if self.spoken:
-            record_once(self._lines(), self.rate)
+        if self.synthetic:
+            synthesize_once(self._lines(), self.rate)
 
     def read(self, split: Split) -> list[Utterance]:
         """The sentences of a split."""
         own = read_splits(self.speaker, *self.counts)[split]
         if split != "train":
             return own
-        said = read_manifest(folder_of(self._lines(), self.rate) / "train.tsv") if self.spoken else []
-        return own * self.repeated + said
+        said = read_manifest(corpus_folder(self._lines(), self.rate) / "train.tsv") if self.synthetic else []
+        return own * self.repeats + said
 
     def _lines(self) -> dict[Split, list[Line]]:
         """What eSpeak NG says, of which only the training split is used here."""
         known = vctk_sentences(self.speaker, *self.counts)
         sentences = known if self.sentences is None else read_sentences(self.sentences)
         source = "the training split" if self.sentences is None else str(self.sentences)
-        return cast_parts(sentences, {"train": self.spoken, "val": VAL, "test": TEST}, self.seed, source)
+        return assign_voices(
+            sentences, {"train": self.synthetic, "val": VAL, "test": TEST}, self.seed, source
+        )
 
 
 def copy_of(speaker: str) -> Path:
@@ -138,12 +142,12 @@ def prepare(speaker: str) -> None:
 def read_splits(speaker: str = SPEAKER, val: int = VAL, test: int = TEST) -> dict[Split, list[Utterance]]:
     """The sentences of a speaker, of which ``test`` and ``val`` are held out: the same ones each time."""
     listed = read_recordings(speaker)
-    rest, tested = split_apart(len(listed), test, seed=0)
-    kept, chosen_by = split_apart(len(rest), val, seed=0)
+    rest, test_items = split_apart(len(listed), test, seed=0)
+    train_items, val_items = split_apart(len(rest), val, seed=0)
     numbers: dict[Split, list[int]] = {
-        "train": [rest[i] for i in kept],
-        "val": [rest[i] for i in chosen_by],
-        "test": tested,
+        "train": [rest[i] for i in train_items],
+        "val": [rest[i] for i in val_items],
+        "test": test_items,
     }
     return {split: [listed[i] for i in which] for split, which in numbers.items()}
 
@@ -151,8 +155,8 @@ def read_splits(speaker: str = SPEAKER, val: int = VAL, test: int = TEST) -> dic
 def vctk_sentences(speaker: str = SPEAKER, val: int = VAL, test: int = TEST) -> list[str]:
     """The sentences that are learnt from, without any that is held out."""
     splits = read_splits(speaker, val, test)
-    held_out = {plain(item.text) for split in ("val", "test") for item in splits[split]}
-    said = {plain(item.text): item.text for item in splits["train"]}
+    held_out = {normalize_text(item.text) for split in ("val", "test") for item in splits[split]}
+    said = {normalize_text(item.text): item.text for item in splits["train"]}
     return [text for key, text in said.items() if key not in held_out]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from recollect.training import Split
 
 
-class Made(NamedTuple):
+class Recording(NamedTuple):
     """A recording: samples ``(S,)``, what is said, and who says it."""
 
     samples: Tensor
@@ -19,7 +19,7 @@ class Made(NamedTuple):
     speaker: str
 
 
-def write_folder(folder: Path, parts: Mapping[Split, Iterable[Made]], rate: int) -> None:
+def write_corpus(folder: Path, parts: Mapping[Split, Iterable[Recording]], rate: int) -> None:
     """Write recordings into a new folder, whole or not at all: FLAC files and ``<split>.tsv``.
 
     Where another process has been faster, its folder stays.

@@ -10,7 +10,7 @@ from recollect_speech.data.audio import Clip
 from recollect_speech.data.downloading import open_dataset
 from recollect_speech.data.manifest import Utterance
 from recollect_speech.data.recognition import RecognitionData, split_apart
-from recollect_speech.data.units import Kind
+from recollect_speech.data.units import UnitKind
 
 WORDS = ("no", "yes")
 """What the words mean, by the digit that a file's name has for each."""
@@ -38,7 +38,7 @@ class YesNoData(RecognitionData):
     def __init__(
         self,
         rate: int = 8000,
-        units: Kind = "words",
+        units: UnitKind = "words",
         subwords: int = 256,
         ngram: int = 0,
         speeds: tuple[float, ...] = (1.0,),
@@ -62,9 +62,9 @@ class YesNoData(RecognitionData):
         paths = sorted(folder.glob("*.wav"))
         if len(paths) < 20:
             raise DataError(f"{folder} holds {len(paths)} recordings, and 20 are needed at least")
-        rest, tested = split_apart(len(paths), len(paths) // 5, seed=0)
-        kept, chosen_by = split_apart(len(rest), len(paths) // 10, seed=0)
-        numbers = {"test": tested, "val": [rest[i] for i in chosen_by], "train": [rest[i] for i in kept]}
+        rest, test = split_apart(len(paths), len(paths) // 5, seed=0)
+        train, val = split_apart(len(rest), len(paths) // 10, seed=0)
+        numbers = {"test": test, "val": [rest[i] for i in val], "train": [rest[i] for i in train]}
         return [Utterance(Clip(paths[i]), _text(paths[i]), paths[i].name, "1") for i in numbers[split]]
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchaudio.transforms import MelSpectrogram
 
 from recollect.state import register_state
-from recollect_speech.models.variety import Variety, Varying
+from recollect_speech.models.variety import SpectrumAugmentation, SpectrumAugmenter
 
 FLOOR = 1e-5
 """Added to every energy before its logarithm, as speech arrives: far below speech of common loudness."""
@@ -54,7 +54,7 @@ class LogMel(nn.Module):
         rate: Samples a second.
         bins: Number F of mel bins.
         mean: ``"utterance"`` takes the mean of the whole recording; ``"running"`` that of the frames up to t.
-        variety: What is made of energies in training; nothing by default.
+        augmentation: What is made of energies in training; nothing by default.
 
     Example:
         >>> features, lengths = LogMel(8000, bins=40)(torch.randn(2, 8000), torch.tensor([8000, 4000]))
@@ -67,7 +67,7 @@ class LogMel(nn.Module):
         rate: int,
         bins: int = 64,
         mean: Literal["utterance", "running"] = "utterance",
-        variety: Variety | None = None,
+        augmentation: SpectrumAugmentation | None = None,
     ) -> None:
         super().__init__()
         if mean not in ("utterance", "running"):
@@ -85,7 +85,9 @@ class LogMel(nn.Module):
             norm="slaney",
             mel_scale="slaney",
         )
-        self.varying = None if variety is None else Varying(variety, centres_of(self.mel), rate / 2)
+        self.augmenter = (
+            None if augmentation is None else SpectrumAugmenter(augmentation, centres_of(self.mel), rate / 2)
+        )
         self.prior = nn.Parameter(torch.full((bins,), -6.0 if mean == "running" else -3.0))
 
     def frames(self, samples: Tensor) -> Tensor:
@@ -119,8 +121,8 @@ class LogMel(nn.Module):
     def logs(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Logarithms of energies ``(B, T, F)``, and how many frames count."""
         energies, counts = self.mel(samples).mT, self.frames(lengths)
-        if self.varying is not None and self.training:
-            energies = self.varying(energies)
+        if self.augmenter is not None and self.training:
+            energies = self.augmenter(energies)
         if self.mean == "running":
             return (energies + FLOOR).log(), counts
         there = torch.arange(energies.shape[1], device=energies.device) < counts.unsqueeze(1)

@@ -4,55 +4,57 @@ from abc import ABC, abstractmethod
 from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
-from torchaudio.transforms import SpecAugment
+from torchaudio import transforms
 
 from recollect_speech.models.alignment import TimedWord, Word
 from recollect_speech.models.features import LogMel
-from recollect_speech.models.speakers import Speakers
-from recollect_speech.models.variety import Variety
+from recollect_speech.models.speakers import SpeakerStates
+from recollect_speech.models.variety import SpectrumAugmentation
 
 
-class Masks(NamedTuple):
-    """What is hidden of the features in training (SpecAugment; Park et al. 2019, arXiv:1904.08779).
+class SpecAugment(NamedTuple):
+    """How much of the features is masked in training (Park et al. 2019, arXiv:1904.08779).
+
+    The arguments are those of ``torchaudio.transforms.SpecAugment``.
 
     Attributes:
-        times: Number of masks over time.
-        frames: Longest mask over time.
-        bands: Number of masks over frequency.
-        bins: Widest mask over frequency.
-        share: Part of a recording that a mask over time may hide at most.
+        n_time_masks: Number of masks over time.
+        time_mask_param: Longest mask over time, in frames.
+        n_freq_masks: Number of masks over frequency.
+        freq_mask_param: Widest mask over frequency, in mel bins.
+        p: Largest fraction of a recording that one mask over time may cover.
     """
 
-    times: int = 2
-    frames: int = 20
-    bands: int = 2
-    bins: int = 12
-    share: float = 0.2
+    n_time_masks: int = 2
+    time_mask_param: int = 20
+    n_freq_masks: int = 2
+    freq_mask_param: int = 12
+    p: float = 0.2
 
 
-class Heard(NamedTuple):
+class AcousticOutput(NamedTuple):
     """What a recognizer makes of a batch.
 
     Attributes:
         log_probs: ``(B, T, V)``, of the blank and the units at each step.
         lengths: ``(B,)`` int64, how many steps count.
-        speakers: What is remembered of each speaker.
+        speaker_states: What is remembered of each speaker.
     """
 
     log_probs: Tensor
     lengths: Tensor
-    speakers: Speakers
+    speaker_states: SpeakerStates
 
 
-class Listener(nn.Module, ABC):
+class AcousticModel(nn.Module, ABC):
     """Log-mel features, of which some are hidden in training.
 
     Args:
         rate: Samples a second.
         bins: Number F of mel bins.
         mean: As in ``LogMel``.
-        masks: What is hidden in training; nothing by default.
-        variety: What is made of energies in training; nothing by default.
+        spec_augment: What is hidden in training; nothing by default.
+        augmentation: What is made of energies in training; nothing by default.
     """
 
     def __init__(
@@ -60,12 +62,12 @@ class Listener(nn.Module, ABC):
         rate: int,
         bins: int,
         mean: Literal["utterance", "running"] = "utterance",
-        masks: Masks | None = None,
-        variety: Variety | None = None,
+        spec_augment: SpecAugment | None = None,
+        augmentation: SpectrumAugmentation | None = None,
     ) -> None:
         super().__init__()
-        self.features = LogMel(rate, bins, mean, variety)
-        self.masks = None if masks is None else _spec_augment(masks)
+        self.features = LogMel(rate, bins, mean, augmentation)
+        self.spec_augment = None if spec_augment is None else _spec_augment(spec_augment)
 
     @abstractmethod
     def timed(self, word: Word, seconds: float) -> TimedWord:
@@ -75,19 +77,11 @@ class Listener(nn.Module, ABC):
         """Samples ``(B, S)``, of which ``lengths`` count → ``(B, T, F)`` and how many frames count."""
         samples = nn.functional.pad(samples, (0, max(0, self.features.window - samples.shape[1])))
         frames, counts = self.features(samples, lengths)
-        if self.masks is not None and self.training:
-            frames = self.masks(frames.mT).mT
+        if self.spec_augment is not None and self.training:
+            frames = self.spec_augment(frames.mT).mT
         return frames, counts
 
 
-def _spec_augment(masks: Masks) -> nn.Module:
-    augment: nn.Module = SpecAugment(
-        n_time_masks=masks.times,
-        time_mask_param=masks.frames,
-        n_freq_masks=masks.bands,
-        freq_mask_param=masks.bins,
-        iid_masks=True,
-        p=masks.share,
-        zero_masking=True,
-    )
-    return augment
+def _spec_augment(settings: SpecAugment) -> nn.Module:
+    masking: nn.Module = transforms.SpecAugment(**settings._asdict(), iid_masks=True, zero_masking=True)
+    return masking

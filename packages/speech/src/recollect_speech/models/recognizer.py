@@ -12,10 +12,10 @@ from recollect.state import State, register_state
 from recollect_speech.models.alignment import TimedWord, Word
 from recollect_speech.models.encoder import Encoder, EncoderState
 from recollect_speech.models.features import FeatureState
-from recollect_speech.models.listener import Heard, Listener, Masks
-from recollect_speech.models.speakers import in_turn
+from recollect_speech.models.listener import AcousticModel, AcousticOutput, SpecAugment
+from recollect_speech.models.speakers import run_in_turn
 from recollect_speech.models.subsampling import REACH, STRIDE, Subsampling, steps_of
-from recollect_speech.models.variety import Variety
+from recollect_speech.models.variety import SpectrumAugmentation
 
 MARGIN = 8
 """Frames of nothing, which is the mean, before and after each recording: the shortest one makes steps."""
@@ -45,7 +45,7 @@ class StreamState(NamedTuple):
 
 
 @final
-class Recognizer(Listener):
+class Recognizer(AcousticModel):
     """Log-mel features, subsampling, encoder, and a distribution over units at each step, for CTC.
 
     Args:
@@ -55,10 +55,10 @@ class Recognizer(Listener):
         bins: Mel bins.
         channels: Channels of the subsampling.
         dropout: Share of the subsampled features that is dropped in training.
-        masks: What is hidden in training; nothing by default.
+        spec_augment: What is hidden in training; nothing by default.
         speaker_memory: What remembers speakers from recording to recording; of the encoder's width.
         speaker_integration: How it joins the subsampled features.
-        variety: What is made of energies in training; nothing by default.
+        augmentation: What is made of energies in training; nothing by default.
 
     Raises:
         ValueError: If the memory's width is not the encoder's.
@@ -72,12 +72,14 @@ class Recognizer(Listener):
         bins: int = 64,
         channels: int = 32,
         dropout: float = 0.1,
-        masks: Masks | None = None,
+        spec_augment: SpecAugment | None = None,
         speaker_memory: Memory | None = None,
         speaker_integration: type[Integration] = Concatenation,
-        variety: Variety | None = None,
+        augmentation: SpectrumAugmentation | None = None,
     ) -> None:
-        super().__init__(rate, bins, "utterance" if encoder.chunk is None else "running", masks, variety)
+        super().__init__(
+            rate, bins, "utterance" if encoder.chunk is None else "running", spec_augment, augmentation
+        )
         if speaker_memory is not None and speaker_memory.model_size != encoder.size:
             raise ValueError(
                 f"the speaker memory's model_size must be {encoder.size}, got {speaker_memory.model_size}"
@@ -92,28 +94,28 @@ class Recognizer(Listener):
         samples: Tensor,
         lengths: Tensor,
         speakers: Sequence[str | None] = (),
-        known: Mapping[str, State] | None = None,
-    ) -> Heard:
+        speaker_states: Mapping[str, State] | None = None,
+    ) -> AcousticOutput:
         """Recordings ``(B, S)``, of which ``lengths`` ``(B,)`` samples count.
 
         Args:
             samples: At the model's rate.
             lengths: Of each recording.
             speakers: Who speaks in each; nobody knows by default.
-            known: What is remembered of speakers from before.
+            speaker_states: What is remembered of speakers from before.
         """
         frames, counts = self.frames_of(samples, lengths)
         x = self.subsampling(F.pad(frames, (0, 0, MARGIN, MARGIN)))
         steps = steps_of(counts + 2 * MARGIN)
         mask = torch.arange(x.shape[1], device=x.device) < steps.unsqueeze(1)
-        remembered = dict(known or {})
+        states = dict(speaker_states or {})
         if self.speakers is not None:
-            x, remembered = in_turn(self.speakers, x, mask, speakers or [None] * len(x), remembered)
+            x, states = run_in_turn(self.speakers, x, mask, speakers or [None] * len(x), states)
         y, _ = self.encoder(x, mask)
-        return Heard(self._log_probs(y), steps, remembered)
+        return AcousticOutput(self._log_probs(y), steps, states)
 
     def timed(self, word: Word, seconds: float) -> TimedWord:
-        """See ``Listener``."""
+        """See ``AcousticModel``."""
         start, end = (min(max(step * STEP - EARLY, 0.0), seconds) for step in (word.start, word.end))
         return TimedWord(word.text, start, end, word.confidence)
 

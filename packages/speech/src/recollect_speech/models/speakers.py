@@ -9,11 +9,11 @@ from torch import Tensor
 
 from recollect.state import State, map_state, select_items
 
-Speakers = dict[str, State]
+SpeakerStates = dict[str, State]
 """What is remembered of each speaker: a state for a batch of one."""
 
 
-class Remembering(Protocol):
+class Recurrent(Protocol):
     """What goes on from a state: an integration, for instance."""
 
     def initial_state(self, *batch: int) -> State:
@@ -23,9 +23,13 @@ class Remembering(Protocol):
         """``(B, T, D)`` → ``(B, T, …)``, and the state after."""
 
 
-def in_turn(
-    listen: Remembering, x: Tensor, mask: Tensor, speakers: Sequence[str | None], known: Mapping[str, State]
-) -> tuple[Tensor, Speakers]:
+def run_in_turn(
+    listen: Recurrent,
+    x: Tensor,
+    mask: Tensor,
+    speakers: Sequence[str | None],
+    speaker_states: Mapping[str, State],
+) -> tuple[Tensor, SpeakerStates]:
     """Recordings in their order, each reading what those of its speaker before it have left.
 
     The first recordings of all speakers are taken together, then the second ones, and so on; nothing is kept
@@ -36,14 +40,14 @@ def in_turn(
         x: ``(B, T, D)``.
         mask: ``(B, T)`` bool.
         speakers: Of each recording.
-        known: What was remembered before; unchanged.
+        speaker_states: What was remembered before; unchanged.
 
     Returns:
         ``(B, T, …)``, and what is remembered now.
     """
     names = [name if name is not None else f"\0{i}" for i, name in enumerate(speakers)]
     rows = list(dict.fromkeys(names))
-    state = _stack([known.get(name) or listen.initial_state(1) for name in rows])
+    state = _stack([speaker_states.get(name) or listen.initial_state(1) for name in rows])
     heard: Counter[str] = Counter()
     turns: list[list[int]] = []
     for i, name in enumerate(names):
@@ -64,7 +68,7 @@ def in_turn(
         for place, name in enumerate(rows)
         if not name.startswith("\0")
     }
-    return torch.cat(outputs)[order], {**known, **kept}
+    return torch.cat(outputs)[order], {**speaker_states, **kept}
 
 
 def _stack(states: Sequence[State]) -> State:

@@ -13,61 +13,61 @@ KNOTS = 5
 """Places along the mel bins where a colour is drawn; between them it is linear in dB."""
 
 
-class Variety(NamedTuple):
+class SpectrumAugmentation(NamedTuple):
     """What is made of energies in training, drawn anew for each recording each time.
 
     Attributes:
-        warp: Frequencies are scaled by a factor of up to 1 ± ``warp``: another length of the vocal tract
+        vtlp: Frequencies are scaled by a factor of up to 1 ± ``vtlp``: another length of the vocal tract
             (Jaitly & Hinton 2013, ICML workshop on deep learning for audio, speech and language).
-        colour: Bands are made louder and softer by up to so many dB: another microphone, another room (Nam
+        filter_db: Bands are made louder and softer by up to so many dB: another microphone, another room (Nam
             et al. 2022, arXiv:2110.03282, the linear kind of filter, but its knots evenly spaced).
     """
 
-    warp: float = 0.1
-    colour: float = 6.0
+    vtlp: float = 0.1
+    filter_db: float = 6.0
 
 
 @final
-class Varying(nn.Module):
+class SpectrumAugmenter(nn.Module):
     """Mel energies with a random warp and a random colour.
 
     Args:
-        variety: How much of them.
+        augmentation: How much of them.
         centres: ``(F,)``, the centre of each bin in Hz, rising.
         highest: The highest frequency in Hz.
 
     Raises:
-        ValueError: If ``warp`` is not in [0, 0.3], ``colour`` is negative, or a bin is empty.
+        ValueError: If ``vtlp`` is not in [0, 0.3], ``filter_db`` is negative, or a bin is empty.
     """
 
     centres: Tensor
 
-    def __init__(self, variety: Variety, centres: Tensor, highest: float) -> None:
+    def __init__(self, augmentation: SpectrumAugmentation, centres: Tensor, highest: float) -> None:
         super().__init__()
-        if not 0 <= variety.warp <= 0.3:
-            raise ValueError(f"warp must be in [0, 0.3], got {variety.warp}")
-        if variety.colour < 0:
-            raise ValueError(f"colour must not be negative, got {variety.colour}")
+        if not 0 <= augmentation.vtlp <= 0.3:
+            raise ValueError(f"vtlp must be in [0, 0.3], got {augmentation.vtlp}")
+        if augmentation.filter_db < 0:
+            raise ValueError(f"filter_db must not be negative, got {augmentation.filter_db}")
         if not (centres.diff() > 0).all():
-            raise ValueError(f"{len(centres)} mel bins are too many for variety: some hear nothing")
-        self.variety = variety
+            raise ValueError(f"{len(centres)} mel bins are too many for augmentation: some hear nothing")
+        self.augmentation = augmentation
         self.highest = highest
         self.register_buffer("centres", centres, persistent=False)
 
     def forward(self, energies: Tensor) -> Tensor:
         """``(B, T, F)`` → ``(B, T, F)``."""
-        if self.variety.warp:
-            factors = 1 + self.variety.warp * (2 * torch.rand(len(energies), device=energies.device) - 1)
-            energies = warp(energies, factors, self.centres, self.highest)
-        if self.variety.colour:
-            knots = self.variety.colour * (
+        if self.augmentation.vtlp:
+            factors = 1 + self.augmentation.vtlp * (2 * torch.rand(len(energies), device=energies.device) - 1)
+            energies = warp_frequencies(energies, factors, self.centres, self.highest)
+        if self.augmentation.filter_db:
+            knots = self.augmentation.filter_db * (
                 2 * torch.rand(len(energies), 1, KNOTS, device=energies.device) - 1
             )
-            energies = energies * colour(knots, energies.shape[-1])
+            energies = energies * filter_gains(knots, energies.shape[-1])
         return energies
 
 
-def warp(energies: Tensor, factors: Tensor, centres: Tensor, highest: float) -> Tensor:
+def warp_frequencies(energies: Tensor, factors: Tensor, centres: Tensor, highest: float) -> Tensor:
     """Each bin gets the energy of the place that its centre f is moved to, between bins linearly.
 
     w(f) = α f up to f_0 = 0.85 · highest · min(1, 1/α); from there on linear to w(highest) = highest
@@ -82,7 +82,8 @@ def warp(energies: Tensor, factors: Tensor, centres: Tensor, highest: float) -> 
     Example:
         >>> centres = torch.linspace(100, 3900, 39)
         >>> peak = F.one_hot(torch.tensor([[20]]), 39).float()
-        >>> warp(peak, torch.tensor([0.9]), centres, 4000.0).argmax().item()  # from 2,100 to 2,100 / 0.9 Hz
+        >>> warped = warp_frequencies(peak, torch.tensor([0.9]), centres, 4000.0)
+        >>> warped.argmax().item()  # from 2,100 to 2,100 / 0.9 Hz
         22
     """
     alpha = factors.unsqueeze(1)
@@ -95,11 +96,11 @@ def warp(energies: Tensor, factors: Tensor, centres: Tensor, highest: float) -> 
     return energies.gather(2, places - 1).lerp(energies.gather(2, places), share.unsqueeze(1))
 
 
-def colour(knots: Tensor, bins: int) -> Tensor:
+def filter_gains(knots: Tensor, bins: int) -> Tensor:
     """Gains ``(B, 1, F)`` of energies, from decibels ``(B, 1, k)`` at evenly spaced places.
 
     Example:
-        >>> colour(torch.tensor([[[0.0, 10.0]]]), 3).log10()
+        >>> filter_gains(torch.tensor([[[0.0, 10.0]]]), 3).log10()
         tensor([[[0.0000, 0.5000, 1.0000]]])
     """
     gains: Tensor = 10 ** (F.interpolate(knots, bins, mode="linear", align_corners=True) / 10)

@@ -11,14 +11,14 @@ from recollect import ExampleMemory
 from recollect.memories.example import MIN_LOG_PROBABILITY
 from recollect.state import State
 from recollect_speech.models.alignment import TimedWord, Word
-from recollect_speech.models.listener import Heard, Listener, Masks
-from recollect_speech.models.speakers import in_turn
-from recollect_speech.models.variety import Variety
-from recollect_speech.models.words import WordEncoder
+from recollect_speech.models.listener import AcousticModel, AcousticOutput, SpecAugment
+from recollect_speech.models.speakers import run_in_turn
+from recollect_speech.models.variety import SpectrumAugmentation
+from recollect_speech.models.words import KeywordEncoder
 
 
 @final
-class WordRecognizer(Listener):
+class KeywordSpotter(AcousticModel):
     """Log-mel features, an encoder of words, and a distribution over words: a recording is one step.
 
     Args:
@@ -26,11 +26,11 @@ class WordRecognizer(Listener):
         rate: Samples a second.
         encoder: What listens.
         memory: What a speaker's words sound like, for at least V − 1 words; read once training is over.
-        masks: What is hidden in training; nothing by default.
-        variety: What is made of energies in training; nothing by default.
+        spec_augment: What is hidden in training; nothing by default.
+        augmentation: What is made of energies in training; nothing by default.
 
     Example:
-        >>> model = WordRecognizer(4, 8000, WordEncoder(bins=20, channels=2, size=8)).eval()
+        >>> model = KeywordSpotter(4, 8000, KeywordEncoder(bins=20, channels=2, size=8)).eval()
         >>> model(torch.randn(2, 8000), torch.tensor([8000, 500])).log_probs.shape
         torch.Size([2, 1, 4])
     """
@@ -39,12 +39,12 @@ class WordRecognizer(Listener):
         self,
         units: int,
         rate: int,
-        encoder: WordEncoder,
+        encoder: KeywordEncoder,
         memory: ExampleMemory | None = None,
-        masks: Masks | None = None,
-        variety: Variety | None = None,
+        spec_augment: SpecAugment | None = None,
+        augmentation: SpectrumAugmentation | None = None,
     ) -> None:
-        super().__init__(rate, encoder.bins, "utterance", masks, variety)
+        super().__init__(rate, encoder.bins, "utterance", spec_augment, augmentation)
         self.encoder = encoder
         self.head = nn.Linear(encoder.size, units - 1)
         self.memory = memory
@@ -54,19 +54,21 @@ class WordRecognizer(Listener):
         samples: Tensor,
         lengths: Tensor,
         speakers: Sequence[str | None] = (),
-        known: Mapping[str, State] | None = None,
-    ) -> Heard:
+        speaker_states: Mapping[str, State] | None = None,
+    ) -> AcousticOutput:
         """As ``Recognizer``; there is one step for each recording."""
-        remembered = dict(known or {})
+        states = dict(speaker_states or {})
         if self.memory is None or self.training:
             found = self.alone(samples, lengths).unsqueeze(1)
         else:
             x = self.encoder(*self.frames_of(samples, lengths)).unsqueeze(1)
             step = torch.ones(len(x), 1, dtype=torch.bool, device=x.device)
-            found, remembered = in_turn(
-                OwnWords(self.head, self.memory), x, step, speakers or [None] * len(x), remembered
+            found, states = run_in_turn(
+                SpeakerTemplates(self.head, self.memory), x, step, speakers or [None] * len(x), states
             )
-        return Heard(F.pad(found, (1, 0), value=MIN_LOG_PROBABILITY), torch.ones_like(lengths), remembered)
+        return AcousticOutput(
+            F.pad(found, (1, 0), value=MIN_LOG_PROBABILITY), torch.ones_like(lengths), states
+        )
 
     def alone(self, samples: Tensor, lengths: Tensor) -> Tensor:
         """Log-probabilities ``(B, V − 1)`` of the words, whoever speaks."""
@@ -79,7 +81,7 @@ class WordRecognizer(Listener):
 
 
 @final
-class OwnWords:
+class SpeakerTemplates:
     """Words as their speaker says them: near the mean of those of theirs that were recognized before.
 
     The template of a word is the mean of its row of the linear layer and of the speaker's earlier vectors for

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 @final
-class WordEncoder(nn.Module):
+class KeywordEncoder(nn.Module):
     """Convolutions over mel bins and time, then over steps of 20 ms; their mean and maximum over time.
 
     CTC lets a few steps decide for a word, and of isolated words those are what tells the speakers of
@@ -26,7 +26,7 @@ class WordEncoder(nn.Module):
         ValueError: If an argument is out of range.
 
     Example:
-        >>> encoder = WordEncoder(bins=40, channels=4, size=8)
+        >>> encoder = KeywordEncoder(bins=40, channels=4, size=8)
         >>> encoder(torch.randn(2, 31, 40), torch.tensor([31, 8])).shape
         torch.Size([2, 8])
     """

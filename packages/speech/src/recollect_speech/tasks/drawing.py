@@ -10,17 +10,17 @@ from recollect.training import Picture
 from recollect_speech.data.speech import SpeechBatch
 from recollect_speech.data.units import Units
 from recollect_speech.models.alignment import TimedWord
-from recollect_speech.models.listener import Heard, Listener
+from recollect_speech.models.listener import AcousticModel, AcousticOutput
 from recollect_speech.models.recognizer import STEP, Recognizer
 from recollect_speech.models.summary_memory import SummaryMemory
-from recollect_speech.models.word_recognizer import WordRecognizer
-from recollect_speech.pictures import HeardPicture, WordPicture
+from recollect_speech.models.word_recognizer import KeywordSpotter
+from recollect_speech.pictures import KeywordPicture, TranscriptPicture
 
 PICTURES = 3
 """How many recordings of a batch are drawn."""
 
 
-def heard_pictures(
+def transcript_pictures(
     model: Recognizer, batch: SpeechBatch, words: Sequence[Sequence[TimedWord]]
 ) -> list[Picture]:
     """The first recordings of a batch, each heard by itself."""
@@ -28,15 +28,15 @@ def heard_pictures(
     for i, found in enumerate(words):
         samples, frames = _alone(model, batch, i)
         weights, segment = read_weights(model, samples)
-        pictures.append(HeardPicture(_title(batch, i, found), frames, found, weights, segment))
+        pictures.append(TranscriptPicture(_title(batch, i, found), frames, found, weights, segment))
     return pictures
 
 
-def word_pictures(
-    model: WordRecognizer,
+def keyword_pictures(
+    model: KeywordSpotter,
     units: Units,
     batch: SpeechBatch,
-    heard: Heard,
+    heard: AcousticOutput,
     words: Sequence[Sequence[TimedWord]],
 ) -> list[Picture]:
     """The first recordings of a batch, with what the speaker's memory changed where there is one."""
@@ -47,11 +47,11 @@ def word_pictures(
     for i, found in enumerate(words):
         _, frames = _alone(model, batch, i)
         adapted = None if model.memory is None else heard.log_probs[i, 0, 1:].exp()
-        pictures.append(WordPicture(_title(batch, i, found), frames, names, alone[i], adapted))
+        pictures.append(KeywordPicture(_title(batch, i, found), frames, names, alone[i], adapted))
     return pictures
 
 
-def _alone(model: Listener, batch: SpeechBatch, item: int) -> tuple[Tensor, Tensor]:
+def _alone(model: AcousticModel, batch: SpeechBatch, item: int) -> tuple[Tensor, Tensor]:
     """A recording without padding: its samples ``(1, S)`` and its features ``(T, F)``."""
     samples, lengths = batch.samples[item : item + 1, : batch.lengths[item]], batch.lengths[item : item + 1]
     frames, _ = model.frames_of(samples, lengths)

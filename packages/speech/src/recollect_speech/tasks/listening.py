@@ -14,11 +14,11 @@ from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.data.speech import SpeechBatch, is_clipped, is_silent
 from recollect_speech.metrics import ErrorRates
 from recollect_speech.models.alignment import TimedWord, align
-from recollect_speech.models.listener import Heard, Listener
-from recollect_speech.models.speakers import Speakers
+from recollect_speech.models.listener import AcousticModel, AcousticOutput
+from recollect_speech.models.speakers import SpeakerStates
 
 
-class Listening(Task):
+class SpeechTask(Task):
     """Recordings become transcripts.
 
     Where speakers are remembered, the recordings of each are heard in their order, and what is remembered is
@@ -27,7 +27,7 @@ class Listening(Task):
     Args: as in ``Task``.
     """
 
-    model: Listener
+    model: AcousticModel
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Listening(Task):
         scheduler_interval: Literal["step", "epoch"] = "step",
     ) -> None:
         super().__init__(optimizer, scheduler, scheduler_interval)
-        self._known: Speakers = {}
+        self._speaker_states: SpeakerStates = {}
 
     @property
     def data(self) -> RecognitionData:
@@ -46,11 +46,11 @@ class Listening(Task):
     # --- what a subclass implements -------------------------------------------------------------------------
 
     @abstractmethod
-    def loss(self, heard: Heard, batch: SpeechBatch) -> Tensor:
+    def loss(self, heard: AcousticOutput, batch: SpeechBatch) -> Tensor:
         """Of a batch, a mean over the recordings."""
 
     @abstractmethod
-    def decode(self, heard: Heard, chosen: bool) -> list[list[int]]:
+    def decode(self, heard: AcousticOutput, chosen: bool) -> list[list[int]]:
         """Units of each recording; ``chosen`` where training is over and it may take longer."""
 
     # --- what the base class asks for -----------------------------------------------------------------------
@@ -86,30 +86,30 @@ class Listening(Task):
 
     def on_validation_epoch_start(self) -> None:
         """Nobody has been heard."""
-        self._known = {}
+        self._speaker_states = {}
 
     def on_test_epoch_start(self) -> None:
         """Nobody has been heard."""
-        self._known = {}
+        self._speaker_states = {}
 
     def on_predict_epoch_start(self) -> None:
         """Nobody has been heard."""
-        self._known = {}
+        self._speaker_states = {}
 
-    def _hear(self, batch: SpeechBatch) -> Heard:
-        heard: Heard = self.model(batch.samples, batch.lengths, batch.speakers, self._known)
-        self._known = heard.speakers
+    def _hear(self, batch: SpeechBatch) -> AcousticOutput:
+        heard: AcousticOutput = self.model(batch.samples, batch.lengths, batch.speakers, self._speaker_states)
+        self._speaker_states = heard.speaker_states
         return heard
 
     # --- shared parts ---------------------------------------------------------------------------------------
 
-    def transcripts(self, heard: Heard, batch: SpeechBatch) -> list[list[TimedWord]]:
+    def transcripts(self, heard: AcousticOutput, batch: SpeechBatch) -> list[list[TimedWord]]:
         """The words of the first recordings of a batch, as many as were heard."""
         seconds = (batch.lengths / self.data.rate).tolist()
         decoded = self.decode(heard, chosen=False)
         return [self.words(heard, i, units, seconds[i]) for i, units in enumerate(decoded)]
 
-    def words(self, heard: Heard, item: int, units: list[int], seconds: float) -> list[TimedWord]:
+    def words(self, heard: AcousticOutput, item: int, units: list[int], seconds: float) -> list[TimedWord]:
         """The words of a recording of so many seconds, with times and confidences."""
         log_probs = heard.log_probs[item, : heard.lengths[item]]
         return [self.model.timed(word, seconds) for word in align(log_probs, units, self.data.units.name)]

@@ -15,16 +15,16 @@ from recollect.training import DataModule, Picture
 from recollect_speech.data.speech import SpeechBatch
 from recollect_speech.models.decoding import Beam, beam_search, greedy
 from recollect_speech.models.encoder import Encoder
-from recollect_speech.models.listener import Heard, Masks
+from recollect_speech.models.listener import AcousticOutput, SpecAugment
 from recollect_speech.models.recognizer import Recognizer
-from recollect_speech.models.variety import Variety
-from recollect_speech.tasks.drawing import PICTURES, heard_pictures
-from recollect_speech.tasks.listening import Listening, recordings
-from recollect_speech.tasks.starting import start_from
+from recollect_speech.models.variety import SpectrumAugmentation
+from recollect_speech.tasks.drawing import PICTURES, transcript_pictures
+from recollect_speech.tasks.listening import SpeechTask, recordings
+from recollect_speech.tasks.starting import warm_start
 
 
 @final
-class Recognition(Listening):
+class Recognition(SpeechTask):
     """Transcripts by connectionist temporal classification (Graves et al. 2006, ICML).
 
     Validation takes the best path. Test and prediction take the beam where ``beam`` is given, with the n-gram
@@ -35,12 +35,12 @@ class Recognition(Listening):
         bins: Mel bins.
         channels: Channels of the subsampling.
         dropout: Share of the subsampled features that is dropped in training.
-        masks: What is hidden of the features in training.
-        variety: What is made of energies in training, as if others spoke or other microphones heard.
+        spec_augment: What is hidden of the features in training.
+        augmentation: What is made of energies in training, as if others spoke or other microphones heard.
         speaker_memory: What remembers speakers from recording to recording; of the encoder's width.
         speaker_integration: How it joins the subsampled features.
         beam: Beam search in test and prediction.
-        start: Run folder whose weights training begins with; see ``start_from``.
+        warm_start: Run folder whose weights training begins with; see ``warm_start``.
         optimizer: As in ``Task``.
         scheduler: As in ``Task``.
         scheduler_interval: As in ``Task``.
@@ -54,12 +54,12 @@ class Recognition(Listening):
         bins: int = 64,
         channels: int = 32,
         dropout: float = 0.1,
-        masks: Masks | None = None,
-        variety: Variety | None = None,
+        spec_augment: SpecAugment | None = None,
+        augmentation: SpectrumAugmentation | None = None,
         speaker_memory: Memory | None = None,
         speaker_integration: type[Integration] = Concatenation,
         beam: Beam | None = None,
-        start: Path | None = None,
+        warm_start: Path | None = None,
         optimizer: OptimizerCallable = AdamW,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "step",
@@ -71,12 +71,12 @@ class Recognition(Listening):
         self.bins = bins
         self.channels = channels
         self.dropout = dropout
-        self.masks = masks
-        self.variety = variety
+        self.spec_augment = spec_augment
+        self.augmentation = augmentation
         self.speaker_memory = speaker_memory
         self.speaker_integration = speaker_integration
         self.beam = beam
-        self.start = start
+        self.warm_start = warm_start
         self._warned = False
 
     # --- what the base class asks for -----------------------------------------------------------------------
@@ -91,13 +91,13 @@ class Recognition(Listening):
             self.bins,
             self.channels,
             self.dropout,
-            self.masks,
+            self.spec_augment,
             self.speaker_memory,
             self.speaker_integration,
-            self.variety,
+            self.augmentation,
         )
-        if self.start is not None and self._trainer is not None and self._trainer.state.fn == "fit":
-            start_from(model, data.units, self.start)
+        if self.warm_start is not None and self._trainer is not None and self._trainer.state.fn == "fit":
+            warm_start(model, data.units, self.warm_start)
         return model
 
     def training_loss(self, batch: SpeechBatch) -> tuple[Tensor, int]:
@@ -109,10 +109,12 @@ class Recognition(Listening):
     def pictures(self, batch: SpeechBatch) -> list[Picture]:
         """Spectrogram, words, and what the memory of segments read."""
         few = min(PICTURES, len(batch.lengths))
-        heard = self.model(batch.samples[:few], batch.lengths[:few], batch.speakers[:few], self._known)
-        return heard_pictures(self.model, batch, self.transcripts(heard, batch))
+        heard = self.model(
+            batch.samples[:few], batch.lengths[:few], batch.speakers[:few], self._speaker_states
+        )
+        return transcript_pictures(self.model, batch, self.transcripts(heard, batch))
 
-    def loss(self, heard: Heard, batch: SpeechBatch) -> Tensor:
+    def loss(self, heard: AcousticOutput, batch: SpeechBatch) -> Tensor:
         """CTC; a recording with too few steps for its text counts for nothing."""
         losses = F.ctc_loss(
             heard.log_probs.transpose(0, 1),
@@ -124,7 +126,7 @@ class Recognition(Listening):
         )
         return losses.mean()
 
-    def decode(self, heard: Heard, chosen: bool) -> list[list[int]]:
+    def decode(self, heard: AcousticOutput, chosen: bool) -> list[list[int]]:
         """By the best path, or by the beam where there is one and the result is wanted."""
         if not chosen or self.beam is None:
             return greedy(heard.log_probs, heard.lengths)
@@ -135,7 +137,7 @@ class Recognition(Listening):
             for log_probs, length in zip(heard.log_probs, heard.lengths, strict=True)
         ]
 
-    def _warn_of_short(self, heard: Heard, batch: SpeechBatch) -> None:
+    def _warn_of_short(self, heard: AcousticOutput, batch: SpeechBatch) -> None:
         """Once, with the names of a batch's recordings that are too short for what is said in them."""
         again = (batch.units[:, 1:] == batch.units[:, :-1]) & (batch.units[:, 1:] > 0)
         short = heard.lengths < batch.unit_lengths + again.sum(1)

@@ -17,7 +17,7 @@ HEAD = ("head.weight", "head.bias")
 """What belongs to single units, the blank first."""
 
 
-def start_from(model: Recognizer, units: Units, run: Path) -> None:
+def warm_start(model: Recognizer, units: Units, run: Path) -> None:
     """Give a model the best weights of a run; of the layer that writes units, those that the run writes too.
 
     Units are matched by what they stand for, not by their numbers. What the run does not write keeps the

@@ -12,26 +12,26 @@ from recollect import ExampleMemory, Storage
 from recollect.training import DataModule, Picture
 from recollect.training.errors import ArgumentError, DataError
 from recollect_speech.data.speech import SpeechBatch
-from recollect_speech.models.listener import Heard, Masks
-from recollect_speech.models.variety import Variety
-from recollect_speech.models.word_recognizer import WordRecognizer
-from recollect_speech.models.words import WordEncoder
-from recollect_speech.tasks.drawing import PICTURES, word_pictures
-from recollect_speech.tasks.listening import Listening, recordings
+from recollect_speech.models.listener import AcousticOutput, SpecAugment
+from recollect_speech.models.variety import SpectrumAugmentation
+from recollect_speech.models.word_recognizer import KeywordSpotter
+from recollect_speech.models.words import KeywordEncoder
+from recollect_speech.tasks.drawing import PICTURES, keyword_pictures
+from recollect_speech.tasks.listening import SpeechTask, recordings
 
 SHARPNESS = 20.0
 """Of nearness to a word's template."""
 
 
 @final
-class WordRecognition(Listening):
+class KeywordSpotting(SpeechTask):
     """Single words by cross-entropy: one decision for a recording.
 
     Args:
         encoder: What listens.
         label_smoothing: Share of the probability that training wants spread over all words.
-        masks: What is hidden of the features in training.
-        variety: What is made of energies in training, as if others spoke or other microphones heard.
+        spec_augment: What is hidden of the features in training.
+        augmentation: What is made of energies in training, as if others spoke or other microphones heard.
         storage: Where a speaker's words are kept, made from the widths of keys and values; without one
             nobody is remembered. It has no part in training.
         optimizer: As in ``Task``.
@@ -42,15 +42,15 @@ class WordRecognition(Listening):
         ValueError: If ``label_smoothing`` is not in [0, 1).
     """
 
-    model: WordRecognizer
+    model: KeywordSpotter
     model_methods = ("alone",)
 
     def __init__(
         self,
-        encoder: WordEncoder,
+        encoder: KeywordEncoder,
         label_smoothing: float = 0.1,
-        masks: Masks | None = None,
-        variety: Variety | None = None,
+        spec_augment: SpecAugment | None = None,
+        augmentation: SpectrumAugmentation | None = None,
         storage: Callable[[int, int], Storage] | None = None,
         optimizer: OptimizerCallable = AdamW,
         scheduler: LRSchedulerCallable | None = None,
@@ -61,20 +61,22 @@ class WordRecognition(Listening):
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
         self.encoder = encoder
         self.label_smoothing = label_smoothing
-        self.masks = masks
-        self.variety = variety
+        self.spec_augment = spec_augment
+        self.augmentation = augmentation
         self.storage = storage
 
-    def build_model(self, data: DataModule) -> WordRecognizer:
+    def build_model(self, data: DataModule) -> KeywordSpotter:
         """A recognizer of the data's words."""
         data = recordings(data)
         if data.kind != "words":
-            raise ArgumentError(f"WordRecognition needs --data.units words, not {data.kind}")
+            raise ArgumentError(f"KeywordSpotting needs --data.units words, not {data.kind}")
         memory = None
         if self.storage is not None:
             storage = self.storage(self.encoder.size, len(data.units) - 1)
             memory = ExampleMemory(storage, "prototypes", "cosine", SHARPNESS)
-        return WordRecognizer(len(data.units), data.rate, self.encoder, memory, self.masks, self.variety)
+        return KeywordSpotter(
+            len(data.units), data.rate, self.encoder, memory, self.spec_augment, self.augmentation
+        )
 
     def training_loss(self, batch: SpeechBatch) -> tuple[Tensor, int]:
         """Cross-entropy, a mean over the recordings."""
@@ -83,24 +85,26 @@ class WordRecognition(Listening):
         loss = F.cross_entropy(log_probs, batch.units[:, 0] - 1, label_smoothing=self.label_smoothing)
         return loss, len(batch.lengths)
 
-    def loss(self, heard: Heard, batch: SpeechBatch) -> Tensor:
+    def loss(self, heard: AcousticOutput, batch: SpeechBatch) -> Tensor:
         """−log p of what is said; a word that training never heard has the probability of the blank."""
         _check(batch)
         return F.nll_loss(heard.log_probs[:, 0], F.pad(batch.units, (0, 1))[:, 0])
 
-    def decode(self, heard: Heard, chosen: bool) -> list[list[int]]:
+    def decode(self, heard: AcousticOutput, chosen: bool) -> list[list[int]]:
         """The likeliest word."""
         return [[unit] for unit in heard.log_probs[:, 0].argmax(-1).tolist()]
 
     def pictures(self, batch: SpeechBatch) -> list[Picture]:
         """Spectrogram, word, and what the memory of the speaker changed."""
         few = min(PICTURES, len(batch.lengths))
-        heard = self.model(batch.samples[:few], batch.lengths[:few], batch.speakers[:few], self._known)
-        return word_pictures(self.model, self.data.units, batch, heard, self.transcripts(heard, batch))
+        heard = self.model(
+            batch.samples[:few], batch.lengths[:few], batch.speakers[:few], self._speaker_states
+        )
+        return keyword_pictures(self.model, self.data.units, batch, heard, self.transcripts(heard, batch))
 
 
 def _check(batch: SpeechBatch) -> None:
     """Every recording holds one word."""
     for text, name in zip(batch.texts, batch.names, strict=True):
         if len(text.split()) != 1:
-            raise DataError(f"{name} says {text!r}: WordRecognition needs one word in each recording")
+            raise DataError(f"{name} says {text!r}: KeywordSpotting needs one word in each recording")
