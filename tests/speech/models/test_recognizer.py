@@ -9,8 +9,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from recollect import Concatenation, Fusion, HashStorage, Integration, Parallel, VectorStorage
 from recollect_speech.models.alignment import Word
+from recollect_speech.models.augmentation import SpecAugment
 from recollect_speech.models.encoder import Encoder
-from recollect_speech.models.listener import SpecAugment
 from recollect_speech.models.recognizer import MARGIN, Recognizer
 from recollect_speech.models.summary_memory import SummaryMemory
 

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from recollect import ExampleMemory, VectorStorage
 from recollect.memories.example import MIN_LOG_PROBABILITY
 from recollect_speech.models.alignment import Word
-from recollect_speech.models.listener import SpecAugment
+from recollect_speech.models.augmentation import SpecAugment
 from recollect_speech.models.word_recognizer import KeywordSpotter, SpeakerTemplates
 from recollect_speech.models.words import KeywordEncoder
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchaudio.transforms import MelSpectrogram
 
 from recollect.state import register_state
-from recollect_speech.models.variety import SpectrumAugmentation, SpectrumAugmenter
+from recollect_speech.models.augmentation import SpectrumAugmentation, SpectrumAugmenter
 
 FLOOR = 1e-5
 """Added to every energy before its logarithm, as speech arrives: far below speech of common loudness."""

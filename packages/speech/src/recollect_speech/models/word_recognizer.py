@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from recollect import ExampleMemory
 from recollect.memories.example import MIN_LOG_PROBABILITY
 from recollect.state import State
+from recollect_speech.models.acoustic_model import AcousticModel, AcousticOutput
 from recollect_speech.models.alignment import TimedWord, Word
-from recollect_speech.models.listener import AcousticModel, AcousticOutput, SpecAugment
+from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentation
 from recollect_speech.models.speakers import run_in_turn
-from recollect_speech.models.variety import SpectrumAugmentation
 from recollect_speech.models.words import KeywordEncoder
 
 

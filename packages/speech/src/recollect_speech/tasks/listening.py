@@ -13,8 +13,8 @@ from recollect.training.errors import ArgumentError
 from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.data.speech import SpeechBatch, is_clipped, is_silent
 from recollect_speech.metrics import ErrorRates
+from recollect_speech.models.acoustic_model import AcousticModel, AcousticOutput
 from recollect_speech.models.alignment import TimedWord, align
-from recollect_speech.models.listener import AcousticModel, AcousticOutput
 from recollect_speech.models.speakers import SpeakerStates
 
 

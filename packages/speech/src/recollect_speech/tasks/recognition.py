@@ -13,11 +13,11 @@ from torch.optim import AdamW
 from recollect import Concatenation, Integration, Memory
 from recollect.training import DataModule, Picture
 from recollect_speech.data.speech import SpeechBatch
+from recollect_speech.models.acoustic_model import AcousticOutput
+from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentation
 from recollect_speech.models.decoding import Beam, beam_search, greedy
 from recollect_speech.models.encoder import Encoder
-from recollect_speech.models.listener import AcousticOutput, SpecAugment
 from recollect_speech.models.recognizer import Recognizer
-from recollect_speech.models.variety import SpectrumAugmentation
 from recollect_speech.tasks.drawing import PICTURES, transcript_pictures
 from recollect_speech.tasks.listening import SpeechTask, recordings
 from recollect_speech.tasks.starting import warm_start

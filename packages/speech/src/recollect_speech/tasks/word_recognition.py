@@ -12,8 +12,8 @@ from recollect import ExampleMemory, Storage
 from recollect.training import DataModule, Picture
 from recollect.training.errors import ArgumentError, DataError
 from recollect_speech.data.speech import SpeechBatch
-from recollect_speech.models.listener import AcousticOutput, SpecAugment
-from recollect_speech.models.variety import SpectrumAugmentation
+from recollect_speech.models.acoustic_model import AcousticOutput
+from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentation
 from recollect_speech.models.word_recognizer import KeywordSpotter
 from recollect_speech.models.words import KeywordEncoder
 from recollect_speech.tasks.drawing import PICTURES, keyword_pictures

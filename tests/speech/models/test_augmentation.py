@@ -5,14 +5,14 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from recollect_speech.models.features import LogMel, centres_of
-from recollect_speech.models.variety import (
+from recollect_speech.models.augmentation import (
     KNOTS,
     SpectrumAugmentation,
     SpectrumAugmenter,
     filter_gains,
     warp_frequencies,
 )
+from recollect_speech.models.features import LogMel, centres_of
 
 Tone = Callable[..., torch.Tensor]
 CENTRES = torch.linspace(100, 3900, 39)

@@ -5,6 +5,7 @@ from typing import NamedTuple, final
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchaudio import transforms
 
 BEND = 0.85
 """Up to this share of the highest frequency, frequencies are scaled; above, they are led back to it."""
@@ -25,6 +26,26 @@ class SpectrumAugmentation(NamedTuple):
 
     vtlp: float = 0.1
     filter_db: float = 6.0
+
+
+class SpecAugment(NamedTuple):
+    """How much of the features is masked in training (Park et al. 2019, arXiv:1904.08779).
+
+    The arguments are those of ``torchaudio.transforms.SpecAugment``.
+
+    Attributes:
+        n_time_masks: Number of masks over time.
+        time_mask_param: Longest mask over time, in frames.
+        n_freq_masks: Number of masks over frequency.
+        freq_mask_param: Widest mask over frequency, in mel bins.
+        p: Largest fraction of a recording that one mask over time may cover.
+    """
+
+    n_time_masks: int = 2
+    time_mask_param: int = 20
+    n_freq_masks: int = 2
+    freq_mask_param: int = 12
+    p: float = 0.2
 
 
 @final
@@ -105,3 +126,9 @@ def filter_gains(knots: Tensor, bins: int) -> Tensor:
     """
     gains: Tensor = 10 ** (F.interpolate(knots, bins, mode="linear", align_corners=True) / 10)
     return gains
+
+
+def masking(settings: SpecAugment) -> nn.Module:
+    """A module that masks features ``(B, F, T)``."""
+    module: nn.Module = transforms.SpecAugment(**settings._asdict(), iid_masks=True, zero_masking=True)
+    return module

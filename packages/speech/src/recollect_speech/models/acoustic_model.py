@@ -4,32 +4,11 @@ from abc import ABC, abstractmethod
 from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
-from torchaudio import transforms
 
 from recollect_speech.models.alignment import TimedWord, Word
+from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentation, masking
 from recollect_speech.models.features import LogMel
 from recollect_speech.models.speakers import SpeakerStates
-from recollect_speech.models.variety import SpectrumAugmentation
-
-
-class SpecAugment(NamedTuple):
-    """How much of the features is masked in training (Park et al. 2019, arXiv:1904.08779).
-
-    The arguments are those of ``torchaudio.transforms.SpecAugment``.
-
-    Attributes:
-        n_time_masks: Number of masks over time.
-        time_mask_param: Longest mask over time, in frames.
-        n_freq_masks: Number of masks over frequency.
-        freq_mask_param: Widest mask over frequency, in mel bins.
-        p: Largest fraction of a recording that one mask over time may cover.
-    """
-
-    n_time_masks: int = 2
-    time_mask_param: int = 20
-    n_freq_masks: int = 2
-    freq_mask_param: int = 12
-    p: float = 0.2
 
 
 class AcousticOutput(NamedTuple):
@@ -67,7 +46,7 @@ class AcousticModel(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.features = LogMel(rate, bins, mean, augmentation)
-        self.spec_augment = None if spec_augment is None else _spec_augment(spec_augment)
+        self.spec_augment = None if spec_augment is None else masking(spec_augment)
 
     @abstractmethod
     def timed(self, word: Word, seconds: float) -> TimedWord:
@@ -80,8 +59,3 @@ class AcousticModel(nn.Module, ABC):
         if self.spec_augment is not None and self.training:
             frames = self.spec_augment(frames.mT).mT
         return frames, counts
-
-
-def _spec_augment(settings: SpecAugment) -> nn.Module:
-    masking: nn.Module = transforms.SpecAugment(**settings._asdict(), iid_masks=True, zero_masking=True)
-    return masking
