@@ -2,8 +2,8 @@
 
 import torch
 
-from recollect_speech.models.alignment import TimedWord
 from recollect_speech.pictures import KeywordPicture, TranscriptPicture
+from recollect_speech.types import TimedWord
 
 WORDS = [TimedWord("one", 0.04, 0.16, 0.9), TimedWord("$two", 0.32, 1.0, 0.5)]
 

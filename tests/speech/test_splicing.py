@@ -11,8 +11,8 @@ import torch
 from recollect.training import DataError
 from recollect_speech import splicing
 from recollect_speech.data.manifest import read_manifest
-from recollect_speech.models.alignment import TimedWord
 from recollect_speech.splicing import WordClip, cut, draw, join, main, write
+from recollect_speech.types import TimedWord
 
 RATE = 1000
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from recollect.training import DataError
-from recollect_speech.data.audio import Clip, read_audio, read_header
-from recollect_speech.data.speech import is_clipped, is_silent
+from recollect_speech.data.audio import Clip, is_clipped, is_silent, read_audio, read_header
 
 Recorder = Tone = Callable[..., Any]
 

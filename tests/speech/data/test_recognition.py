@@ -10,7 +10,7 @@ from recollect.training import DataError
 from recollect.training.errors import ArgumentError
 from recollect_speech.data.own import ManifestData
 from recollect_speech.data.recognition import split_apart
-from recollect_speech.data.speech import SpeechDataset, WaveformAugmentation, collate, with_noise
+from recollect_speech.data.speech_dataset import SpeechDataset, WaveformAugmentation, collate, with_noise
 from recollect_speech.data.spoken_digits import SpokenDigitsData
 from recollect_speech.data.units import Symbols
 

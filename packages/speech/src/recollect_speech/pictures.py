@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from recollect.training.pictures import COLOURS, plain, title
-from recollect_speech.models.alignment import TimedWord
+from recollect_speech.types import TimedWord
 
 WORDS = 10
 """How many words a picture names, the likeliest first."""

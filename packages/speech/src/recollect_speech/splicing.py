@@ -23,8 +23,9 @@ from torch import Tensor
 from recollect.training import DataError, UserError, load_run
 from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.data.writing import Recording, write_corpus
-from recollect_speech.models.alignment import TimedWord, align
+from recollect_speech.models.alignment import align
 from recollect_speech.models.recognizer import Recognizer
+from recollect_speech.types import TimedWord
 
 FRAME = 0.005
 """Seconds within which loudness is measured."""

@@ -12,6 +12,9 @@ from torchaudio.functional import resample
 
 from recollect.training import DataError
 
+CLIPPED = 0.999
+"""Samples at or beyond this are taken for clipped."""
+
 
 class Clip(NamedTuple):
     """A recording, or a part of one.
@@ -73,6 +76,16 @@ def read_audio(clip: Clip, rate: int, where: str | None = None) -> Tensor:
         raise DataError(f"{_named(clip, where)} holds samples that are not finite")
     resampled: Tensor = resample(samples, header.rate, rate)
     return resampled
+
+
+def is_silent(samples: Tensor) -> bool:
+    """Whether nothing at all is to be heard."""
+    return not bool(samples.any())
+
+
+def is_clipped(samples: Tensor) -> bool:
+    """Whether more than one sample in a thousand is at full scale."""
+    return bool((samples.abs() >= CLIPPED).float().mean() > 0.001)
 
 
 @contextmanager

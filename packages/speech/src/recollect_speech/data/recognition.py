@@ -13,8 +13,9 @@ from recollect.training.errors import ArgumentError
 from recollect.training.loading import Batches
 from recollect_speech.data.manifest import Utterance, read_file, read_folder, read_manifest
 from recollect_speech.data.ngram import NGram
-from recollect_speech.data.speech import SpeechBatch, SpeechDataset, SpeechItem, WaveformAugmentation, collate
+from recollect_speech.data.speech_dataset import SpeechDataset, WaveformAugmentation, collate
 from recollect_speech.data.units import UnitKind, Units, fit_units, normalize_text, restore_units
+from recollect_speech.types import SpeechBatch, SpeechItem
 
 CHUNK = 20
 """Batches within which recordings are sorted by length: long ones meet long ones."""

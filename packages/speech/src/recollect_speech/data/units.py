@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from recollect.training import DataError
-
-BLANK = 0
+from recollect_speech.types import BLANK
 
 UnitKind = Literal["words", "characters", "subwords"]
 

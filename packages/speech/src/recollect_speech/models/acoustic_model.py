@@ -5,10 +5,11 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from recollect_speech.models.alignment import TimedWord, Word
+from recollect_speech.models.alignment import Word
 from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentation, masking
 from recollect_speech.models.features import LogMel
 from recollect_speech.models.speakers import SpeakerStates
+from recollect_speech.types import TimedWord
 
 
 class AcousticOutput(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchaudio.functional import forced_align, merge_tokens
 
-BLANK = 0
+from recollect_speech.types import BLANK
 
 
 class Word(NamedTuple):
@@ -17,15 +17,6 @@ class Word(NamedTuple):
     text: str
     start: int
     end: int
-    confidence: float
-
-
-class TimedWord(NamedTuple):
-    """A word, when it was said in seconds, and its confidence in [0, 1]."""
-
-    text: str
-    start: float
-    end: float
     confidence: float
 
 

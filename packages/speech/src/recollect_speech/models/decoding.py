@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-BLANK = 0
+from recollect_speech.types import BLANK
 
 UNLIKELY = -12.0
 """Units with a log-probability below this at a step are not tried there."""

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from recollect import Concatenation, Integration, Memory
 from recollect.state import State, register_state
 from recollect_speech.models.acoustic_model import AcousticModel, AcousticOutput
-from recollect_speech.models.alignment import TimedWord, Word
+from recollect_speech.models.alignment import Word
 from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentation
 from recollect_speech.models.encoder import Encoder, EncoderState
 from recollect_speech.models.features import FeatureState
 from recollect_speech.models.speakers import run_in_turn
 from recollect_speech.models.subsampling import REACH, STRIDE, Subsampling, steps_of
+from recollect_speech.types import TimedWord
 
 MARGIN = 8
 """Frames of nothing, which is the mean, before and after each recording: the shortest one makes steps."""

@@ -11,10 +11,11 @@ from recollect import ExampleMemory
 from recollect.memories.example import MIN_LOG_PROBABILITY
 from recollect.state import State
 from recollect_speech.models.acoustic_model import AcousticModel, AcousticOutput
-from recollect_speech.models.alignment import TimedWord, Word
+from recollect_speech.models.alignment import Word
 from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentation
 from recollect_speech.models.speakers import run_in_turn
 from recollect_speech.models.words import KeywordEncoder
+from recollect_speech.types import TimedWord
 
 
 @final

@@ -10,12 +10,13 @@ from torchmetrics import MetricCollection
 
 from recollect.training import DataModule, Task
 from recollect.training.errors import ArgumentError
+from recollect_speech.data.audio import is_clipped, is_silent
 from recollect_speech.data.recognition import RecognitionData
-from recollect_speech.data.speech import SpeechBatch, is_clipped, is_silent
 from recollect_speech.metrics import ErrorRates
 from recollect_speech.models.acoustic_model import AcousticModel, AcousticOutput
-from recollect_speech.models.alignment import TimedWord, align
+from recollect_speech.models.alignment import align
 from recollect_speech.models.speakers import SpeakerStates
+from recollect_speech.types import SpeechBatch, TimedWord
 
 
 class SpeechTask(Task):

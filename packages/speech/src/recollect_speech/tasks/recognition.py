@@ -12,7 +12,6 @@ from torch.optim import AdamW
 
 from recollect import Concatenation, Integration, Memory
 from recollect.training import DataModule, Picture
-from recollect_speech.data.speech import SpeechBatch
 from recollect_speech.models.acoustic_model import AcousticOutput
 from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentation
 from recollect_speech.models.decoding import Beam, beam_search, greedy
@@ -21,6 +20,7 @@ from recollect_speech.models.recognizer import Recognizer
 from recollect_speech.tasks.drawing import PICTURES, transcript_pictures
 from recollect_speech.tasks.listening import SpeechTask, recordings
 from recollect_speech.tasks.starting import warm_start
+from recollect_speech.types import SpeechBatch
 
 
 @final

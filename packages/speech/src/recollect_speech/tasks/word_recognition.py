@@ -11,13 +11,13 @@ from torch.optim import AdamW
 from recollect import ExampleMemory, Storage
 from recollect.training import DataModule, Picture
 from recollect.training.errors import ArgumentError, DataError
-from recollect_speech.data.speech import SpeechBatch
 from recollect_speech.models.acoustic_model import AcousticOutput
 from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentation
 from recollect_speech.models.word_recognizer import KeywordSpotter
 from recollect_speech.models.words import KeywordEncoder
 from recollect_speech.tasks.drawing import PICTURES, keyword_pictures
 from recollect_speech.tasks.listening import SpeechTask, recordings
+from recollect_speech.types import SpeechBatch
 
 SHARPNESS = 20.0
 """Of nearness to a word's template."""

@@ -12,41 +12,7 @@ from torchaudio.transforms import SpeedPerturbation
 
 from recollect_speech.data.manifest import Utterance
 from recollect_speech.data.units import Units
-
-CLIPPED = 0.999
-"""Samples at or beyond this are taken for clipped."""
-
-
-class SpeechItem(NamedTuple):
-    """One recording: its samples ``(S,)``, its units, and what it is."""
-
-    samples: Tensor
-    units: list[int]
-    text: str
-    name: str
-    speaker: str | None
-
-
-class SpeechBatch(NamedTuple):
-    """B recordings.
-
-    Attributes:
-        samples: ``(B, S)``, padded with zeros.
-        lengths: ``(B,)`` int64, samples of each.
-        units: ``(B, U)`` int64, what is said; padded with the blank, which is 0.
-        unit_lengths: ``(B,)`` int64.
-        texts: What is said.
-        names: What each recording is called.
-        speakers: Who speaks, ``None`` where that is not known.
-    """
-
-    samples: Tensor
-    lengths: Tensor
-    units: Tensor
-    unit_lengths: Tensor
-    texts: list[str]
-    names: list[str]
-    speakers: list[str | None]
+from recollect_speech.types import SpeechBatch, SpeechItem
 
 
 def collate(items: Sequence[SpeechItem]) -> SpeechBatch:
@@ -129,13 +95,3 @@ def with_noise(samples: Tensor, bounds: tuple[float, float]) -> Tensor:
     ratio = low + (high - low) * torch.rand(())
     noisy: Tensor = add_noise(samples, torch.randn_like(samples), ratio)
     return noisy
-
-
-def is_silent(samples: Tensor) -> bool:
-    """Whether nothing at all is to be heard."""
-    return not bool(samples.any())
-
-
-def is_clipped(samples: Tensor) -> bool:
-    """Whether more than one sample in a thousand is at full scale."""
-    return bool((samples.abs() >= CLIPPED).float().mean() > 0.001)
