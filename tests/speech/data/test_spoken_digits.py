@@ -9,7 +9,7 @@ import pytest
 from recollect_speech.data.digits import split_of, words
 from recollect_speech.data.espeak import Voice, speak
 from recollect_speech.data.spoken_digits import SpokenDigitsData
-from recollect_speech.data.voices import VARIANTS, voices
+from recollect_speech.data.tts_corpus import VARIANTS, voices
 
 
 def test_texts_are_heard_in_the_voice_and_at_the_speed_asked_for() -> None:

@@ -9,11 +9,10 @@ import torch
 
 from recollect.training.errors import ArgumentError
 from recollect_speech.data import speaking
-from recollect_speech.data.speaking import Line, assign_voices, record
 from recollect_speech.data.spoken_texts import SpokenTextsData
+from recollect_speech.data.tts_corpus import Line, assign_voices, record, voices
 from recollect_speech.data.units import normalize_text
 from recollect_speech.data.vctk import VctkData, vctk_sentences
-from recollect_speech.data.voices import voices
 
 Recorder = Callable[..., Path]
 Tone = Callable[..., torch.Tensor]

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from recollect.training import DataError, UserError, load_run
 from recollect_speech.data.recognition import RecognitionData
-from recollect_speech.data.writing import Recording, write_corpus
+from recollect_speech.data.tts_corpus import Recording, write_corpus
 from recollect_speech.models.alignment import align
 from recollect_speech.models.recognizer import Recognizer
 from recollect_speech.types import TimedWord

@@ -9,8 +9,8 @@ from recollect_speech.data.digits import draw_string, words
 from recollect_speech.data.espeak import speak
 from recollect_speech.data.manifest import Utterance
 from recollect_speech.data.recognition import RecognitionData
+from recollect_speech.data.tts_corpus import draw_voice
 from recollect_speech.data.units import UnitKind
-from recollect_speech.data.voices import draw_voice
 
 
 @final

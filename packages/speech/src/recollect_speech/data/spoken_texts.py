@@ -6,8 +6,8 @@ from typing import final
 from recollect.training import Split
 from recollect_speech.data.manifest import Utterance, read_manifest
 from recollect_speech.data.recognition import RecognitionData
-from recollect_speech.data.speaking import Line, assign_voices, corpus_folder, synthesize_once
 from recollect_speech.data.texts import read_sentences
+from recollect_speech.data.tts_corpus import Line, assign_voices, corpus_folder, synthesize_once
 from recollect_speech.data.units import UnitKind
 from recollect_speech.data.vctk import SPEAKER, prepare, vctk_sentences
 

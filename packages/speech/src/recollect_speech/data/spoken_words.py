@@ -7,7 +7,7 @@ from torch import Tensor
 
 from recollect_speech.data.espeak import Voice, speak
 from recollect_speech.data.manifest import Utterance
-from recollect_speech.data.voices import PITCHES, SPEEDS, VARIANTS, voices
+from recollect_speech.data.tts_corpus import PITCHES, SPEEDS, VARIANTS, voices
 
 QUIET = 0.01
 """Of the loudest sample: what begins or ends a recording below this is silence."""

@@ -8,8 +8,8 @@ from recollect.training import DataError, Split, data_folder, fetch
 from recollect_speech.data.audio import Clip
 from recollect_speech.data.manifest import Utterance, read_manifest
 from recollect_speech.data.recognition import RecognitionData, split_apart
-from recollect_speech.data.speaking import Line, assign_voices, corpus_folder, synthesize_once
 from recollect_speech.data.texts import read_sentences
+from recollect_speech.data.tts_corpus import Line, assign_voices, corpus_folder, synthesize_once
 from recollect_speech.data.units import UnitKind, normalize_text
 
 SPEAKER = "p239"

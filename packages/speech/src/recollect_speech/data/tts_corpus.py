@@ -1,20 +1,35 @@
-"""Sentences that eSpeak NG speaks once, and that are kept."""
+"""A speech corpus that eSpeak NG speaks: who says which sentence, and the folder where it is kept."""
 
 import hashlib
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import soundfile  # type: ignore[import-untyped]
 from rich.progress import track
+from torch import Tensor
 
 from recollect.training import Split, data_folder
 from recollect.training.errors import ArgumentError
 from recollect_speech.data.espeak import Voice, speak
 from recollect_speech.data.recognition import split_apart
-from recollect_speech.data.voices import draw_voice
-from recollect_speech.data.writing import Recording, write_corpus
+
+ACCENTS = ("en", "en-us", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-029")
+
+VARIANTS: dict[Split, tuple[str, ...]] = {
+    "train": ("m1", "m2", "m3", "m5", "m7", "f1", "f2", "f4", "Andy", "Annie", "Mario", "Alicia", "klatt"),
+    "val": ("m6", "f5", "Lee"),
+    "test": ("m4", "m8", "f3", "steph", "Michael", "linda"),
+}
+"""Voices of eSpeak NG, by split."""
+
+SPEEDS = (130, 220)
+"""Words a minute, at least and at most."""
+
+PITCHES = (30, 70)
 
 
 class Line(NamedTuple):
@@ -22,6 +37,34 @@ class Line(NamedTuple):
 
     text: str
     voice: Voice
+
+
+class Recording(NamedTuple):
+    """A recording: samples ``(S,)``, what is said, and who says it."""
+
+    samples: Tensor
+    text: str
+    speaker: str
+
+
+def voices(split: Split) -> list[str]:
+    """The voices of a split, in every accent.
+
+    Example:
+        >>> len(voices("test")), voices("test")[0], set(voices("train")) & set(voices("test"))
+        (36, 'en+m4', set())
+    """
+    return [f"{accent}+{variant}" for variant in VARIANTS[split] for accent in ACCENTS]
+
+
+def draw_voice(split: Split, chance: random.Random) -> Voice:
+    """A voice of the split, at a speed and a pitch of its own.
+
+    Example:
+        >>> draw_voice("val", random.Random(0)).name in voices("val")
+        True
+    """
+    return Voice(chance.choice(voices(split)), chance.randint(*SPEEDS), chance.randint(*PITCHES))
 
 
 def assign_voices(
@@ -91,3 +134,26 @@ def record(lines: Mapping[Split, Sequence[Line]], folder: Path, rate: int) -> No
 def _said(split: Split, lines: Sequence[Line], rate: int) -> Iterator[Recording]:
     for line in track(lines, f"speaking {len(lines):,} sentences ({split})", transient=True):
         yield Recording(speak(line.text, line.voice, rate), line.text, line.voice.name)
+
+
+def write_corpus(folder: Path, parts: Mapping[Split, Iterable[Recording]], rate: int) -> None:
+    """Write recordings into a new folder, whole or not at all: FLAC files and ``<split>.tsv``.
+
+    Where another process has been faster, its folder stays.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as made:
+        whole = Path(made) / "whole"
+        for split, part in parts.items():
+            (whole / split).mkdir(parents=True)
+            rows = ["path\ttext\tspeaker"]
+            for i, item in enumerate(part):
+                path = whole / split / f"{i:05}.flac"
+                soundfile.write(path, item.samples.numpy(), rate)
+                rows.append(f"{path.relative_to(whole)}\t{item.text}\t{item.speaker}")
+            (whole / f"{split}.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        try:
+            whole.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
