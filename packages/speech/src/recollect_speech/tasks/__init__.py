@@ -1,6 +1,6 @@
 """What is trained and measured."""
 
+from recollect_speech.tasks.keywords import KeywordSpotting
 from recollect_speech.tasks.recognition import Recognition
-from recollect_speech.tasks.word_recognition import KeywordSpotting
 
 __all__ = ["KeywordSpotting", "Recognition"]

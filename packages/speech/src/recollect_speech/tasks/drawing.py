@@ -9,9 +9,9 @@ from recollect import Integration, Read
 from recollect.training import Picture
 from recollect_speech.data.units import Units
 from recollect_speech.models.acoustic_model import AcousticModel, AcousticOutput
+from recollect_speech.models.keywords import KeywordSpotter
 from recollect_speech.models.recognizer import STEP, Recognizer
 from recollect_speech.models.summary_memory import SummaryMemory
-from recollect_speech.models.word_recognizer import KeywordSpotter
 from recollect_speech.pictures import KeywordPicture, TranscriptPicture
 from recollect_speech.types import SpeechBatch, TimedWord
 

@@ -12,8 +12,8 @@ from recollect import ExampleMemory, VectorStorage
 from recollect.memories.example import MIN_LOG_PROBABILITY
 from recollect_speech.models.alignment import Word
 from recollect_speech.models.augmentation import SpecAugment
-from recollect_speech.models.word_recognizer import KeywordSpotter, SpeakerTemplates
-from recollect_speech.models.words import KeywordEncoder
+from recollect_speech.models.keyword_encoder import KeywordEncoder
+from recollect_speech.models.keywords import KeywordSpotter, SpeakerTemplates
 
 SIZE, WORDS = 16, 5
 

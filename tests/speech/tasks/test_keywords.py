@@ -22,7 +22,7 @@ PITCHES = {"low": 300.0, "mid": 900.0, "high": 2400.0}
 def config(manifest: Path) -> dict:
     adam = {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1e-2}}
     sizes = {"bins": 20, "channels": 4, "size": 16, "layers": 1}
-    encoder = {"class_path": "recollect_speech.models.words.KeywordEncoder", "init_args": sizes}
+    encoder = {"class_path": "recollect_speech.models.keyword_encoder.KeywordEncoder", "init_args": sizes}
     storage = {"class_path": "recollect.VectorStorage", "init_args": {"slots": 40}}
     data = {"path": str(manifest), "rate": 8000, "units": "words", "batch_size": 8}
     saver = {

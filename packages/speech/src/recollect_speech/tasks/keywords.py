@@ -13,8 +13,8 @@ from recollect.training import DataModule, Picture
 from recollect.training.errors import ArgumentError, DataError
 from recollect_speech.models.acoustic_model import AcousticOutput
 from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentation
-from recollect_speech.models.word_recognizer import KeywordSpotter
-from recollect_speech.models.words import KeywordEncoder
+from recollect_speech.models.keyword_encoder import KeywordEncoder
+from recollect_speech.models.keywords import KeywordSpotter
 from recollect_speech.tasks.drawing import PICTURES, keyword_pictures
 from recollect_speech.tasks.listening import SpeechTask, recordings
 from recollect_speech.types import SpeechBatch
