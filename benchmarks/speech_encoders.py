@@ -22,7 +22,7 @@ from torchaudio.models import Conformer, Emformer
 
 from recollect import Fusion, Parallel, VectorStorage
 from recollect_speech.models.encoder import Encoder
-from recollect_speech.models.recognizer import Recognizer
+from recollect_speech.models.recognition import Recognizer
 from recollect_speech.models.summary_memory import SummaryMemory
 
 SIZE, LAYERS, HEADS, HIDDEN, KERNEL = 144, 4, 4, 576, 15

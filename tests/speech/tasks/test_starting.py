@@ -8,7 +8,7 @@ import torch
 from recollect.training.errors import CheckpointError
 from recollect_speech.data.units import Symbols, Units
 from recollect_speech.models.encoder import Encoder
-from recollect_speech.models.recognizer import Recognizer
+from recollect_speech.models.recognition import Recognizer
 from recollect_speech.tasks.starting import warm_start
 
 

@@ -24,7 +24,7 @@ from recollect.training import DataError, UserError, load_run
 from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.data.tts_corpus import Recording, write_corpus
 from recollect_speech.models.alignment import align
-from recollect_speech.models.recognizer import Recognizer
+from recollect_speech.models.recognition import Recognizer
 from recollect_speech.types import TimedWord
 
 FRAME = 0.005

@@ -9,7 +9,7 @@ from recollect.training import TrainedRun
 from recollect.training.errors import ArgumentError
 from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.data.units import Units
-from recollect_speech.models.recognizer import Recognizer, StreamState
+from recollect_speech.models.recognition import Recognizer, StreamState
 from recollect_speech.models.subsampling import REACH, STRIDE
 from recollect_speech.types import BLANK
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from recollect_speech.models.alignment import Word
 from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentation, masking
 from recollect_speech.models.features import LogMel
-from recollect_speech.models.speakers import SpeakerStates
+from recollect_speech.models.speaker_states import SpeakerStates
 from recollect_speech.types import TimedWord
 
 

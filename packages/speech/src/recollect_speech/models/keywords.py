@@ -14,7 +14,7 @@ from recollect_speech.models.acoustic_model import AcousticModel, AcousticOutput
 from recollect_speech.models.alignment import Word
 from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentation
 from recollect_speech.models.keyword_encoder import KeywordEncoder
-from recollect_speech.models.speakers import run_in_turn
+from recollect_speech.models.speaker_states import run_in_turn
 from recollect_speech.types import TimedWord
 
 

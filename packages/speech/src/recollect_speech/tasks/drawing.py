@@ -10,7 +10,7 @@ from recollect.training import Picture
 from recollect_speech.data.units import Units
 from recollect_speech.models.acoustic_model import AcousticModel, AcousticOutput
 from recollect_speech.models.keywords import KeywordSpotter
-from recollect_speech.models.recognizer import STEP, Recognizer
+from recollect_speech.models.recognition import STEP, Recognizer
 from recollect_speech.models.summary_memory import SummaryMemory
 from recollect_speech.pictures import KeywordPicture, TranscriptPicture
 from recollect_speech.types import SpeechBatch, TimedWord

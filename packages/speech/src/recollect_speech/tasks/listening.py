@@ -15,7 +15,7 @@ from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.metrics import ErrorRates
 from recollect_speech.models.acoustic_model import AcousticModel, AcousticOutput
 from recollect_speech.models.alignment import align
-from recollect_speech.models.speakers import SpeakerStates
+from recollect_speech.models.speaker_states import SpeakerStates
 from recollect_speech.types import SpeechBatch, TimedWord
 
 

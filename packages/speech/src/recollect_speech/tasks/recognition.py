@@ -16,7 +16,7 @@ from recollect_speech.models.acoustic_model import AcousticOutput
 from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentation
 from recollect_speech.models.decoding import Beam, beam_search, greedy
 from recollect_speech.models.encoder import Encoder
-from recollect_speech.models.recognizer import Recognizer
+from recollect_speech.models.recognition import Recognizer
 from recollect_speech.tasks.drawing import PICTURES, transcript_pictures
 from recollect_speech.tasks.listening import SpeechTask, recordings
 from recollect_speech.tasks.starting import warm_start

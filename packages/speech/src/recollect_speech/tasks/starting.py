@@ -11,7 +11,7 @@ from recollect.training.checkpoints import SIGNATURE, load
 from recollect.training.errors import CheckpointError
 from recollect.training.runs import best_checkpoint
 from recollect_speech.data.units import Units, restore_units
-from recollect_speech.models.recognizer import Recognizer
+from recollect_speech.models.recognition import Recognizer
 
 HEAD = ("head.weight", "head.bias")
 """What belongs to single units, the blank first."""

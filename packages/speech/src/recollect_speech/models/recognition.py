@@ -14,7 +14,7 @@ from recollect_speech.models.alignment import Word
 from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentation
 from recollect_speech.models.encoder import Encoder, EncoderState
 from recollect_speech.models.features import FeatureState
-from recollect_speech.models.speakers import run_in_turn
+from recollect_speech.models.speaker_states import run_in_turn
 from recollect_speech.models.subsampling import REACH, STRIDE, Subsampling, steps_of
 from recollect_speech.types import TimedWord
 

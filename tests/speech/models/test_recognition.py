@@ -11,7 +11,7 @@ from recollect import Concatenation, Fusion, HashStorage, Integration, Parallel,
 from recollect_speech.models.alignment import Word
 from recollect_speech.models.augmentation import SpecAugment
 from recollect_speech.models.encoder import Encoder
-from recollect_speech.models.recognizer import MARGIN, Recognizer
+from recollect_speech.models.recognition import MARGIN, Recognizer
 from recollect_speech.models.summary_memory import SummaryMemory
 
 SIZE = 16
