@@ -15,8 +15,8 @@ from recollect_speech.models.acoustic_model import AcousticOutput
 from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentation
 from recollect_speech.models.keyword_encoder import KeywordEncoder
 from recollect_speech.models.keywords import KeywordSpotter
+from recollect_speech.tasks.base import SpeechTask, recordings
 from recollect_speech.tasks.drawing import PICTURES, keyword_pictures
-from recollect_speech.tasks.listening import SpeechTask, recordings
 from recollect_speech.types import SpeechBatch
 
 SHARPNESS = 20.0

@@ -17,9 +17,9 @@ from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentati
 from recollect_speech.models.decoding import Beam, beam_search, greedy
 from recollect_speech.models.encoder import Encoder
 from recollect_speech.models.recognition import Recognizer
+from recollect_speech.tasks.base import SpeechTask, recordings
 from recollect_speech.tasks.drawing import PICTURES, transcript_pictures
-from recollect_speech.tasks.listening import SpeechTask, recordings
-from recollect_speech.tasks.starting import warm_start
+from recollect_speech.tasks.warm_start import warm_start
 from recollect_speech.types import SpeechBatch
 
 

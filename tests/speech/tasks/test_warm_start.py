@@ -9,7 +9,7 @@ from recollect.training.errors import CheckpointError
 from recollect_speech.data.units import Symbols, Units
 from recollect_speech.models.encoder import Encoder
 from recollect_speech.models.recognition import Recognizer
-from recollect_speech.tasks.starting import warm_start
+from recollect_speech.tasks.warm_start import warm_start
 
 
 def recognizer(units: Units, bins: int = 20) -> Recognizer:
