@@ -93,7 +93,7 @@ def small(
     )
     few = ["--data.train", "20", "--data.val", "4", "--data.test", "4"]
     return {
-        "SpokenDigitsData": few,
+        "SyntheticDigitsData": few,
         "ConnectedDigitsData": [*few, "--data.synthetic", "4"],
         "FsddData": ["--data.synthetic", "4"],
         "vctk-and-espeak": [
@@ -104,7 +104,7 @@ def small(
         "LibriSpeechData": ["--data.subwords", "30", "--data.batch_size", "4"],
         "SpeechCommandsData": [],
         "YesNoData": [],
-        "SpokenTextsData": [
+        "SyntheticSentencesData": [
             *("--data.path", str(tmp_path / "own/sentences.txt")),
             *("--data.train", "4", "--data.val", "1", "--data.test", "1"),
         ],

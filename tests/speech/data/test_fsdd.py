@@ -10,10 +10,9 @@ import torch
 
 from recollect.training import DataError
 from recollect.training.errors import ArgumentError
-from recollect_speech.data import connected as connected_digits
-from recollect_speech.data import fsdd
+from recollect_speech.data import connected_digits, fsdd
 from recollect_speech.data.audio import Clip, read_audio
-from recollect_speech.data.connected import ConnectedDigitsData, StringMixing
+from recollect_speech.data.connected_digits import ConnectedDigitsData, StringMixing
 from recollect_speech.data.digits import NAMES
 from recollect_speech.data.fsdd import FsddData
 

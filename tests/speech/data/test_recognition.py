@@ -8,10 +8,10 @@ import torch
 
 from recollect.training import DataError
 from recollect.training.errors import ArgumentError
-from recollect_speech.data.own import ManifestData
+from recollect_speech.data.manifest import ManifestData
 from recollect_speech.data.recognition import split_apart
 from recollect_speech.data.speech_dataset import SpeechDataset, WaveformAugmentation, collate, with_noise
-from recollect_speech.data.spoken_digits import SpokenDigitsData
+from recollect_speech.data.synthetic_digits import SyntheticDigitsData
 from recollect_speech.data.units import Symbols
 
 Recorder = Callable[..., Path]
@@ -114,7 +114,7 @@ def test_noise_has_the_power_asked_for_and_leaves_silence() -> None:
 
 def test_speed_keeps_the_tone_and_moves_its_pitch(tone: Tone, record: Recorder) -> None:
     from recollect_speech.data.audio import Clip
-    from recollect_speech.data.manifest import Utterance
+    from recollect_speech.data.utterances import Utterance
 
     utterance = Utterance(Clip(record("a.wav", tone(1.0, pitch=500))), "a", "a")
     dataset = SpeechDataset([utterance], Symbols("words", ["a"]), 8000, WaveformAugmentation((1.25,)))
@@ -169,8 +169,8 @@ def test_numbers_out_of_range(given: dict, message: str) -> None:
 
 def test_numbers_of_strings_out_of_range() -> None:
     with pytest.raises(ValueError, match="must be positive"):
-        SpokenDigitsData(train=0)
+        SyntheticDigitsData(train=0)
     with pytest.raises(ValueError, match="no string has 5 to 3 digits"):
-        SpokenDigitsData(min_digits=5, max_digits=3)
+        SyntheticDigitsData(min_digits=5, max_digits=3)
     with pytest.raises(ValueError, match="cannot be held out"):
         split_apart(3, 3, 0)

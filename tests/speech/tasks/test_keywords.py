@@ -34,7 +34,7 @@ def config(manifest: Path) -> dict:
             "class_path": "recollect_speech.tasks.KeywordSpotting",
             "init_args": {"encoder": encoder, "storage": storage, "optimizer": adam},
         },
-        "data": {"class_path": "recollect_speech.data.own.ManifestData", "init_args": data},
+        "data": {"class_path": "recollect_speech.data.manifest.ManifestData", "init_args": data},
         "trainer": {"max_epochs": 5, "log_every_n_steps": 5, "callbacks": [saver]},
     }
 

@@ -11,9 +11,9 @@ import yaml
 
 from recollect.training import load_run
 from recollect.training.callbacks.parts_summary import parts
-from recollect_speech import splicing
 from recollect_speech.cli import main
-from recollect_speech.data.manifest import read_manifest
+from recollect_speech.commands import splice
+from recollect_speech.data.utterances import read_manifest
 from recollect_speech.streaming import Transcriber
 
 Tone = Callable[..., torch.Tensor]
@@ -60,7 +60,7 @@ def config(manifest: Path) -> dict:
     }
     return {
         "model": {"class_path": "recollect_speech.tasks.Recognition", "init_args": model},
-        "data": {"class_path": "recollect_speech.data.own.ManifestData", "init_args": data},
+        "data": {"class_path": "recollect_speech.data.manifest.ManifestData", "init_args": data},
         "trainer": {
             "max_epochs": 14,
             "check_val_every_n_epoch": 7,
@@ -135,7 +135,7 @@ def test_words_have_times_and_confidences(folder: Path, tmp_path: Path, tone: To
 
 
 def test_recordings_are_spliced_at_the_words_that_a_run_hears(folder: Path, tmp_path: Path) -> None:
-    splicing.main([str(run_of(folder)), "--output", str(tmp_path / "new"), "--count", "60", "--span", "1"])
+    splice.main([str(run_of(folder)), "--output", str(tmp_path / "new"), "--count", "60", "--span", "1"])
     found = read_manifest(tmp_path / "new" / "train.tsv")
     assert {item.text for item in found} - set(STRINGS)
     right = 0
@@ -236,6 +236,13 @@ def test_what_is_too_short_for_its_text_is_named(folder: Path, tmp_path: Path, t
 def test_recognition_needs_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(
-            ["fit", "--data", "recollect_speech.data.own.ManifestData", *QUIET, "--trainer.fast_dev_run", "1"]
+            [
+                "fit",
+                "--data",
+                "recollect_speech.data.manifest.ManifestData",
+                *QUIET,
+                "--trainer.fast_dev_run",
+                "1",
+            ]
         )
     assert "--data.path names the manifest" in capsys.readouterr().err

@@ -41,7 +41,7 @@ class Engine(NamedTuple):
     callback: Any
 
 
-def speak(text: str, voice: Voice, rate: int) -> Tensor:
+def synthesize(text: str, voice: Voice, rate: int) -> Tensor:
     """The samples of a text, ``(S,)`` in [−1, 1] at ``rate`` a second.
 
     eSpeak NG varies what it says a little from time to time; a process that asks for the same texts in the

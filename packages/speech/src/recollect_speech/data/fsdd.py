@@ -9,11 +9,11 @@ from recollect.training import DataError, Split, data_folder, fetch
 from recollect.training.errors import ArgumentError
 from recollect_speech.data.audio import Clip
 from recollect_speech.data.digits import NAMES
-from recollect_speech.data.manifest import Utterance
 from recollect_speech.data.recognition import RecognitionData
-from recollect_speech.data.spoken_digits import say_strings
-from recollect_speech.data.spoken_words import say_words
+from recollect_speech.data.synthetic_digits import synthesize_digit_strings
+from recollect_speech.data.synthetic_words import synthesize_words
 from recollect_speech.data.units import UnitKind
+from recollect_speech.data.utterances import Utterance
 
 URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.zip"
 
@@ -110,8 +110,8 @@ class FsddData(RecognitionData):
         if split != "train":
             return [said[i] for i in self.shuffled(len(said), 0)]
         if self.single_digits:
-            return said + say_words(NAMES, self.synthetic, self.rate, self.seed)
-        return said + say_strings("train", self.synthetic, (2, 3), self.rate, self.seed)
+            return said + synthesize_words(NAMES, self.synthetic, self.rate, self.seed)
+        return said + synthesize_digit_strings("train", self.synthetic, (2, 3), self.rate, self.seed)
 
 
 def prepare() -> None:

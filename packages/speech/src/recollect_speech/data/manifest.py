@@ -1,164 +1,80 @@
-"""Lists of recordings with what is said in them."""
+"""Your own recordings."""
 
-import csv
-import json
-import math
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import final
 
-from torch import Tensor
-
-from recollect.training import DataError
-from recollect_speech.data.audio import Clip, read_audio, read_header
-
-FIELDS = ("path", "text", "start", "end", "speaker")
-
-AUDIO = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus")
-"""What is taken for a recording in a folder; a file that is named may be called anything."""
+from recollect.training import Split
+from recollect.training.errors import ArgumentError
+from recollect_speech.data.recognition import RecognitionData, split_apart
+from recollect_speech.data.units import UnitKind
+from recollect_speech.data.utterances import Utterance, read_manifest
 
 
-class Utterance(NamedTuple):
-    """A recording and its transcript.
-
-    Attributes:
-        audio: Where it is, or its samples ``(S,)`` and their rate.
-        text: What is said; empty where that is not known.
-        name: What it is called in predictions.
-        speaker: Who speaks; ``None`` where that is not known, and then nothing is remembered of them.
-        where: The line that names it.
-    """
-
-    audio: Clip | tuple[Tensor, int]
-    text: str
-    name: str
-    speaker: str | None = None
-    where: str | None = None
-
-    def samples(self, rate: int) -> Tensor:
-        """``(S,)`` at ``rate`` samples a second."""
-        if isinstance(self.audio, Clip):
-            return read_audio(self.audio, rate, self.where)
-        samples, own = self.audio
-        if own != rate:
-            raise ValueError(f"{self.name} has {own} samples a second, not {rate}")
-        return samples
-
-    def seconds(self) -> float:
-        """How long it is."""
-        if not isinstance(self.audio, Clip):
-            return len(self.audio[0]) / self.audio[1]
-        header = read_header(self.audio, self.where)
-        end = header.frames / header.rate if self.audio.end is None else self.audio.end
-        return end - self.audio.start
-
-
-def read_manifest(path: Path, texts: bool = True) -> list[Utterance]:
-    """The recordings that a ``.tsv`` or ``.jsonl`` file lists.
-
-    A ``.tsv`` file has a header; its columns, like the keys of a JSON line, are ``path``, ``text`` and, where
-    wanted, ``start``, ``end`` (seconds) and ``speaker``. Relative paths are relative to the manifest. Every
-    file's header is read, so that what is wrong is said before training begins.
+@final
+class ManifestData(RecognitionData):
+    """Recordings that manifests list; see ``read_manifest``.
 
     Args:
-        path: The manifest.
-        texts: Whether every recording must have a transcript.
+        path: The manifest to learn from, for ``fit``; for ``predict`` a recording, a folder or a manifest.
+        val: Manifest to choose by; else a part of ``path`` is set aside.
+        test: Manifest to report on; else another part is.
+        held_out: What part that is.
+        extra_manifest: As in ``RecognitionData``.
+        rate: As in ``RecognitionData``.
+        units: As in ``RecognitionData``.
+        subwords: As in ``RecognitionData``.
+        ngram: As in ``RecognitionData``.
+        speeds: As in ``RecognitionData``.
+        noise: As in ``RecognitionData``.
+        batch_size: As in ``RecognitionData``.
+        num_workers: As in ``RecognitionData``.
+        seed: As in ``RecognitionData``.
 
     Raises:
-        DataError: If the manifest, a line of it or a file that it names is not as it should be; the message
-            names file and line.
+        ValueError: If a number is out of range.
     """
-    if not path.is_file():
-        raise DataError(f"there is no manifest {path}")
-    rows = _json_lines(path) if path.suffix == ".jsonl" else _table(path)
-    found = [_utterance(path, line, row, texts) for line, row in rows]
-    if not found:
-        raise DataError(f"{path} lists no recordings")
-    return found
 
+    def __init__(
+        self,
+        path: Path | None = None,
+        val: Path | None = None,
+        test: Path | None = None,
+        held_out: float = 0.1,
+        extra_manifest: Path | None = None,
+        rate: int = 16000,
+        units: UnitKind = "characters",
+        subwords: int = 256,
+        ngram: int = 0,
+        speeds: tuple[float, ...] = (1.0,),
+        noise: tuple[float, float] | None = None,
+        batch_size: int = 16,
+        num_workers: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed, extra_manifest
+        )
+        if not 0 < held_out < 0.5:
+            raise ValueError(f"held_out must be between 0 and 0.5, got {held_out}")
+        self.given: dict[Split, Path | None] = {"val": val, "test": test}
+        self.held_out = held_out
 
-def read_folder(folder: Path) -> list[Utterance]:
-    """Every recording in a folder and those below it, by name, without transcripts.
-
-    Raises:
-        DataError: If there is none, or one cannot be read.
-    """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO)
-    if not paths:
-        raise DataError(f"{folder} holds no recordings ({', '.join(AUDIO)})")
-    return [read_file(path, str(path.relative_to(folder))) for path in paths]
-
-
-def read_file(path: Path, name: str | None = None) -> Utterance:
-    """One recording without a transcript.
-
-    Raises:
-        DataError: If it cannot be read.
-    """
-    read_header(Clip(path))
-    return Utterance(Clip(path), "", name or path.name)
-
-
-def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, text in enumerate(_lines(path), start=1):
-        if not text.strip():
-            continue
-        try:
-            row = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {line}: this is no JSON: {error.msg}") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, line {line}: this is no JSON object")
-        yield line, row
-
-
-def _table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    rows = csv.reader(_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE)
-    header = next(rows, [])
-    if "path" not in header:
-        raise DataError(f"{path}, line 1: a header with the column path is wanted, not {header}")
-    for line, row in enumerate(rows, start=2):
-        if not row:
-            continue
-        if len(row) != len(header):
-            raise DataError(f"{path}, line {line}: {len(row)} cells under {len(header)} columns")
-        yield line, {name: cell for name, cell in zip(header, row, strict=True) if cell}
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8: {error}") from error
-
-
-def _utterance(path: Path, line: int, row: dict[str, Any], texts: bool) -> Utterance:
-    where = f"{path}, line {line}"
-    unknown = [name for name in row if name not in FIELDS]
-    if unknown:
-        raise DataError(f"{where}: {', '.join(unknown)} is none of {', '.join(FIELDS)}")
-    text, speaker = str(row.get("text", "")), row.get("speaker")
-    if not row.get("path"):
-        raise DataError(f"{where}: no path")
-    if texts and not text.strip():
-        raise DataError(f"{where}: no text")
-    start, end = (_seconds(row, name, where) for name in ("start", "end"))
-    clip = Clip(path.parent / str(row["path"]), start or 0.0, end)
-    read_header(clip, where)
-    name = str(row["path"]) + (
-        f"[{start or 0:g}:{'' if end is None else f'{end:g}'}]" if start or end else ""
-    )
-    return Utterance(clip, text, name, None if speaker is None else str(speaker), where)
-
-
-def _seconds(row: dict[str, Any], name: str, where: str) -> float | None:
-    value = row.get(name)
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{where}: {name} is {value!r}, which is no number of seconds") from error
-    if not math.isfinite(seconds):
-        raise DataError(f"{where}: {name} is {value!r}")
-    return seconds
+    def read(self, split: Split) -> list[Utterance]:
+        """The recordings of a split."""
+        given = self.given.get(split)
+        if given is not None:
+            return read_manifest(given)
+        if self.path is None:
+            raise ArgumentError("--data.path names the manifest to learn from: FILE.tsv or FILE.jsonl")
+        listed = read_manifest(self.path)
+        apart = [split for split, manifest in self.given.items() if manifest is None]
+        each = max(1, round(self.held_out * len(listed)))
+        if each * len(apart) >= len(listed):
+            raise ArgumentError(
+                f"{self.path} lists too few recordings to set {each} aside for each of {apart}"
+            )
+        kept, held = split_apart(len(listed), each * len(apart), self.seed)
+        if split == "train":
+            return [listed[i] for i in kept]
+        place = apart.index(split)
+        return [listed[i] for i in held[place :: len(apart)]]

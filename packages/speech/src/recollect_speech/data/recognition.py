@@ -11,10 +11,10 @@ import torch
 from recollect.training import DataModule, Split
 from recollect.training.errors import ArgumentError
 from recollect.training.loading import Batches
-from recollect_speech.data.manifest import Utterance, read_file, read_folder, read_manifest
 from recollect_speech.data.ngram import NGram
 from recollect_speech.data.speech_dataset import SpeechDataset, WaveformAugmentation, collate
 from recollect_speech.data.units import UnitKind, Units, fit_units, normalize_text, restore_units
+from recollect_speech.data.utterances import Utterance, read_file, read_folder, read_manifest
 from recollect_speech.types import SpeechBatch, SpeechItem
 
 CHUNK = 20

@@ -10,8 +10,8 @@ from torch.utils.data import Dataset
 from torchaudio.functional import add_noise
 from torchaudio.transforms import SpeedPerturbation
 
-from recollect_speech.data.manifest import Utterance
 from recollect_speech.data.units import Units
+from recollect_speech.data.utterances import Utterance
 from recollect_speech.types import SpeechBatch, SpeechItem
 
 

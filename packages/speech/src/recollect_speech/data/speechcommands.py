@@ -7,10 +7,10 @@ from torchaudio.datasets import SPEECHCOMMANDS
 
 from recollect.training import DataError, Split, data_folder
 from recollect_speech.data.audio import Clip
-from recollect_speech.data.downloading import open_dataset
-from recollect_speech.data.manifest import Utterance
 from recollect_speech.data.recognition import RecognitionData
+from recollect_speech.data.torchaudio_dataset import open_dataset
 from recollect_speech.data.units import UnitKind
+from recollect_speech.data.utterances import Utterance
 
 SUBSETS: dict[Split, str] = {"train": "training", "val": "validation", "test": "testing"}
 

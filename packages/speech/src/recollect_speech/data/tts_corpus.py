@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recollect.training import Split, data_folder
 from recollect.training.errors import ArgumentError
-from recollect_speech.data.espeak import Voice, speak
+from recollect_speech.data.espeak import Voice, synthesize
 from recollect_speech.data.recognition import split_apart
 
 ACCENTS = ("en", "en-us", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-029")
@@ -133,7 +133,7 @@ def record(lines: Mapping[Split, Sequence[Line]], folder: Path, rate: int) -> No
 
 def _said(split: Split, lines: Sequence[Line], rate: int) -> Iterator[Recording]:
     for line in track(lines, f"speaking {len(lines):,} sentences ({split})", transient=True):
-        yield Recording(speak(line.text, line.voice, rate), line.text, line.voice.name)
+        yield Recording(synthesize(line.text, line.voice, rate), line.text, line.voice.name)
 
 
 def write_corpus(folder: Path, parts: Mapping[Split, Iterable[Recording]], rate: int) -> None:

@@ -6,11 +6,11 @@ from zipfile import BadZipFile, ZipFile
 
 from recollect.training import DataError, Split, data_folder, fetch
 from recollect_speech.data.audio import Clip
-from recollect_speech.data.manifest import Utterance, read_manifest
 from recollect_speech.data.recognition import RecognitionData, split_apart
-from recollect_speech.data.texts import read_sentences
+from recollect_speech.data.sentences import read_sentences
 from recollect_speech.data.tts_corpus import Line, assign_voices, corpus_folder, synthesize_once
 from recollect_speech.data.units import UnitKind, normalize_text
+from recollect_speech.data.utterances import Utterance, read_manifest
 
 SPEAKER = "p239"
 
@@ -34,7 +34,7 @@ class VctkData(RecognitionData):
         val: Number of validation sentences.
         test: Number of test sentences.
         repeats: How often each training sentence occurs in an epoch.
-        synthetic: Number of additional training recordings by eSpeak NG, made as in ``SpokenTextsData``.
+        synthetic: Number of additional training recordings by eSpeak NG; see ``SyntheticSentencesData``.
         sentences: Text file of the sentences that eSpeak NG speaks, one per line; by default the training
             sentences.
         extra_manifest: As in ``RecognitionData``.

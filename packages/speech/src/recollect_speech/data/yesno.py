@@ -7,10 +7,10 @@ from torchaudio.datasets import YESNO
 
 from recollect.training import DataError, Split, data_folder
 from recollect_speech.data.audio import Clip
-from recollect_speech.data.downloading import open_dataset
-from recollect_speech.data.manifest import Utterance
 from recollect_speech.data.recognition import RecognitionData, split_apart
+from recollect_speech.data.torchaudio_dataset import open_dataset
 from recollect_speech.data.units import UnitKind
+from recollect_speech.data.utterances import Utterance
 
 WORDS = ("no", "yes")
 """What the words mean, by the digit that a file's name has for each."""

@@ -12,7 +12,7 @@ from recollect.training import DataModule, Task
 from recollect.training.errors import ArgumentError
 from recollect_speech.data.audio import is_clipped, is_silent
 from recollect_speech.data.recognition import RecognitionData
-from recollect_speech.metrics import ErrorRates
+from recollect_speech.metrics.error_rates import ErrorRates
 from recollect_speech.models.acoustic_model import AcousticModel, AcousticOutput
 from recollect_speech.models.alignment import align
 from recollect_speech.models.speaker_states import SpeakerStates

@@ -6,15 +6,15 @@ from typing import final
 
 from recollect.training import Split
 from recollect_speech.data.digits import draw_string, words
-from recollect_speech.data.espeak import speak
-from recollect_speech.data.manifest import Utterance
+from recollect_speech.data.espeak import synthesize
 from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.data.tts_corpus import draw_voice
 from recollect_speech.data.units import UnitKind
+from recollect_speech.data.utterances import Utterance
 
 
 @final
-class SpokenDigitsData(RecognitionData):
+class SyntheticDigitsData(RecognitionData):
     """Strings of 3 to 7 digits, spoken in several voices, accents, speeds and pitches.
 
     Voices and strings of validation and test do not occur in training. Everything is drawn by ``seed``.
@@ -71,11 +71,15 @@ class SpokenDigitsData(RecognitionData):
         """Let eSpeak NG say them: all splits in turn, since what it says varies with what it has said."""
         if not self._said:
             for each in self.counts:
-                self._said[each] = say_strings(each, self.counts[each], self.digits, self.rate, self.seed)
+                self._said[each] = synthesize_digit_strings(
+                    each, self.counts[each], self.digits, self.rate, self.seed
+                )
         return self._said[split]
 
 
-def say_strings(split: Split, count: int, digits: tuple[int, int], rate: int, seed: int) -> list[Utterance]:
+def synthesize_digit_strings(
+    split: Split, count: int, digits: tuple[int, int], rate: int, seed: int
+) -> list[Utterance]:
     """Strings of so many digits at least and at most, in the voices of a split.
 
     Raises:
@@ -86,5 +90,5 @@ def say_strings(split: Split, count: int, digits: tuple[int, int], rate: int, se
     for number in range(count):
         text = words(draw_string(split, *digits, chance))
         voice = draw_voice(split, chance)
-        said.append(Utterance((speak(text, voice, rate), rate), text, f"{split}-{number}", voice.name))
+        said.append(Utterance((synthesize(text, voice, rate), rate), text, f"{split}-{number}", voice.name))
     return said

@@ -1,11 +1,13 @@
-"""New sentences of recorded words, where there are few recordings to learn from.
+"""Splice recorded words into new training sentences.
 
-``python -m recollect_speech.splicing RUN --output FOLDER`` takes a run that learnt from the recordings. It
-finds when the words of each training recording are said, cuts it there, and joins words of different
-recordings of one speaker; those whose speaker is not known are taken for one's. In ``FOLDER``, which must not
-exist yet, it leaves FLAC files and ``train.tsv``, a manifest to learn from: ``--data.extra_manifest
-FOLDER/train.tsv`` of ``VctkData`` and ``ManifestData``. Lam et al. 2021, "On-the-fly aligned data
-augmentation for sequence-to-sequence ASR" (Interspeech), replace single words so.
+``python -m recollect_speech.commands.splice RUN --output FOLDER`` aligns the training recordings of a run
+with their transcripts, cuts them between words, and joins words of different recordings of the same speaker.
+Recordings of unknown speakers count as one speaker's. ``FOLDER`` must not exist; the command writes FLAC
+files and ``train.tsv`` to it, a manifest for the argument ``extra_manifest`` of ``VctkData`` and
+``ManifestData``.
+
+Lam et al. 2021, "On-the-fly aligned data augmentation for sequence-to-sequence ASR" (Interspeech), replace
+single words in this way.
 """
 
 import random
@@ -28,26 +30,26 @@ from recollect_speech.models.recognition import Recognizer
 from recollect_speech.types import TimedWord
 
 FRAME = 0.005
-"""Seconds within which loudness is measured."""
+"""Length in seconds of the frames whose loudness is measured."""
 
 REACH = 0.04
-"""Seconds that a word may end before its last unit, or after the next word's first one, is heard."""
+"""Seconds by which a cut may lie inside the aligned span of a word."""
 
 FADE = 0.01
-"""Seconds in which one part passes into the next."""
+"""Seconds of cross-fade between two clips."""
 
 
 class WordClip(NamedTuple):
-    """A word, and the part of a recording that holds it: samples ``(S,)``."""
+    """A word and the samples ``(S,)`` of the recording in which it is spoken."""
 
     text: str
     samples: Tensor
 
 
 def cut(samples: Tensor, words: Sequence[TimedWord], rate: int) -> list[WordClip]:
-    """A recording ``(S,)`` in parts, one for each of its words, which make up the whole.
+    """Cut a recording ``(S,)`` into one clip per word; together the clips are the whole recording.
 
-    Between two words it is cut where it is least loud.
+    Each cut lies at the quietest point between two words.
 
     Example:
         >>> samples = torch.cat([torch.ones(50), torch.zeros(20), torch.ones(50)])
@@ -63,7 +65,7 @@ def cut(samples: Tensor, words: Sequence[TimedWord], rate: int) -> list[WordClip
 
 
 def join(parts: Sequence[Tensor], fade: int) -> Tensor:
-    """Samples ``(S,)`` of parts one after the other; each passes into the next within ``fade`` samples.
+    """Concatenate samples with a linear cross-fade of ``fade`` samples.
 
     Example:
         >>> join([torch.ones(4), torch.zeros(4)], fade=2)
@@ -81,13 +83,13 @@ def join(parts: Sequence[Tensor], fade: int) -> Tensor:
 def draw(
     recordings: Sequence[Sequence[WordClip]], words: tuple[int, int], span: int, chance: random.Random
 ) -> list[WordClip]:
-    """Words of different recordings, up to ``span`` one after the other as they were said.
+    """Draw words from several recordings, keeping up to ``span`` consecutive words together.
 
     Args:
-        recordings: Each as its words.
-        words: How many words at least and at most.
-        span: How many words of a recording stay together at most.
-        chance: Draws it all.
+        recordings: The clips of each recording, in order.
+        words: Minimum and maximum number of words.
+        span: Maximum number of consecutive words taken from one recording.
+        chance: Source of randomness.
 
     Example:
         >>> parts = [[WordClip(word, torch.zeros(1)) for word in text.split()] for text in ("a b c", "d e")]
@@ -105,25 +107,25 @@ def draw(
 
 @torch.no_grad()
 def cut_all(model: Recognizer, data: RecognitionData) -> dict[str, list[list[WordClip]]]:
-    """The words of all training recordings, by speaker; of those that are long enough for their text.
+    """Cut all training recordings into words, by speaker; recordings too short for their text are skipped.
 
     Raises:
-        DataError: If not one recording could be cut.
+        DataError: If no recording can be cut.
     """
     found: dict[str, list[list[WordClip]]] = {}
-    for item in track(data.utterances("train") or [], "finding words", transient=True):
+    for item in track(data.utterances("train") or [], "aligning words", transient=True):
         samples = item.samples(data.rate)
         heard = model(samples.unsqueeze(0), torch.tensor([len(samples)]), [item.speaker])
         log_probs, units = heard.log_probs[0, : heard.lengths[0]], data.units.encode(item.text)
         try:
             words = align(log_probs, units, data.units.name)
-        except ValueError:  # fewer steps than units: training learns nothing from it either
+        except ValueError:  # fewer steps than units: its CTC loss is zero, too
             continue
         times = [model.timed(word, len(samples) / data.rate) for word in words]
         if times:
             found.setdefault(item.speaker or "", []).append(cut(samples, times, data.rate))
     if not found:
-        raise DataError("no training recording is long enough for what is said in it")
+        raise DataError("every training recording is too short for its transcript")
     return found
 
 
@@ -136,13 +138,13 @@ def write(
     rate: int,
     seed: int,
 ) -> None:
-    """Write ``count`` sentences and their manifest into a new folder, whole or not at all.
+    """Write ``count`` sentences and their manifest to a new folder, atomically.
 
     Raises:
         DataError: If the folder exists.
     """
     if folder.exists():
-        raise DataError(f"{folder} exists: name a new folder")
+        raise DataError(f"{folder} exists already; choose a new folder")
     write_corpus(folder, {"train": _spliced(parts, count, words, span, rate, random.Random(seed))}, rate)
 
 
@@ -154,28 +156,32 @@ def _spliced(
     rate: int,
     chance: random.Random,
 ) -> Iterator[Recording]:
-    """Each speaker as often as there are recordings of theirs."""
+    """Spliced sentences; a speaker is drawn in proportion to the number of their recordings."""
     speakers = sorted(parts)
     weights = [len(parts[name]) for name in speakers]
-    for _ in track(range(count), f"joining {count:,} sentences", transient=True):
+    for _ in track(range(count), f"splicing {count:,} sentences", transient=True):
         (speaker,) = chance.choices(speakers, weights)
-        said = draw(parts[speaker], words, span, chance)
-        samples = join([part.samples for part in said], round(FADE * rate))
-        yield Recording(samples, " ".join(part.text for part in said), speaker)
+        clips = draw(parts[speaker], words, span, chance)
+        samples = join([clip.samples for clip in clips], round(FADE * rate))
+        yield Recording(samples, " ".join(clip.text for clip in clips), speaker)
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Splice the training recordings of a run: see the module.
+    """Splice the training recordings of a run; see the module's docstring.
 
     Raises:
-        SystemExit: With 2 for wrong arguments, 1 for a run that does not do.
+        SystemExit: With status 2 for invalid arguments, 1 if the run cannot be used.
     """
-    parser = ArgumentParser("python -m recollect_speech.splicing", description=str(__doc__).split("\n")[0])
-    parser.add_argument("run", type=Path, help="run folder of a Recognition")
-    parser.add_argument("--output", type=Path, required=True, help="new folder")
-    parser.add_argument("--count", type=int, default=3000, help="sentences to make")
+    parser = ArgumentParser(
+        "python -m recollect_speech.commands.splice", description=str(__doc__).split("\n")[0]
+    )
+    parser.add_argument("run", type=Path, help="run folder of a Recognition task")
+    parser.add_argument("--output", type=Path, required=True, help="folder to create")
+    parser.add_argument("--count", type=int, default=3000, help="number of sentences")
     parser.add_argument("--words", type=int, nargs=2, default=(4, 10), metavar=("LEAST", "MOST"))
-    parser.add_argument("--span", type=int, default=3, help="words that stay together at most")
+    parser.add_argument(
+        "--span", type=int, default=3, help="maximum number of consecutive words of a recording"
+    )
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(args)
     least, most = chosen.words
@@ -185,7 +191,7 @@ def main(args: Sequence[str] | None = None) -> None:
         run = load_run(chosen.run)
         model, data = run.task.model, run.data
         if not isinstance(model, Recognizer) or not isinstance(data, RecognitionData):
-            raise DataError(f"{chosen.run} is no run of Recognition: it does not know when units are said")
+            raise DataError(f"{chosen.run} is not a run of Recognition, so its recordings cannot be aligned")
         data.prepare_data()
         parts = cut_all(model, data)
         write(parts, chosen.output, chosen.count, (least, most), chosen.span, data.rate, chosen.seed)
@@ -196,7 +202,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _quietest(samples: Tensor, word: TimedWord, following: TimedWord, rate: int) -> int:
-    """The sample at which it is least loud between two words, or thereabouts."""
+    """The index of the quietest sample between two words."""
     earliest = max(word.end - REACH, (word.start + word.end) / 2)
     latest = min(following.start + REACH, (following.start + following.end) / 2)
     size = max(1, round(FRAME * rate))

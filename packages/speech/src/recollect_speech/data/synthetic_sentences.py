@@ -4,16 +4,16 @@ from pathlib import Path
 from typing import final
 
 from recollect.training import Split
-from recollect_speech.data.manifest import Utterance, read_manifest
 from recollect_speech.data.recognition import RecognitionData
-from recollect_speech.data.texts import read_sentences
+from recollect_speech.data.sentences import read_sentences
 from recollect_speech.data.tts_corpus import Line, assign_voices, corpus_folder, synthesize_once
 from recollect_speech.data.units import UnitKind
+from recollect_speech.data.utterances import Utterance, read_manifest
 from recollect_speech.data.vctk import SPEAKER, prepare, vctk_sentences
 
 
 @final
-class SpokenTextsData(RecognitionData):
+class SyntheticSentencesData(RecognitionData):
     """Sentences of a text file, spoken in several voices, accents, speeds and pitches.
 
     Without a file they are those of ``VctkData`` that training there learns from: none of the sentences that

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from recollect.training import DataError
-from recollect_speech import splicing
-from recollect_speech.data.manifest import read_manifest
-from recollect_speech.splicing import WordClip, cut, draw, join, main, write
+from recollect_speech.commands import splice
+from recollect_speech.commands.splice import WordClip, cut, draw, join, main, write
+from recollect_speech.data.utterances import read_manifest
 from recollect_speech.types import TimedWord
 
 RATE = 1000
@@ -91,9 +91,9 @@ def test_a_manifest_of_what_was_joined_is_written_once(tmp_path: Path):
 
 
 def test_it_runs_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    monkeypatch.setattr("sys.argv", ["splicing", "--help"])
+    monkeypatch.setattr("sys.argv", ["splice", "--help"])
     with pytest.raises(SystemExit, match="0"):
-        runpy.run_path(str(splicing.__file__), run_name="__main__")
+        runpy.run_path(str(splice.__file__), run_name="__main__")
     assert "--output" in capsys.readouterr().out
 
 

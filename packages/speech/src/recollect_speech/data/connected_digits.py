@@ -13,10 +13,10 @@ from recollect.training import Split
 from recollect_speech.data.audio import Clip, read_audio
 from recollect_speech.data.digits import draw_string, words
 from recollect_speech.data.fsdd import DigitRecording, choose, prepare, read_recordings
-from recollect_speech.data.manifest import Utterance
 from recollect_speech.data.recognition import RecognitionData
-from recollect_speech.data.spoken_digits import say_strings
+from recollect_speech.data.synthetic_digits import synthesize_digit_strings
 from recollect_speech.data.units import UnitKind
+from recollect_speech.data.utterances import Utterance
 
 
 class StringMixing(NamedTuple):
@@ -117,7 +117,7 @@ class ConnectedDigitsData(RecognitionData):
             samples = join(parts, self.mixing, self.rate, chance, generator)
             made.append(Utterance((samples, self.rate), words(digits), f"{split}-{number}", speaker))
         if split == "train":
-            said = say_strings("train", self.synthetic, self.digits, self.rate, self.seed)
+            said = synthesize_digit_strings("train", self.synthetic, self.digits, self.rate, self.seed)
             made += [
                 item._replace(audio=(normalize_loudness(item.samples(self.rate)), self.rate)) for item in said
             ]

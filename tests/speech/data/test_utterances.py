@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recollect.training import DataError
-from recollect_speech.data.manifest import read_folder, read_manifest
+from recollect_speech.data.utterances import read_folder, read_manifest
 
 Recorder = Callable[..., Path]
 

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from recollect_speech.metrics import ErrorRates, edits
+from recollect_speech.metrics.error_rates import ErrorRates, edits
 
 
 @functools.cache

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from recollect.training.errors import ArgumentError
-from recollect_speech.data import speaking
-from recollect_speech.data.spoken_texts import SpokenTextsData
+from recollect_speech.data import tts_corpus
+from recollect_speech.data.synthetic_sentences import SyntheticSentencesData
 from recollect_speech.data.tts_corpus import Line, assign_voices, record, voices
 from recollect_speech.data.units import normalize_text
 from recollect_speech.data.vctk import VctkData, vctk_sentences
@@ -27,8 +27,8 @@ def sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def made(path: Path, **more: int) -> SpokenTextsData:
-    data = SpokenTextsData(path, train=10, val=2, test=2, rate=8000, **more)
+def made(path: Path, **more: int) -> SyntheticSentencesData:
+    data = SyntheticSentencesData(path, train=10, val=2, test=2, rate=8000, **more)
     data.prepare_data()
     return data
 
@@ -52,7 +52,7 @@ def test_what_was_said_is_kept(sentences: Path, tmp_path: Path, monkeypatch: pyt
         file.write("Another one.\n")
     made(sentences)
     assert len(list((tmp_path / "data" / "espeak").iterdir())) == 3
-    monkeypatch.setattr(speaking, "speak", None)  # nothing is said again
+    monkeypatch.setattr(tts_corpus, "synthesize", None)  # nothing is said again
     assert len(made(sentences).utterances("train") or []) == 10
 
 
@@ -66,7 +66,7 @@ def test_what_is_interrupted_leaves_nothing(
             raise KeyboardInterrupt
         return torch.zeros(100)
 
-    monkeypatch.setattr(speaking, "speak", interrupted)
+    monkeypatch.setattr(tts_corpus, "synthesize", interrupted)
     with pytest.raises(KeyboardInterrupt):
         made(sentences)
     assert not list((tmp_path / "data" / "espeak").iterdir())
@@ -106,14 +106,14 @@ def test_sentences_that_vctk_holds_out_are_left_out_by_what_they_say(
     assert "sentence 65" in held_out & {item.text for item in data.utterances("train") or []}
     assert said == {item.text for item in data.utterances("train") or []} - held_out
     with pytest.raises(ArgumentError, match=r"VCTK's training split has 14 different .*: 60 of them cannot"):
-        SpokenTextsData().prepare_data()
+        SyntheticSentencesData().prepare_data()
 
 
 def test_too_few_sentences(sentences: Path) -> None:
     with pytest.raises(ArgumentError, match=r"sentences\.txt has 8 different sentences: 8 of them cannot"):
-        SpokenTextsData(sentences, val=4, test=4).prepare_data()
+        SyntheticSentencesData(sentences, val=4, test=4).prepare_data()
     with pytest.raises(ValueError, match="must be positive"):
-        SpokenTextsData(sentences, val=0)
+        SyntheticSentencesData(sentences, val=0)
 
 
 def test_they_may_be_learnt_from_beside_recordings_and_are_the_same(
@@ -125,7 +125,7 @@ def test_they_may_be_learnt_from_beside_recordings_and_are_the_same(
     (tmp_path / "data/vctk/vctk_p239_16k/transcripts.tsv").write_text("\n".join(rows))
     with sentences.open("a") as file:
         file.writelines(f"Sentence of number {number}.\n" for number in range(70))
-    alone = SpokenTextsData(sentences, train=6)
+    alone = SyntheticSentencesData(sentences, train=6)
     alone.prepare_data()
     data = VctkData(val=1, test=2, repeats=3, synthetic=6, sentences=sentences)
     data.prepare_data()

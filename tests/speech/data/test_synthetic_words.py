@@ -3,11 +3,11 @@
 import torch
 
 from recollect_speech.data.digits import NAMES
-from recollect_speech.data.spoken_words import say_words, trimmed
+from recollect_speech.data.synthetic_words import synthesize_words, trimmed
 
 
 def test_every_word_is_said_as_often_and_silence_is_cut_off() -> None:
-    said = say_words(NAMES, 20, 8000, seed=0)
+    said = synthesize_words(NAMES, 20, 8000, seed=0)
     assert [item.text for item in said] == list(NAMES) * 2
     assert len({item.speaker for item in said}) > 10
     for item in said:
@@ -19,7 +19,7 @@ def test_every_word_is_said_as_often_and_silence_is_cut_off() -> None:
 
 
 def test_the_seed_draws_the_voices() -> None:
-    voices = [[item.speaker for item in say_words(NAMES, 10, 8000, seed)] for seed in (0, 0, 1)]
+    voices = [[item.speaker for item in synthesize_words(NAMES, 10, 8000, seed)] for seed in (0, 0, 1)]
     assert voices[0] == voices[1] != voices[2]
 
 

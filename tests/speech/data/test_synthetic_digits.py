@@ -7,24 +7,24 @@ import sys
 import pytest
 
 from recollect_speech.data.digits import split_of, words
-from recollect_speech.data.espeak import Voice, speak
-from recollect_speech.data.spoken_digits import SpokenDigitsData
+from recollect_speech.data.espeak import Voice, synthesize
+from recollect_speech.data.synthetic_digits import SyntheticDigitsData
 from recollect_speech.data.tts_corpus import VARIANTS, voices
 
 
 def test_texts_are_heard_in_the_voice_and_at_the_speed_asked_for() -> None:
     text, voice = "one two three", Voice("en-us+f2", 150, 40)
-    first = speak(text, voice, 8000)
+    first = synthesize(text, voice, 8000)
     assert 0.3 < len(first) / 8000 < 3
     assert 0.05 < first.abs().max() <= 1
-    assert len(speak("four", Voice("en+m3", 220, 70), 8000)) < len(first)
-    assert len(speak(text, voice._replace(speed=300), 8000)) < 0.8 * len(first)
+    assert len(synthesize("four", Voice("en+m3", 220, 70), 8000)) < len(first)
+    assert len(synthesize(text, voice._replace(speed=300), 8000)) < 0.8 * len(first)
 
 
 SCRIPT = """
 import hashlib
-from recollect_speech.data.espeak import Voice, speak
-said = [speak(text, Voice("en-us+f2"), 8000) for text in ("one", "two", "one")]
+from recollect_speech.data.espeak import Voice, synthesize
+said = [synthesize(text, Voice("en-us+f2"), 8000) for text in ("one", "two", "one")]
 print(*[hashlib.sha256(samples.numpy().tobytes()).hexdigest() for samples in said])
 """
 
@@ -39,17 +39,17 @@ def test_two_processes_hear_the_same() -> None:
 
 def test_an_unknown_voice_is_refused() -> None:
     with pytest.raises(ValueError, match="no voice 'xx-nobody'"):
-        speak("one", Voice("xx-nobody"), 8000)
+        synthesize("one", Voice("xx-nobody"), 8000)
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_every_voice_is_there(split: str) -> None:
     for name in voices(split):  # type: ignore[arg-type]
-        assert len(speak("two", Voice(name), 8000)) > 800
+        assert len(synthesize("two", Voice(name), 8000)) > 800
 
 
 def test_splits_share_neither_voices_nor_strings() -> None:
-    data = SpokenDigitsData(train=60, val=20, test=20)
+    data = SyntheticDigitsData(train=60, val=20, test=20)
     found = {split: data.utterances(split) or [] for split in ("train", "val", "test")}
     assert {split: len(items) for split, items in found.items()} == {"train": 60, "val": 20, "test": 20}
     for one, other in itertools.combinations(found.values(), 2):
@@ -62,7 +62,7 @@ def test_splits_share_neither_voices_nor_strings() -> None:
 
 def test_the_seed_decides() -> None:
     texts = [
-        [item.text for item in SpokenDigitsData(9, 2, 2, seed=seed).utterances("train") or []]
+        [item.text for item in SyntheticDigitsData(9, 2, 2, seed=seed).utterances("train") or []]
         for seed in (0, 0, 1)
     ]
     assert texts[0] == texts[1] != texts[2]

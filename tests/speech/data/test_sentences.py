@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recollect.training import DataError
-from recollect_speech.data.texts import LONGEST, read_sentences
+from recollect_speech.data.sentences import LONGEST, read_sentences
 
 
 def test_lines_are_sentences_and_each_is_there_once(tmp_path: Path) -> None:

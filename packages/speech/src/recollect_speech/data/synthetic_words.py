@@ -5,15 +5,15 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from recollect_speech.data.espeak import Voice, speak
-from recollect_speech.data.manifest import Utterance
+from recollect_speech.data.espeak import Voice, synthesize
 from recollect_speech.data.tts_corpus import PITCHES, SPEEDS, VARIANTS, voices
+from recollect_speech.data.utterances import Utterance
 
 QUIET = 0.01
 """Of the loudest sample: what begins or ends a recording below this is silence."""
 
 
-def say_words(words: Sequence[str], count: int, rate: int, seed: int) -> list[Utterance]:
+def synthesize_words(words: Sequence[str], count: int, rate: int, seed: int) -> list[Utterance]:
     """So many recordings of the words in turn, each in a voice, at a speed and a pitch drawn by ``seed``.
 
     The voices are those of all splits, for recordings of people are validated and tested with people.
@@ -27,7 +27,7 @@ def say_words(words: Sequence[str], count: int, rate: int, seed: int) -> list[Ut
     for number in range(count):
         word = words[number % len(words)]
         voice = Voice(chance.choice(names), chance.randint(*SPEEDS), chance.randint(*PITCHES))
-        samples = trimmed(speak(word, voice, rate))
+        samples = trimmed(synthesize(word, voice, rate))
         said.append(Utterance((samples, rate), word, f"{word}-{number}", voice.name))
     return said
 

@@ -1,0 +1,1 @@
+"""Further commands. Each runs as ``python -m recollect_speech.commands.<name>``."""
