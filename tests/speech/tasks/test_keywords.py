@@ -123,7 +123,7 @@ def test_whole_recordings_cannot_be_heard_as_they_arrive(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "flags", "message"),
     [
-        ("low mid", [], "0.wav says 'low mid': KeywordSpotting needs one word in each recording"),
+        ("low mid", [], "the transcript of 0.wav is 'low mid': KeywordSpotting needs one word per recording"),
         ("low", ["--data.units", "characters"], "KeywordSpotting needs --data.units words, not characters"),
         ("low", ["--model.label_smoothing", "1"], "label_smoothing must be in [0, 1)"),
     ],

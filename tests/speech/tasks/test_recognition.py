@@ -212,8 +212,8 @@ def test_training_can_begin_with_another_run(
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     load_run(run)  # what training began with is not needed any more
     for flags, message in (
-        (["--data.units", "characters"], "writes words, not characters"),
-        (["--model.bins", "24"], "is another one"),
+        (["--data.units", "characters"], "has words, not characters, as units"),
+        (["--model.bins", "24"], "does not fit"),
     ):
         with pytest.raises(SystemExit):
             main(["fit", *shared, *start, *flags, "--trainer.fast_dev_run", "1"])
@@ -227,9 +227,7 @@ def test_what_is_too_short_for_its_text_is_named(folder: Path, tmp_path: Path, t
         rows.append(f"{number}.wav\t" + "low mid " * 9)
     (tmp_path / "short.tsv").write_text("\n".join(rows))
     flags = ["--config", str(folder / "tones.yaml"), "--data.path", str(tmp_path / "short.tsv"), *QUIET]
-    with pytest.warns(
-        UserWarning, match=r"too short for what is said in them, and learnt nothing from: \d\.wav"
-    ):
+    with pytest.warns(UserWarning, match=r"too short for their transcripts, ignored in training: \d\.wav"):
         main(["fit", *flags, "--trainer.fast_dev_run", "1"])
 
 

@@ -51,9 +51,11 @@ def test_units_keep_what_was_learnt_of_them_whatever_their_number(tmp_path: Path
 def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
     run = run_of(recognizer(letters("ab")), letters("ab"), tmp_path)
     words = Symbols("words", ["a", "b"])
-    with pytest.raises(CheckpointError, match=r"writes characters, not words: --data\.units characters"):
+    with pytest.raises(
+        CheckpointError, match=r"has characters, not words, as units: use --data\.units characters"
+    ):
         warm_start(recognizer(words), words, run)
-    with pytest.raises(CheckpointError, match=r"is another one: features\.mel\.mel_scale\.fb, features"):
+    with pytest.raises(CheckpointError, match=r"does not fit: features\.mel\.mel_scale\.fb, features"):
         warm_start(recognizer(letters("ab"), bins=24), letters("ab"), run)
     with pytest.raises(CheckpointError, match="no last checkpoint"):
         warm_start(recognizer(words), words, tmp_path / "nowhere")

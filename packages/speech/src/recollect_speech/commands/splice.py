@@ -115,8 +115,8 @@ def cut_all(model: Recognizer, data: RecognitionData) -> dict[str, list[list[Wor
     found: dict[str, list[list[WordClip]]] = {}
     for item in track(data.utterances("train") or [], "aligning words", transient=True):
         samples = item.samples(data.rate)
-        heard = model(samples.unsqueeze(0), torch.tensor([len(samples)]), [item.speaker])
-        log_probs, units = heard.log_probs[0, : heard.lengths[0]], data.units.encode(item.text)
+        output = model(samples.unsqueeze(0), torch.tensor([len(samples)]), [item.speaker])
+        log_probs, units = output.log_probs[0, : output.lengths[0]], data.units.encode(item.text)
         try:
             words = align(log_probs, units, data.units.name)
         except ValueError:  # fewer steps than units: its CTC loss is zero, too

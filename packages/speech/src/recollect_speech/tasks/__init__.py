@@ -1,4 +1,4 @@
-"""What is trained and measured."""
+"""The tasks: one ``LightningModule`` per file."""
 
 from recollect_speech.tasks.keywords import KeywordSpotting
 from recollect_speech.tasks.recognition import Recognition

@@ -1,4 +1,4 @@
-"""The part that all tasks of recognition share."""
+"""The base class of the tasks of speech recognition."""
 
 from abc import abstractmethod
 from typing import Any, Literal, cast
@@ -20,12 +20,12 @@ from recollect_speech.types import SpeechBatch, TimedWord
 
 
 class SpeechTask(Task):
-    """Recordings become transcripts.
+    """Base class of tasks that transcribe recordings.
 
-    Where speakers are remembered, the recordings of each are heard in their order, and what is remembered is
-    handed on from batch to batch; in training it begins anew with each.
+    With a speaker memory, the recordings of a speaker are processed in order. In evaluation the states of the
+    speakers are carried from batch to batch; in training every batch starts with empty states.
 
-    Args: as in ``Task``.
+    Args: As in ``Task``.
     """
 
     model: AcousticModel
@@ -41,41 +41,46 @@ class SpeechTask(Task):
 
     @property
     def data(self) -> RecognitionData:
-        """The recordings, with units and language model."""
+        """The data module, with its units and language model."""
         return recordings(cast(Any, self.trainer).datamodule)
 
     # --- what a subclass implements -------------------------------------------------------------------------
 
     @abstractmethod
-    def loss(self, heard: AcousticOutput, batch: SpeechBatch) -> Tensor:
-        """Of a batch, a mean over the recordings."""
+    def loss(self, output: AcousticOutput, batch: SpeechBatch) -> Tensor:
+        """The loss of a batch, averaged over the recordings."""
 
     @abstractmethod
-    def decode(self, heard: AcousticOutput, chosen: bool) -> list[list[int]]:
-        """Units of each recording; ``chosen`` where training is over and it may take longer."""
+    def decode(self, output: AcousticOutput, chosen: bool) -> list[list[int]]:
+        """Decode the units of each recording.
+
+        Args:
+            output: Output of the model.
+            chosen: Whether the best, slower decoder is used: in test and prediction.
+        """
 
     # --- what the base class asks for -----------------------------------------------------------------------
 
     def build_metrics(self, data: DataModule) -> MetricCollection:
-        """Error rates by word and by character."""
+        """Word and character error rates."""
         return MetricCollection({"errors": ErrorRates()})
 
     def evaluate(self, batch: SpeechBatch, metrics: MetricCollection) -> Tensor:
-        """Recognize and compare."""
-        heard = self._hear(batch)
-        metrics.update(batch.texts, self._texts(self.decode(heard, chosen=self.trainer.testing)))
-        return self.loss(heard, batch)
+        """Transcribe a batch, update the metrics and return the loss."""
+        output = self._forward(batch)
+        metrics.update(batch.texts, self._texts(self.decode(output, chosen=self.trainer.testing)))
+        return self.loss(output, batch)
 
     def predict(self, batch: SpeechBatch) -> list[dict[str, Any]]:
-        """One row a recording: text, its words with times in seconds and confidences, what to beware of."""
-        heard = self._hear(batch)
-        decoded = self.decode(heard, chosen=True)
+        """One row per recording: text, words with times (s) and confidences, notes on the audio."""
+        output = self._forward(batch)
+        decoded = self.decode(output, chosen=True)
         rows: list[dict[str, Any]] = []
         for i, (units, text) in enumerate(zip(decoded, self._texts(decoded), strict=True)):
             samples = batch.samples[i, : batch.lengths[i]]
             seconds = len(samples) / self.data.rate
             row: dict[str, Any] = {"path": batch.names[i], "text": text, "seconds": round(seconds, 3)}
-            row["words"] = [_row(word) for word in self.words(heard, i, units, seconds)]
+            row["words"] = [_row(word) for word in self.words(output, i, units, seconds)]
             found = {"silence": is_silent(samples), "clipped": is_clipped(samples)}
             row["notes"] = [note for note, holds in found.items() if holds]
             if batch.texts[i]:
@@ -83,36 +88,38 @@ class SpeechTask(Task):
             rows.append(row)
         return rows
 
-    # --- what is remembered of speakers ---------------------------------------------------------------------
+    # --- states of speakers ---------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        """Nobody has been heard."""
+        """Forget all speakers."""
         self._speaker_states = {}
 
     def on_test_epoch_start(self) -> None:
-        """Nobody has been heard."""
+        """Forget all speakers."""
         self._speaker_states = {}
 
     def on_predict_epoch_start(self) -> None:
-        """Nobody has been heard."""
+        """Forget all speakers."""
         self._speaker_states = {}
 
-    def _hear(self, batch: SpeechBatch) -> AcousticOutput:
-        heard: AcousticOutput = self.model(batch.samples, batch.lengths, batch.speakers, self._speaker_states)
-        self._speaker_states = heard.speaker_states
-        return heard
+    def _forward(self, batch: SpeechBatch) -> AcousticOutput:
+        output: AcousticOutput = self.model(
+            batch.samples, batch.lengths, batch.speakers, self._speaker_states
+        )
+        self._speaker_states = output.speaker_states
+        return output
 
     # --- shared parts ---------------------------------------------------------------------------------------
 
-    def transcripts(self, heard: AcousticOutput, batch: SpeechBatch) -> list[list[TimedWord]]:
-        """The words of the first recordings of a batch, as many as were heard."""
+    def transcripts(self, output: AcousticOutput, batch: SpeechBatch) -> list[list[TimedWord]]:
+        """The words of the first recordings of a batch, as many as ``output`` holds."""
         seconds = (batch.lengths / self.data.rate).tolist()
-        decoded = self.decode(heard, chosen=False)
-        return [self.words(heard, i, units, seconds[i]) for i, units in enumerate(decoded)]
+        decoded = self.decode(output, chosen=False)
+        return [self.words(output, i, units, seconds[i]) for i, units in enumerate(decoded)]
 
-    def words(self, heard: AcousticOutput, item: int, units: list[int], seconds: float) -> list[TimedWord]:
-        """The words of a recording of so many seconds, with times and confidences."""
-        log_probs = heard.log_probs[item, : heard.lengths[item]]
+    def words(self, output: AcousticOutput, item: int, units: list[int], seconds: float) -> list[TimedWord]:
+        """The words of a recording that lasts ``seconds``, with times and confidences."""
+        log_probs = output.log_probs[item, : output.lengths[item]]
         return [self.model.timed(word, seconds) for word in align(log_probs, units, self.data.units.name)]
 
     def _texts(self, decoded: list[list[int]]) -> list[str]:
@@ -120,21 +127,20 @@ class SpeechTask(Task):
 
 
 def recordings(data: DataModule) -> RecognitionData:
-    """The data module, which must be one of recordings.
+    """Return ``data`` as a ``RecognitionData``.
 
     Raises:
-        ArgumentError: If it is another.
+        ArgumentError: If it is another data module.
     """
     if not isinstance(data, RecognitionData):
         raise ArgumentError(
-            "recordings are needed (--data ManifestData or another RecognitionData), "
-            f"not {type(data).__name__}"
+            f"this task needs a RecognitionData, for instance --data ManifestData, got {type(data).__name__}"
         )
     return data
 
 
 def _row(word: TimedWord) -> dict[str, Any]:
-    """A word as a row: times in seconds from the beginning of the recording."""
+    """A word as a JSON object; times are in seconds from the start of the recording."""
     return {
         "word": word.text,
         "start": round(word.start, 2),

@@ -1,4 +1,4 @@
-"""The task of telling which word is said, where a recording holds one."""
+"""Keyword spotting: one word per recording."""
 
 from collections.abc import Callable
 from typing import Literal, final
@@ -11,29 +11,30 @@ from torch.optim import AdamW
 from recollect import ExampleMemory, Storage
 from recollect.training import DataModule, Picture
 from recollect.training.errors import ArgumentError, DataError
+from recollect_speech.figures.keywords import keyword_pictures
+from recollect_speech.figures.spectrogram import PICTURES
 from recollect_speech.models.acoustic_model import AcousticOutput
 from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentation
 from recollect_speech.models.keyword_encoder import KeywordEncoder
 from recollect_speech.models.keywords import KeywordSpotter
 from recollect_speech.tasks.base import SpeechTask, recordings
-from recollect_speech.tasks.drawing import PICTURES, keyword_pictures
 from recollect_speech.types import SpeechBatch
 
 SHARPNESS = 20.0
-"""Of nearness to a word's template."""
+"""Scale s of the cosine similarity to a word's template."""
 
 
 @final
 class KeywordSpotting(SpeechTask):
-    """Single words by cross-entropy: one decision for a recording.
+    """Classification of recordings of single words, trained with cross-entropy.
 
     Args:
-        encoder: What listens.
-        label_smoothing: Share of the probability that training wants spread over all words.
-        spec_augment: What is hidden of the features in training.
-        augmentation: What is made of energies in training, as if others spoke or other microphones heard.
-        storage: Where a speaker's words are kept, made from the widths of keys and values; without one
-            nobody is remembered. It has no part in training.
+        encoder: The encoder.
+        label_smoothing: Label smoothing of the cross-entropy.
+        spec_augment: Masking of the features in training.
+        augmentation: Augmentation of the mel energies in training: other speakers, other microphones.
+        storage: Storage of each speaker's words, given the widths of keys and values; without one speakers
+            have no memory. It is not used in training.
         optimizer: As in ``Task``.
         scheduler: As in ``Task``.
         scheduler_interval: As in ``Task``.
@@ -66,7 +67,7 @@ class KeywordSpotting(SpeechTask):
         self.storage = storage
 
     def build_model(self, data: DataModule) -> KeywordSpotter:
-        """A recognizer of the data's words."""
+        """A keyword spotter for the words of the data."""
         data = recordings(data)
         if data.kind != "words":
             raise ArgumentError(f"KeywordSpotting needs --data.units words, not {data.kind}")
@@ -79,32 +80,34 @@ class KeywordSpotting(SpeechTask):
         )
 
     def training_loss(self, batch: SpeechBatch) -> tuple[Tensor, int]:
-        """Cross-entropy, a mean over the recordings."""
+        """Cross-entropy averaged over the recordings."""
         _check(batch)
-        log_probs = self.model(batch.samples, batch.lengths).log_probs[:, 0, 1:]  # the blank is no word
+        log_probs = self.model(batch.samples, batch.lengths).log_probs[:, 0, 1:]  # without the blank
         loss = F.cross_entropy(log_probs, batch.units[:, 0] - 1, label_smoothing=self.label_smoothing)
         return loss, len(batch.lengths)
 
-    def loss(self, heard: AcousticOutput, batch: SpeechBatch) -> Tensor:
-        """−log p of what is said; a word that training never heard has the probability of the blank."""
+    def loss(self, output: AcousticOutput, batch: SpeechBatch) -> Tensor:
+        """Negative log-likelihood; a word unknown in training has the probability of the blank."""
         _check(batch)
-        return F.nll_loss(heard.log_probs[:, 0], F.pad(batch.units, (0, 1))[:, 0])
+        return F.nll_loss(output.log_probs[:, 0], F.pad(batch.units, (0, 1))[:, 0])
 
-    def decode(self, heard: AcousticOutput, chosen: bool) -> list[list[int]]:
-        """The likeliest word."""
-        return [[unit] for unit in heard.log_probs[:, 0].argmax(-1).tolist()]
+    def decode(self, output: AcousticOutput, chosen: bool) -> list[list[int]]:
+        """The most probable word."""
+        return [[unit] for unit in output.log_probs[:, 0].argmax(-1).tolist()]
 
     def pictures(self, batch: SpeechBatch) -> list[Picture]:
-        """Spectrogram, word, and what the memory of the speaker changed."""
+        """Spectrogram, and word probabilities with and without the memory of the speaker."""
         few = min(PICTURES, len(batch.lengths))
-        heard = self.model(
+        output = self.model(
             batch.samples[:few], batch.lengths[:few], batch.speakers[:few], self._speaker_states
         )
-        return keyword_pictures(self.model, self.data.units, batch, heard, self.transcripts(heard, batch))
+        return keyword_pictures(self.model, self.data.units, batch, output, self.transcripts(output, batch))
 
 
 def _check(batch: SpeechBatch) -> None:
-    """Every recording holds one word."""
+    """Check that every recording holds one word."""
     for text, name in zip(batch.texts, batch.names, strict=True):
         if len(text.split()) != 1:
-            raise DataError(f"{name} says {text!r}: KeywordSpotting needs one word in each recording")
+            raise DataError(
+                f"the transcript of {name} is {text!r}: KeywordSpotting needs one word per recording"
+            )

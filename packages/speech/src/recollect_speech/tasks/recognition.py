@@ -1,4 +1,4 @@
-"""The task of writing down what is said."""
+"""Speech recognition: recordings to transcripts."""
 
 from pathlib import Path
 from typing import Literal, final
@@ -12,35 +12,36 @@ from torch.optim import AdamW
 
 from recollect import Concatenation, Integration, Memory
 from recollect.training import DataModule, Picture
+from recollect_speech.figures.recognition import transcript_pictures
+from recollect_speech.figures.spectrogram import PICTURES
 from recollect_speech.models.acoustic_model import AcousticOutput
 from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentation
 from recollect_speech.models.decoding import Beam, beam_search, greedy
 from recollect_speech.models.encoder import Encoder
 from recollect_speech.models.recognition import Recognizer
 from recollect_speech.tasks.base import SpeechTask, recordings
-from recollect_speech.tasks.drawing import PICTURES, transcript_pictures
 from recollect_speech.tasks.warm_start import warm_start
 from recollect_speech.types import SpeechBatch
 
 
 @final
 class Recognition(SpeechTask):
-    """Transcripts by connectionist temporal classification (Graves et al. 2006, ICML).
+    """Speech recognition by connectionist temporal classification (Graves et al. 2006, ICML).
 
-    Validation takes the best path. Test and prediction take the beam where ``beam`` is given, with the n-gram
-    model of the data where there is one.
+    Validation decodes the best path. Test and prediction use beam search if ``beam`` is given, with the
+    n-gram model of the data module if it has one.
 
     Args:
-        encoder: What listens.
-        bins: Mel bins.
-        channels: Channels of the subsampling.
-        dropout: Share of the subsampled features that is dropped in training.
-        spec_augment: What is hidden of the features in training.
-        augmentation: What is made of energies in training, as if others spoke or other microphones heard.
-        speaker_memory: What remembers speakers from recording to recording; of the encoder's width.
-        speaker_integration: How it joins the subsampled features.
+        encoder: The encoder.
+        bins: Number of mel bins.
+        channels: Number of channels of the subsampling.
+        dropout: Dropout rate of the subsampled features.
+        spec_augment: Masking of the features in training.
+        augmentation: Augmentation of the mel energies in training: other speakers, other microphones.
+        speaker_memory: Memory of speakers, carried from recording to recording; as wide as the encoder.
+        speaker_integration: Integration of the speaker memory with the subsampled features.
         beam: Beam search in test and prediction.
-        warm_start: Run folder whose weights training begins with; see ``warm_start``.
+        warm_start: Run folder whose weights initialise the model; see ``tasks.warm_start``.
         optimizer: As in ``Task``.
         scheduler: As in ``Task``.
         scheduler_interval: As in ``Task``.
@@ -66,7 +67,7 @@ class Recognition(SpeechTask):
     ) -> None:
         super().__init__(optimizer, scheduler, scheduler_interval)
         if beam is not None and beam.width < 1:
-            raise ValueError(f"the width of the beam must be at least 1, got {beam.width}")
+            raise ValueError(f"beam.width must be at least 1, got {beam.width}")
         self.encoder = encoder
         self.bins = bins
         self.channels = channels
@@ -82,7 +83,7 @@ class Recognition(SpeechTask):
     # --- what the base class asks for -----------------------------------------------------------------------
 
     def build_model(self, data: DataModule) -> Recognizer:
-        """A recognizer that writes the data's units."""
+        """A recognizer for the units of the data."""
         data = recordings(data)
         model = Recognizer(
             len(data.units),
@@ -101,50 +102,48 @@ class Recognition(SpeechTask):
         return model
 
     def training_loss(self, batch: SpeechBatch) -> tuple[Tensor, int]:
-        """CTC, a mean over the recordings; one with too few steps for its text counts for nothing."""
-        heard = self.model(batch.samples, batch.lengths, batch.speakers)
-        self._warn_of_short(heard, batch)
-        return self.loss(heard, batch), len(batch.lengths)
+        """CTC loss averaged over the recordings; those with too few steps for their text have loss zero."""
+        output = self.model(batch.samples, batch.lengths, batch.speakers)
+        self._warn_of_short(output, batch)
+        return self.loss(output, batch), len(batch.lengths)
 
     def pictures(self, batch: SpeechBatch) -> list[Picture]:
-        """Spectrogram, words, and what the memory of segments read."""
+        """Spectrogram, words, and reads of the memory of segments."""
         few = min(PICTURES, len(batch.lengths))
-        heard = self.model(
+        output = self.model(
             batch.samples[:few], batch.lengths[:few], batch.speakers[:few], self._speaker_states
         )
-        return transcript_pictures(self.model, batch, self.transcripts(heard, batch))
+        return transcript_pictures(self.model, batch, self.transcripts(output, batch))
 
-    def loss(self, heard: AcousticOutput, batch: SpeechBatch) -> Tensor:
-        """CTC; a recording with too few steps for its text counts for nothing."""
+    def loss(self, output: AcousticOutput, batch: SpeechBatch) -> Tensor:
+        """CTC loss; recordings with too few steps for their text have loss zero."""
         losses = F.ctc_loss(
-            heard.log_probs.transpose(0, 1),
+            output.log_probs.transpose(0, 1),
             batch.units,
-            heard.lengths,
+            output.lengths,
             batch.unit_lengths,
             reduction="none",
             zero_infinity=True,
         )
         return losses.mean()
 
-    def decode(self, heard: AcousticOutput, chosen: bool) -> list[list[int]]:
-        """By the best path, or by the beam where there is one and the result is wanted."""
+    def decode(self, output: AcousticOutput, chosen: bool) -> list[list[int]]:
+        """Decode the best path, or by beam search if ``chosen`` and ``beam`` is set."""
         if not chosen or self.beam is None:
-            return greedy(heard.log_probs, heard.lengths)
+            return greedy(output.log_probs, output.lengths)
         ngram = self.data.ngram
         language = None if ngram is None else ngram.log_probability
         return [
             beam_search(log_probs[:length], self.beam, language)
-            for log_probs, length in zip(heard.log_probs, heard.lengths, strict=True)
+            for log_probs, length in zip(output.log_probs, output.lengths, strict=True)
         ]
 
-    def _warn_of_short(self, heard: AcousticOutput, batch: SpeechBatch) -> None:
-        """Once, with the names of a batch's recordings that are too short for what is said in them."""
-        again = (batch.units[:, 1:] == batch.units[:, :-1]) & (batch.units[:, 1:] > 0)
-        short = heard.lengths < batch.unit_lengths + again.sum(1)
+    def _warn_of_short(self, output: AcousticOutput, batch: SpeechBatch) -> None:
+        """Warn once, naming the recordings of a batch that are too short for their transcripts."""
+        repeated = (batch.units[:, 1:] == batch.units[:, :-1]) & (batch.units[:, 1:] > 0)  # blank between
+        short = output.lengths < batch.unit_lengths + repeated.sum(1)
         if self._warned or not short.any():
             return
         self._warned = True
         named = ", ".join(batch.names[i] for i in torch.where(short)[0].tolist())
-        rank_zero_warn(
-            f"too short for what is said in them, and learnt nothing from: {named} (and perhaps more)"
-        )
+        rank_zero_warn(f"too short for their transcripts, ignored in training: {named} (and perhaps others)")

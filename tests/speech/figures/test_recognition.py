@@ -1,8 +1,8 @@
-"""Pictures show words where they were said, and only what was read."""
+"""Transcript figures show words at their times, and reads of the memory where there is one."""
 
 import torch
 
-from recollect_speech.pictures import KeywordPicture, TranscriptPicture
+from recollect_speech.figures.recognition import TranscriptPicture
 from recollect_speech.types import TimedWord
 
 WORDS = [TimedWord("one", 0.04, 0.16, 0.9), TimedWord("$two", 0.32, 1.0, 0.5)]
@@ -34,16 +34,3 @@ def test_what_was_read_is_drawn_where_there_is_a_memory() -> None:
     assert shown is not None
     assert shown.shape == (3, 3)
     assert "0.32 s" in read.get_xlabel()
-
-
-def test_words_are_drawn_with_and_without_what_is_remembered() -> None:
-    alone, adapted = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.1, 0.9, 0.0])
-    names = ["one", "$two", "three"]
-    _, bars = KeywordPicture("", torch.randn(30, 40), names, alone, adapted).draw().axes
-    assert [text.get_text() for text in bars.get_yticklabels()] == [r"\$two", "one", "three"]
-    assert (bars.get_xlabel(), bars.get_ylabel()) == ("probability", "likeliest words")
-    widths = [round(bar.get_width(), 3) for bar in bars.patches]
-    assert widths == [0.2, 0.7, 0.1, 0.9, 0.1, 0.0]
-    _, bars = KeywordPicture("", torch.randn(30, 40), names, alone).draw().axes
-    assert len(bars.patches) == 3
-    assert bars.get_legend() is None

@@ -1,0 +1,1 @@
+"""Figures of recordings; one file per task."""
