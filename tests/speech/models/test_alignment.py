@@ -39,5 +39,5 @@ def test_blanks_among_characters_part_words() -> None:
 
 def test_nothing_and_too_much() -> None:
     assert align(path(0), [], NAMES.__getitem__) == []
-    with pytest.raises(ValueError, match="2 units need 3 steps, and there are 2"):
+    with pytest.raises(ValueError, match="2 units need 3 steps, got 2"):
         align(path(1, 1), [1, 1], NAMES.__getitem__)

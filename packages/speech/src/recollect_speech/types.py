@@ -5,11 +5,11 @@ from typing import NamedTuple
 from torch import Tensor
 
 BLANK = 0
-"""The unit that stands for the blank of CTC."""
+"""The number of the CTC blank."""
 
 
 class TimedWord(NamedTuple):
-    """A word, when it was said in seconds, and its confidence in [0, 1]."""
+    """A word, its start and end in seconds, and its confidence in [0, 1]."""
 
     text: str
     start: float
@@ -18,7 +18,7 @@ class TimedWord(NamedTuple):
 
 
 class SpeechItem(NamedTuple):
-    """One recording: its samples ``(S,)``, its units, and what it is."""
+    """A recording: samples ``(S,)``, units and text of its transcript, name and speaker."""
 
     samples: Tensor
     units: list[int]
@@ -28,16 +28,16 @@ class SpeechItem(NamedTuple):
 
 
 class SpeechBatch(NamedTuple):
-    """B recordings.
+    """A batch of B recordings.
 
     Attributes:
         samples: ``(B, S)``, padded with zeros.
-        lengths: ``(B,)`` int64, samples of each.
-        units: ``(B, U)`` int64, what is said; padded with the blank, which is 0.
-        unit_lengths: ``(B,)`` int64.
-        texts: What is said.
-        names: What each recording is called.
-        speakers: Who speaks, ``None`` where that is not known.
+        lengths: ``(B,)`` int64, number of samples.
+        units: ``(B, U)`` int64, units of the transcripts, padded with the blank.
+        unit_lengths: ``(B,)`` int64, number of units.
+        texts: Transcripts.
+        names: Names of the recordings.
+        speakers: Names of the speakers, ``None`` if unknown.
     """
 
     samples: Tensor

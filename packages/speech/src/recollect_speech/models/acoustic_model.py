@@ -1,4 +1,4 @@
-"""What every recognizer begins with, and what it gives."""
+"""The base class of acoustic models, and their output."""
 
 from abc import ABC, abstractmethod
 from typing import Literal, NamedTuple
@@ -13,12 +13,12 @@ from recollect_speech.types import TimedWord
 
 
 class AcousticOutput(NamedTuple):
-    """What a recognizer makes of a batch.
+    """Output of an acoustic model for a batch.
 
     Attributes:
-        log_probs: ``(B, T, V)``, of the blank and the units at each step.
-        lengths: ``(B,)`` int64, how many steps count.
-        speaker_states: What is remembered of each speaker.
+        log_probs: ``(B, T, V)``, log-probabilities of the blank and the units at each step.
+        lengths: ``(B,)`` int64, number of valid steps.
+        speaker_states: States of the speaker memory, by speaker.
     """
 
     log_probs: Tensor
@@ -27,14 +27,14 @@ class AcousticOutput(NamedTuple):
 
 
 class AcousticModel(nn.Module, ABC):
-    """Log-mel features, of which some are hidden in training.
+    """Base class of acoustic models: log-mel features, augmented in training.
 
     Args:
-        rate: Samples a second.
+        rate: Samples per second.
         bins: Number F of mel bins.
         mean: As in ``LogMel``.
-        spec_augment: What is hidden in training; nothing by default.
-        augmentation: What is made of energies in training; nothing by default.
+        spec_augment: Masking of the features in training; none by default.
+        augmentation: Augmentation of the mel energies in training; none by default.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class AcousticModel(nn.Module, ABC):
 
     @abstractmethod
     def timed(self, word: Word, seconds: float) -> TimedWord:
-        """When a word was said in a recording of so many seconds."""
+        """Convert the steps of a word to seconds, within a recording that lasts ``seconds``."""
 
     def frames_of(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Samples ``(B, S)``, of which ``lengths`` count → ``(B, T, F)`` and how many frames count."""
+        """Samples ``(B, S)`` with ``lengths`` ``(B,)`` → features ``(B, T, F)`` and their lengths."""
         samples = nn.functional.pad(samples, (0, max(0, self.features.window - samples.shape[1])))
         frames, counts = self.features(samples, lengths)
         if self.spec_augment is not None and self.training:

@@ -1,4 +1,4 @@
-"""When each word was said, and how sure of it the recognizer is."""
+"""Forced alignment: the time and the confidence of each word."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from recollect_speech.types import BLANK
 
 
 class Word(NamedTuple):
-    """A word, its first step and the one after its last, and its confidence in [0, 1]."""
+    """A word, its steps ``start`` (inclusive) to ``end`` (exclusive), and its confidence in [0, 1]."""
 
     text: str
     start: int
@@ -21,17 +21,17 @@ class Word(NamedTuple):
 
 
 def align(log_probs: Tensor, units: Sequence[int], name: Callable[[int], str]) -> list[Word]:
-    """The words that ``units`` spell, along their best path through ``log_probs`` ``(T, V)``.
+    """Align ``units`` with ``log_probs`` ``(T, V)`` along their best path and join them to words.
 
-    The confidence of a word is the geometric mean of the probabilities of its units' steps.
+    The confidence of a word is the geometric mean of its units' probabilities over their steps.
 
     Args:
-        log_probs: At each step.
-        units: What was recognized.
-        name: Writes a unit; one that begins with a blank begins a word.
+        log_probs: Log-probabilities at each step.
+        units: The recognized units.
+        name: Text of a unit; a leading space starts a word.
 
     Raises:
-        ValueError: If there are fewer steps than the units need.
+        ValueError: If there are too few steps for the units.
 
     Example:
         >>> path = torch.tensor([[0.1, 0.9, 0.0], [0.1, 0.9, 0.0], [0.8, 0.1, 0.1], [0.2, 0.0, 0.8]]).log()
@@ -42,21 +42,21 @@ def align(log_probs: Tensor, units: Sequence[int], name: Callable[[int], str]) -
         return []
     needed = len(units) + sum(a == b for a, b in zip(units[1:], units, strict=False))
     if needed > len(log_probs):
-        raise ValueError(f"{len(units)} units need {needed} steps, and there are {len(log_probs)}")
+        raise ValueError(f"{len(units)} units need {needed} steps, got {len(log_probs)}")
     finite = log_probs.clamp_min(-1e4).unsqueeze(0).cpu()
-    with torch.device("cpu"):  # torchaudio makes indices of its own
+    with torch.device("cpu"):  # torchaudio creates its indices on the default device
         path, scores = forced_align(finite, torch.tensor([list(units)]), blank=BLANK)
     words: list[tuple[str, int, int, list[float]]] = []
     for span in merge_tokens(path[0], scores[0], BLANK):
         text = name(span.token)
         values = scores[0, span.start : span.end].tolist()
         if words and not text.startswith(" ") and words[-1][0]:
-            before, start, _, sure = words[-1]
-            words[-1] = (before + text, start, span.end, sure + values)
+            before, start, _, logs = words[-1]
+            words[-1] = (before + text, start, span.end, logs + values)
         elif text == " ":
             words.append(("", span.start, span.end, []))
         else:
             words.append((text.strip(), span.start, span.end, values))
     return [
-        Word(text, start, end, math.exp(sum(sure) / len(sure))) for text, start, end, sure in words if text
+        Word(text, start, end, math.exp(sum(logs) / len(logs))) for text, start, end, logs in words if text
     ]

@@ -1,4 +1,4 @@
-"""Energies as of other speakers and other microphones."""
+"""Augmentation of mel energies and features in training."""
 
 from typing import NamedTuple, final
 
@@ -8,20 +8,20 @@ from torch import Tensor, nn
 from torchaudio import transforms
 
 BEND = 0.85
-"""Up to this share of the highest frequency, frequencies are scaled; above, they are led back to it."""
+"""Fraction of the highest frequency up to which VTLP scales frequencies by a constant factor."""
 
 KNOTS = 5
-"""Places along the mel bins where a colour is drawn; between them it is linear in dB."""
+"""Number of points at which the random filter is drawn; it is linear in dB between them."""
 
 
 class SpectrumAugmentation(NamedTuple):
-    """What is made of energies in training, drawn anew for each recording each time.
+    """Random changes of the mel energies, drawn for each recording at each step of training.
 
     Attributes:
-        vtlp: Frequencies are scaled by a factor of up to 1 ± ``vtlp``: another length of the vocal tract
-            (Jaitly & Hinton 2013, ICML workshop on deep learning for audio, speech and language).
-        filter_db: Bands are made louder and softer by up to so many dB: another microphone, another room (Nam
-            et al. 2022, arXiv:2110.03282, the linear kind of filter, but its knots evenly spaced).
+        vtlp: Vocal tract length perturbation: frequencies are scaled by a factor in 1 ± ``vtlp`` (Jaitly &
+            Hinton 2013, ICML workshop on deep learning for audio, speech and language).
+        filter_db: Filter augmentation: bands are amplified by up to ± ``filter_db`` dB, as by another
+            microphone or room (Nam et al. 2022, arXiv:2110.03282; linear filter, evenly spaced knots).
     """
 
     vtlp: float = 0.1
@@ -50,12 +50,12 @@ class SpecAugment(NamedTuple):
 
 @final
 class SpectrumAugmenter(nn.Module):
-    """Mel energies with a random warp and a random colour.
+    """Apply a random frequency warp and a random filter to mel energies.
 
     Args:
-        augmentation: How much of them.
-        centres: ``(F,)``, the centre of each bin in Hz, rising.
-        highest: The highest frequency in Hz.
+        augmentation: Strength of both.
+        centres: ``(F,)``, centre frequencies of the bins in Hz, increasing.
+        highest: Highest frequency in Hz.
 
     Raises:
         ValueError: If ``vtlp`` is not in [0, 0.3], ``filter_db`` is negative, or a bin is empty.
@@ -70,7 +70,7 @@ class SpectrumAugmenter(nn.Module):
         if augmentation.filter_db < 0:
             raise ValueError(f"filter_db must not be negative, got {augmentation.filter_db}")
         if not (centres.diff() > 0).all():
-            raise ValueError(f"{len(centres)} mel bins are too many for augmentation: some hear nothing")
+            raise ValueError(f"{len(centres)} mel bins are too many for augmentation: some are empty")
         self.augmentation = augmentation
         self.highest = highest
         self.register_buffer("centres", centres, persistent=False)
@@ -89,14 +89,14 @@ class SpectrumAugmenter(nn.Module):
 
 
 def warp_frequencies(energies: Tensor, factors: Tensor, centres: Tensor, highest: float) -> Tensor:
-    """Each bin gets the energy of the place that its centre f is moved to, between bins linearly.
+    """Warp the frequency axis: the bin at f gets the energy at w(f), interpolated linearly between bins.
 
-    w(f) = α f up to f_0 = 0.85 · highest · min(1, 1/α); from there on linear to w(highest) = highest
+    w(f) = α f up to f_0 = 0.85 · highest · min(1, 1/α); above f_0 it is linear up to w(highest) = highest
     (Jaitly & Hinton 2013, equation 1).
 
     Args:
         energies: ``(B, T, F)``.
-        factors: ``(B,)``, α; 1 leaves everything as it is.
+        factors: ``(B,)``, α; 1 is the identity.
         centres: ``(F,)`` in Hz.
         highest: In Hz.
 
@@ -118,7 +118,7 @@ def warp_frequencies(energies: Tensor, factors: Tensor, centres: Tensor, highest
 
 
 def filter_gains(knots: Tensor, bins: int) -> Tensor:
-    """Gains ``(B, 1, F)`` of energies, from decibels ``(B, 1, k)`` at evenly spaced places.
+    """Gains ``(B, 1, F)`` of the energies from decibels ``(B, 1, k)`` at evenly spaced knots.
 
     Example:
         >>> filter_gains(torch.tensor([[[0.0, 10.0]]]), 3).log10()

@@ -1,4 +1,4 @@
-"""A Conformer layer that padding cannot reach and that can go on from where it was."""
+"""A Conformer layer that ignores padding and can process a recording in chunks."""
 
 from typing import NamedTuple, final
 
@@ -12,11 +12,11 @@ from recollect.state import register_state
 
 @register_state
 class LayerState(NamedTuple):
-    """What a layer goes on from.
+    """State of a layer between two chunks.
 
     Attributes:
-        attended: ``(B, L, D)``, the last steps that attention may look back to.
-        convolved: ``(B, k − 1, D)``, the last steps that the convolution reaches back to.
+        attended: ``(B, L, D)``, the last inputs of the attention.
+        convolved: ``(B, k − 1, D)``, the last inputs of the convolution.
     """
 
     attended: Tensor
@@ -27,20 +27,20 @@ class LayerState(NamedTuple):
 class ConformerLayer(nn.Module):
     """½ feed-forward, attention, convolution, ½ feed-forward, norm (Gulati et al. 2020, arXiv:2005.08100).
 
-    torchaudio's layer lets the padding of a batch into the convolution and into the statistics of its norm,
-    and knows neither limits of attention nor a state; here padded steps are zero before the convolution,
-    which is normalised over features alone. As there, positions are told by the convolution only.
+    In torchaudio's layer the padding of a batch affects the convolution and its batch norm, and there is
+    neither an attention mask nor a state. Here padded steps are zero before the convolution, which is
+    followed by a layer norm. As in torchaudio, only the convolution encodes positions.
 
     Args:
         size: Width D.
         heads: Number H of attention heads.
-        hidden: Width within the feed-forward parts.
-        kernel: Steps k that the convolution spans.
-        dropout: Share that is dropped in training.
-        causal: Whether the convolution reaches back only; else to both sides.
+        hidden: Hidden width of the feed-forward layers.
+        kernel: Kernel size k of the convolution in steps; odd.
+        dropout: Dropout rate.
+        causal: Whether the convolution sees past steps only.
 
     Raises:
-        ValueError: If ``size`` is no multiple of ``heads``, or ``kernel`` is even.
+        ValueError: If ``size`` is not a multiple of ``heads``, or ``kernel`` is even.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class ConformerLayer(nn.Module):
     def forward(
         self, x: Tensor, mask: Tensor, allowed: Tensor, state: LayerState | None = None
     ) -> tuple[Tensor, LayerState | None]:
-        """``(B, T, D)`` → ``(B, T, D)`` and the state after.
+        """``(B, T, D)`` → ``(B, T, D)`` and the new state.
 
         Args:
-            x: The steps.
-            mask: ``(B, T)`` bool, false where a step is padding.
-            allowed: ``(B, T, L + T)`` bool, what each step may attend to; the L steps of the state first.
-            state: Where to go on from; none for a recording as a whole.
+            x: Input.
+            mask: ``(B, T)`` bool, false at padded steps.
+            allowed: ``(B, T, L + T)`` bool attention mask; the L steps of the state come first.
+            state: State after the previous chunk; ``None`` for a whole recording.
         """
         x = x + 0.5 * self.first(x)
         attended, past = self.attention(x, allowed, None if state is None else state.attended)
@@ -85,51 +85,53 @@ class ConformerLayer(nn.Module):
 
 @final
 class Attention(nn.Module):
-    """Softmax attention in H heads over the steps of the state and those that are given."""
+    """Multi-head self-attention over the steps of the state and of the input."""
 
     def __init__(self, size: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
         self.dropout = dropout
         self.norm = nn.LayerNorm(size)
-        self.ask = nn.Linear(size, size)
-        self.tell = nn.Linear(size, 2 * size)
-        self.leave = nn.Sequential(nn.Linear(size, size), nn.Dropout(dropout))
+        self.query_proj = nn.Linear(size, size)
+        self.key_value_proj = nn.Linear(size, 2 * size)
+        self.out_proj = nn.Sequential(nn.Linear(size, size), nn.Dropout(dropout))
 
     def forward(self, x: Tensor, allowed: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """``(B, T, D)`` → ``(B, T, D)``, and the last L steps."""
+        """``(B, T, D)`` → ``(B, T, D)``, and the last L inputs."""
         x = self.norm(x)
-        known = x if past is None else torch.cat([past, x], 1)
-        query = split_heads(self.ask(x), self.heads)
-        key, value = (split_heads(item, self.heads) for item in self.tell(known).chunk(2, -1))
+        context = x if past is None else torch.cat([past, x], 1)
+        query = split_heads(self.query_proj(x), self.heads)
+        key, value = (split_heads(item, self.heads) for item in self.key_value_proj(context).chunk(2, -1))
         found = F.scaled_dot_product_attention(
             query, key, value, allowed.unsqueeze(1), self.dropout if self.training else 0.0
         )
-        y: Tensor = self.leave(merge_heads(found))
-        return y, None if past is None else known[:, known.shape[1] - past.shape[1] :]
+        y: Tensor = self.out_proj(merge_heads(found))
+        return y, None if past is None else context[:, context.shape[1] - past.shape[1] :]
 
 
 @final
 class Convolution(nn.Module):
-    """Gated linear unit, depthwise convolution over time, norm, SiLU; padded steps are zero to it."""
+    """Gated linear unit, depthwise convolution over time, layer norm, SiLU; padded steps are zeroed."""
 
     def __init__(self, size: int, kernel: int, dropout: float, causal: bool) -> None:
         super().__init__()
         self.kernel = kernel
         self.causal = causal
-        self.enter = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, 2 * size), nn.GLU())
+        self.in_proj = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, 2 * size), nn.GLU())
         self.depthwise = nn.Conv1d(size, size, kernel, groups=size)
-        self.leave = nn.Sequential(nn.LayerNorm(size), nn.SiLU(), nn.Linear(size, size), nn.Dropout(dropout))
+        self.out_proj = nn.Sequential(
+            nn.LayerNorm(size), nn.SiLU(), nn.Linear(size, size), nn.Dropout(dropout)
+        )
 
     def forward(self, x: Tensor, mask: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """``(B, T, D)`` → ``(B, T, D)``, and the last k − 1 steps."""
-        x = self.enter(x) * mask.unsqueeze(-1)
+        """``(B, T, D)`` → ``(B, T, D)``, and the last k − 1 inputs of the convolution."""
+        x = self.in_proj(x) * mask.unsqueeze(-1)
         reach = self.kernel - 1
         if past is not None:
             x = torch.cat([past, x], 1)
         else:
             x = F.pad(x, (0, 0, reach, 0) if self.causal else (0, 0, reach // 2, reach // 2))
-        y: Tensor = self.leave(self.depthwise(x.mT).mT)
+        y: Tensor = self.out_proj(self.depthwise(x.mT).mT)
         return y, None if past is None else x[:, x.shape[1] - reach :]
 
 
