@@ -1,4 +1,4 @@
-"""Units out of their probabilities: the best path, and prefix beam search with a language model."""
+"""CTC decoding: best path, and prefix beam search with a language model."""
 
 import math
 from collections import defaultdict
@@ -11,14 +11,14 @@ from torch import Tensor
 from recollect_speech.types import BLANK
 
 UNLIKELY = -12.0
-"""Units with a log-probability below this at a step are not tried there."""
+"""Beam search skips units whose log-probability at a step is below this."""
 
 LanguageModel = Callable[[tuple[int, ...], int], float]
-"""log P of a unit after those before it; unit 0 is the end."""
+"""log P(unit | previous units); unit 0 is the end of the text."""
 
 
 def greedy(log_probs: Tensor, lengths: Tensor) -> list[list[int]]:
-    """The best path of each item ``(B, T, V)``, repeats and blanks left out (Graves et al. 2006, ICML).
+    """Best path of each item of ``(B, T, V)`` without repeats and blanks (Graves et al. 2006, ICML).
 
     Example:
         >>> path = torch.nn.functional.one_hot(torch.tensor([[1, 1, 0, 1, 2]]), 3).float().log()
@@ -33,12 +33,12 @@ def greedy(log_probs: Tensor, lengths: Tensor) -> list[list[int]]:
 
 
 class Beam(NamedTuple):
-    """How ``beam_search`` goes about it.
+    """Settings of ``beam_search``.
 
     Attributes:
-        width: Prefixes that are kept at each step.
-        weight: Of the language model's logarithm.
-        bonus: Added for each unit, since a language model likes short texts.
+        width: Number of prefixes that are kept at each step.
+        weight: Weight of the language model's log-probability.
+        bonus: Bonus per unit, as a language model prefers short texts.
     """
 
     width: int = 8
@@ -47,26 +47,26 @@ class Beam(NamedTuple):
 
 
 class Prefix(NamedTuple):
-    """Logarithms of the probability that a prefix ends in a blank, and in its last unit; and of its text."""
+    """Log-probabilities of a prefix: ending in a blank, in its last unit, and of its text."""
 
     blank: float
     unit: float
     text: float
 
     @property
-    def heard(self) -> float:
-        """Logarithm of its probability by what was heard."""
-        return _add(self.blank, self.unit)
+    def ctc(self) -> float:
+        """CTC log-probability of the prefix."""
+        return _logaddexp(self.blank, self.unit)
 
 
 def beam_search(log_probs: Tensor, beam: Beam, language: LanguageModel | None = None) -> list[int]:
-    """The most probable units given ``log_probs`` ``(T, V)`` and a language model, by prefixes.
+    """The most probable units given ``log_probs`` ``(T, V)`` and a language model.
 
     argmax_u log P_ctc(u) + weight · log P_text(u) + bonus · |u|, where P_ctc sums over all paths
     (Hannun et al. 2014, arXiv:1408.2873, algorithm 1).
 
     Example:
-        >>> steps = torch.tensor([[0.6, 0.4], [0.6, 0.4]]).log()  # no path is as likely as all of unit 1
+        >>> steps = torch.tensor([[0.6, 0.4], [0.6, 0.4]]).log()  # the best path is blank, not the best text
         >>> greedy(steps[None], torch.tensor([2])), beam_search(steps, Beam())
         ([[]], [1])
     """
@@ -75,7 +75,7 @@ def beam_search(log_probs: Tensor, beam: Beam, language: LanguageModel | None = 
         likely = [unit for unit, value in enumerate(step) if value > UNLIKELY and unit != BLANK]
         prefixes = _extend(prefixes, step, likely, beam, language)
     ends = {
-        units: prefix.heard + prefix.text + (beam.weight * language(units, BLANK) if language else 0.0)
+        units: prefix.ctc + prefix.text + (beam.weight * language(units, BLANK) if language else 0.0)
         for units, prefix in prefixes.items()
     }
     best, _ = max(ends.items(), key=lambda end: end[1])
@@ -89,30 +89,30 @@ def _extend(
     beam: Beam,
     language: LanguageModel | None,
 ) -> dict[tuple[int, ...], Prefix]:
-    """All prefixes after one step more, the best of them."""
+    """The best prefixes after one more step."""
     blanks: dict[tuple[int, ...], float] = defaultdict(lambda: -math.inf)
     units: dict[tuple[int, ...], float] = defaultdict(lambda: -math.inf)
     texts: dict[tuple[int, ...], float] = {}
     for prefix, before in prefixes.items():
         texts[prefix] = before.text
-        blanks[prefix] = _add(blanks[prefix], before.heard + step[BLANK])
+        blanks[prefix] = _logaddexp(blanks[prefix], before.ctc + step[BLANK])
         if prefix:
-            units[prefix] = _add(units[prefix], before.unit + step[prefix[-1]])
+            units[prefix] = _logaddexp(units[prefix], before.unit + step[prefix[-1]])
         for unit in likely:
             longer = (*prefix, unit)
-            # The same unit again is a new one only after a blank.
-            from_where = before.blank if prefix and unit == prefix[-1] else before.heard
-            units[longer] = _add(units[longer], from_where + step[unit])
+            # A repeated unit is a new one only after a blank.
+            source = before.blank if prefix and unit == prefix[-1] else before.ctc
+            units[longer] = _logaddexp(units[longer], source + step[unit])
             if longer not in texts:
-                told = beam.weight * language(prefix, unit) if language else 0.0
-                texts[longer] = before.text + told + beam.bonus
+                added = beam.weight * language(prefix, unit) if language else 0.0
+                texts[longer] = before.text + added + beam.bonus
     found = {prefix: Prefix(blanks[prefix], units[prefix], text) for prefix, text in texts.items()}
-    best = sorted(found, key=lambda prefix: -(found[prefix].heard + found[prefix].text))[: beam.width]
+    best = sorted(found, key=lambda prefix: -(found[prefix].ctc + found[prefix].text))[: beam.width]
     return {prefix: found[prefix] for prefix in best}
 
 
-def _add(a: float, b: float) -> float:
-    """log(eᵃ + eᵇ)."""
+def _logaddexp(a: float, b: float) -> float:
+    """log(exp(a) + exp(b))."""
     if a < b:
         a, b = b, a
     return a if b == -math.inf else a + math.log1p(math.exp(b - a))

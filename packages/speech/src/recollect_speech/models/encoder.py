@@ -1,4 +1,4 @@
-"""Conformer layers, one of which may have a memory of the segments before."""
+"""A Conformer encoder, with a memory of earlier segments in one of its layers."""
 
 from typing import Any, NamedTuple, final
 
@@ -12,15 +12,15 @@ from recollect_speech.models.conformer import ConformerLayer, LayerState
 
 @register_state
 class EncoderState(NamedTuple):
-    """What an encoder goes on from.
+    """State of an encoder between two pieces of a recording.
 
     Attributes:
-        heard: ``(B,)`` int64, how many steps there have been.
-        layers: One state for each layer.
-        memory: State of the memory; ``()`` without one.
+        steps: ``(B,)`` int64, number of steps so far.
+        layers: States of the layers.
+        memory: State of the memory, ``()`` without one.
     """
 
-    heard: Tensor
+    steps: Tensor
     layers: tuple[LayerState, ...]
     memory: State
 
@@ -29,25 +29,24 @@ class EncoderState(NamedTuple):
 class Encoder(nn.Module):
     """Conformer layers over steps of 40 ms.
 
-    Without ``chunk`` each step attends to the whole recording. With it, steps are cut into chunks, and a step
-    attends to its own chunk and to ``left`` steps before that; the convolution reaches back only. What lies
-    further back is known through the memory alone, whose segments should be of a chunk or several. A
-    recording can then be encoded as it arrives: pieces of whole chunks, with the state handed on, give what
-    the whole gives.
+    Without ``chunk`` each step attends to the whole recording. With ``chunk`` a step attends to its own chunk
+    and to the ``left`` steps before it, and the convolution is causal; earlier steps are reached through the
+    memory only, whose segments should be one or several chunks long. A recording can then be encoded while it
+    arrives: encoding it in pieces of whole chunks, with the state passed on, gives the same output.
 
     Args:
         size: Width D.
         layers: Number of layers.
-        heads: Attention heads.
-        hidden: Width within the feed-forward parts.
-        kernel: Steps that the convolutions span.
-        dropout: Share that is dropped in training.
-        chunk: Steps of a chunk; the whole recording by default.
-        left: Steps before its chunk that a step attends to.
-        memory: What remembers segments; of width D.
-        integration: How it joins: ``recollect.Parallel``, ``Concatenation`` or ``Fusion``. The last writes
-            what the layer made of a piece, so that with it a recording is encoded chunk by chunk.
-        memory_layer: Which layer it joins, counted from 0.
+        heads: Number of attention heads.
+        hidden: Hidden width of the feed-forward layers.
+        kernel: Kernel size of the convolutions in steps; odd.
+        dropout: Dropout rate.
+        chunk: Steps per chunk; the whole recording by default.
+        left: Number of steps before its chunk that a step attends to.
+        memory: Memory of segments, of width D.
+        integration: ``recollect.Parallel``, ``Concatenation`` or ``Fusion``. ``Fusion`` writes the output of
+            the layer, so with it a recording is encoded chunk by chunk.
+        memory_layer: Index of the layer with the memory, counted from 0.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -73,7 +72,7 @@ class Encoder(nn.Module):
         if left < 0:
             raise ValueError(f"left must not be negative, got {left}")
         if memory is not None and not 0 <= memory_layer < layers:
-            raise ValueError(f"memory_layer must be one of {layers} layers, got {memory_layer}")
+            raise ValueError(f"memory_layer must be in [0, {layers}), got {memory_layer}")
         if memory is not None and memory.model_size != size:
             raise ValueError(f"the memory's model_size must be {size}, got {memory.model_size}")
         self.size = size
@@ -86,31 +85,31 @@ class Encoder(nn.Module):
         ]
         self.piecewise = memory is not None and issubclass(integration, Fusion)
         if self.piecewise and chunk is None:
-            raise ValueError("Fusion reads what earlier pieces have left: it needs chunk")
+            raise ValueError("Fusion writes the outputs of earlier chunks: it needs chunk")
         if memory is not None:
             parts[memory_layer] = integration(parts[memory_layer], memory)
         self.layers = nn.ModuleList(parts)
 
     def initial_state(self, batch: int) -> EncoderState:
-        """Nothing has been heard."""
+        """The state before the first step."""
         if self.chunk is None:
-            raise ValueError("an encoder without chunk attends to the whole recording: it cannot go on")
+            raise ValueError("an encoder without chunk attends to the whole recording and has no state")
         like = next(self.parameters())
         layer = LayerState(
             like.new_zeros(batch, self.left, self.size), like.new_zeros(batch, self.kernel - 1, self.size)
         )
-        heard = torch.zeros(batch, dtype=torch.int64, device=like.device)
-        return EncoderState(heard, (layer,) * len(self.layers), self._empty(batch))
+        steps = torch.zeros(batch, dtype=torch.int64, device=like.device)
+        return EncoderState(steps, (layer,) * len(self.layers), self._initial_memory(batch))
 
     def forward(
         self, x: Tensor, mask: Tensor, state: EncoderState | None = None
     ) -> tuple[Tensor, EncoderState | None]:
-        """``(B, T, D)`` → ``(B, T, D)``, and the state after if one was given.
+        """``(B, T, D)`` → ``(B, T, D)``, and the new state if one was given.
 
         Args:
-            x: The steps; whole chunks where more are to follow.
-            mask: ``(B, T)`` bool, false where a step is padding.
-            state: Where to go on from.
+            x: Input; whole chunks, except at the end of a recording.
+            mask: ``(B, T)`` bool, false at padded steps.
+            state: State after the previous piece.
         """
         if not self.piecewise:
             return self._piece(x, mask, state)
@@ -125,35 +124,35 @@ class Encoder(nn.Module):
     def _piece(
         self, x: Tensor, mask: Tensor, state: EncoderState | None
     ) -> tuple[Tensor, EncoderState | None]:
-        allowed = self._allowed(mask, None if state is None else state.heard)
-        remembered = self._empty(len(x)) if state is None else state.memory
+        allowed = self._allowed(mask, None if state is None else state.steps)
+        memory = self._initial_memory(len(x)) if state is None else state.memory
         after: list[Any] = []
         for number, layer in enumerate(self.layers):
             past = None if state is None else state.layers[number]
             if isinstance(layer, Integration):
-                (x, now), remembered = layer(x, remembered, mask, allowed, past, step_mask=mask)
+                (x, now), memory = layer(x, memory, mask, allowed, past, step_mask=mask)
             else:
                 x, now = layer(x, mask, allowed, past)
             after.append(now)
         if state is None:
             return x, None
-        return x, EncoderState(state.heard + mask.sum(1), tuple(after), remembered)
+        return x, EncoderState(state.steps + mask.sum(1), tuple(after), memory)
 
-    def _allowed(self, mask: Tensor, heard: Tensor | None) -> Tensor:
-        """Which steps each may attend to: ``(B, T, L + T)``, with L = 0 where nothing came before."""
+    def _allowed(self, mask: Tensor, past_steps: Tensor | None) -> Tensor:
+        """Attention mask ``(B, T, L + T)``; L = 0 without a state."""
         steps = torch.arange(mask.shape[1], device=mask.device)
-        own = steps.unsqueeze(0) == steps.unsqueeze(1)  # so that a padded step has something to attend to
+        own = steps.unsqueeze(0) == steps.unsqueeze(1)  # keeps the softmax of a padded step finite
         if self.chunk is None:
             return mask.unsqueeze(1) | own
         first = (steps // self.chunk * self.chunk).unsqueeze(1)
         near = (steps >= first - self.left) & (steps < first + self.chunk)
         allowed = (near & mask.unsqueeze(1)) | own
-        if heard is None:
+        if past_steps is None:
             return allowed
         past = torch.arange(-self.left, 0, device=mask.device)
-        reached = (past >= first - self.left) & (past >= -heard.reshape(-1, 1, 1))
+        reached = (past >= first - self.left) & (past >= -past_steps.reshape(-1, 1, 1))
         return torch.cat([reached, allowed], -1)
 
-    def _empty(self, batch: int) -> State:
-        joined = next((layer for layer in self.layers if isinstance(layer, Integration)), None)
-        return () if joined is None else joined.initial_state(batch)
+    def _initial_memory(self, batch: int) -> State:
+        integration = next((layer for layer in self.layers if isinstance(layer, Integration)), None)
+        return () if integration is None else integration.initial_state(batch)

@@ -1,28 +1,28 @@
-"""Four frames become one."""
+"""Convolutional subsampling of the features by a factor of four."""
 
 from typing import final
 
 from torch import Tensor, nn
 
 REACH = 7
-"""Frames that one step is made of."""
+"""Number of frames that a step sees."""
 
 STRIDE = 4
-"""Frames from one step to the next."""
+"""Number of frames from one step to the next."""
 
 
 @final
 class Subsampling(nn.Module):
     """Two convolutions of 3 × 3 with stride 2, then a linear map (Gulati et al. 2020, arXiv:2005.08100).
 
-    Time is not padded: a step sees the seven frames 4t … 4t + 6 and no padding, so that steps of a piece are
-    those of the whole, and what follows a recording in a batch cannot change it.
+    The time axis is not padded: step t sees the frames 4t to 4t + 6. So the steps of a piece are those of the
+    whole recording, and padding in a batch cannot change them.
 
     Args:
         bins: Number F of mel bins.
-        channels: Channels of the convolutions.
+        channels: Number of channels of the convolutions.
         size: Width D.
-        dropout: Share of the output that is dropped in training.
+        dropout: Dropout rate of the output.
 
     Example:
         >>> import torch
@@ -51,7 +51,7 @@ class Subsampling(nn.Module):
 
 
 def steps_of(frames: Tensor) -> Tensor:
-    """How many steps so many frames make.
+    """Number of steps for a number of frames.
 
     Example:
         >>> import torch
