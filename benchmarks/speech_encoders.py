@@ -128,11 +128,11 @@ def real_time_factor(layers: int, seconds: int = 20, rate: int = 16000) -> float
     """Processor seconds for a second of sound."""
     model = Recognizer(30, rate, ours(CHUNK, Parallel, layers), bins=80).eval()
     samples = torch.randn(1, seconds * rate, generator=torch.Generator().manual_seed(0))
-    state = model.begin()
-    _, state = model.hear(samples[:, :rate], state)
+    state = model.initial_state()
+    _, state = model.step(samples[:, :rate], state)
     begin = time.process_time()
     for piece in samples.split(rate // 10, 1):
-        _, state = model.hear(piece, state)
+        _, state = model.step(piece, state)
     model.finish(state)
     return (time.process_time() - begin) / seconds
 

@@ -11,7 +11,7 @@ from recollect import Concatenation, Fusion, HashStorage, Integration, Parallel,
 from recollect_speech.models.alignment import Word
 from recollect_speech.models.augmentation import SpecAugment
 from recollect_speech.models.encoder import Encoder
-from recollect_speech.models.recognition import MARGIN, Recognizer
+from recollect_speech.models.recognition import PADDING, Recognizer
 from recollect_speech.models.summary_memory import SummaryMemory
 
 SIZE = 16
@@ -73,9 +73,9 @@ def test_speech_in_pieces_is_heard_as_the_whole(joined: type[Integration] | None
     model = recognizer(joined)
     samples = torch.stack([recordings()[3], recordings()[3].flip(0)])
     whole = model(samples, torch.tensor([samples.shape[1]] * 2))
-    state, heard = model.begin(2), []
+    state, heard = model.initial_state(2), []
     for part in samples.split(piece, 1):
-        log_probs, state = model.hear(part, state)
+        log_probs, state = model.step(part, state)
         assert log_probs.shape[1] % 4 == 0
         heard.append(log_probs)
     heard.append(model.finish(state)[0])
@@ -84,10 +84,10 @@ def test_speech_in_pieces_is_heard_as_the_whole(joined: type[Integration] | None
 
 def test_a_stream_of_nothing() -> None:
     model = recognizer()
-    log_probs, _ = model.finish(model.begin())
-    assert log_probs.shape == (1, (2 * MARGIN - 7) // 4 + 1, 5)
-    state = model.begin()
-    assert model.hear(torch.zeros(1, 0), state)[0].shape == (1, 0, 5)
+    log_probs, _ = model.finish(model.initial_state())
+    assert log_probs.shape == (1, (2 * PADDING - 7) // 4 + 1, 5)
+    state = model.initial_state()
+    assert model.step(torch.zeros(1, 0), state)[0].shape == (1, 0, 5)
 
 
 def test_a_step_reaches_its_chunk_and_the_steps_before_it_but_the_memory_reaches_further() -> None:
@@ -199,9 +199,9 @@ def test_what_is_remembered_keeps_no_graph_and_is_not_changed() -> None:
 
 def test_what_cannot_be_streamed_says_so() -> None:
     with pytest.raises(ValueError, match="attends to the whole recording"):
-        recognizer(chunk=None).begin()
+        recognizer(chunk=None).initial_state()
     with pytest.raises(ValueError, match="whole recordings"):
-        with_speakers().begin()
+        with_speakers().initial_state()
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def test_each_segment_leaves_one_entry_and_the_oldest_goes() -> None:
 
 def test_the_first_segment_reads_nothing_and_a_later_one_all_before_it() -> None:
     bank, x = memory(), torch.randn(1, 15, D)
-    nothing = bank.tell(torch.zeros(D))
+    nothing = bank.out_proj(torch.zeros(D))
     y, _ = bank(x)
     torch.testing.assert_close(y[0, :5], nothing.expand(5, D))
     changed = x.clone()

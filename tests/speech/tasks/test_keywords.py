@@ -116,7 +116,9 @@ def test_a_word_that_training_never_heard_is_told_wrong(
 
 
 def test_whole_recordings_cannot_be_heard_as_they_arrive(folder: Path) -> None:
-    with pytest.raises(ArgumentError, match="a run of Recognition is needed, not of KeywordSpotting"):
+    with pytest.raises(
+        ArgumentError, match="streaming needs a run of Recognition, got one of KeywordSpotting"
+    ):
         Transcriber.of(load_run(run_of(folder)))
 
 

@@ -1,4 +1,4 @@
-"""Transcribing speech while it arrives."""
+"""Streaming recognition: transcribe speech while it arrives."""
 
 from typing import Self, final
 
@@ -16,11 +16,11 @@ from recollect_speech.types import BLANK
 
 @final
 class Transcriber:
-    """Samples in, text out, at any pace: the words are those of the whole recording heard at once.
+    """Transcribe samples as they arrive; the text is that of the whole recording.
 
     Args:
-        model: With an encoder that has ``chunk``.
-        units: What it writes.
+        model: A recognizer whose encoder has ``chunk``.
+        units: Its units.
 
     Raises:
         ValueError: If the model needs whole recordings.
@@ -38,45 +38,45 @@ class Transcriber:
     def __init__(self, model: Recognizer, units: Units) -> None:
         self.model = model.eval()
         self.units = units
-        self.state: StreamState = model.begin()
-        self._heard: list[int] = []
+        self.state: StreamState = model.initial_state()
+        self._units: list[int] = []
         self._last = BLANK
 
     @classmethod
     def of(cls, run: TrainedRun) -> Self:
-        """One for a trained run, which ``recollect.training.load_run`` gives.
+        """A transcriber for a run that ``recollect.training.load_run`` loaded.
 
         Raises:
             ArgumentError: If it is a run of another task.
         """
         if not isinstance(run.task.model, Recognizer) or not isinstance(run.data, RecognitionData):
-            raise ArgumentError(f"a run of Recognition is needed, not of {type(run.task).__name__}")
+            raise ArgumentError(f"streaming needs a run of Recognition, got one of {type(run.task).__name__}")
         return cls(run.task.model, run.data.units)
 
     @property
     def latency(self) -> float:
-        """Seconds from the middle of a step to the end of its chunk, at most; computing comes on top."""
+        """Maximum delay in seconds from the middle of a step to the end of its chunk, without computation."""
         assert self.model.encoder.chunk is not None
         frames = STRIDE * (self.model.encoder.chunk - 1) + REACH // 2
-        return 0.01 * frames + 0.0125  # to the end of the last frame from its middle
+        return 0.01 * frames + 0.0125  # from the middle of the last frame to its end
 
     @torch.no_grad()
     def push(self, samples: Tensor) -> str:
-        """Hear samples ``(S,)`` of the model's rate, any number; the text so far."""
-        log_probs, self.state = self.model.hear(samples.unsqueeze(0), self.state)
-        return self._write(log_probs)
+        """Add samples ``(S,)`` at the model's rate, any number, and return the text so far."""
+        log_probs, self.state = self.model.step(samples.unsqueeze(0), self.state)
+        return self._append(log_probs)
 
     @torch.no_grad()
     def finish(self) -> str:
-        """Nothing more will come: the text. What follows begins a new one."""
+        """Return the text at the end of the recording and reset the transcriber."""
         log_probs, _ = self.model.finish(self.state)
-        text = self._write(log_probs)
-        self.state, self._heard, self._last = self.model.begin(), [], BLANK
+        text = self._append(log_probs)
+        self.state, self._units, self._last = self.model.initial_state(), [], BLANK
         return text
 
-    def _write(self, log_probs: Tensor) -> str:
+    def _append(self, log_probs: Tensor) -> str:
         for unit in log_probs[0].argmax(-1).tolist():
             if unit not in (BLANK, self._last):
-                self._heard.append(unit)
+                self._units.append(unit)
             self._last = unit
-        return self.units.decode(self._heard)
+        return self.units.decode(self._units)

@@ -11,7 +11,7 @@ from recollect import Integration, Read
 from recollect.training import Picture
 from recollect.training.pictures import COLOURS, plain, title
 from recollect_speech.figures.spectrogram import draw_spectrogram, title_of, unpadded
-from recollect_speech.models.recognition import STEP, Recognizer
+from recollect_speech.models.recognition import SECONDS_PER_STEP, Recognizer
 from recollect_speech.models.summary_memory import SummaryMemory
 from recollect_speech.types import SpeechBatch, TimedWord
 
@@ -95,7 +95,9 @@ def read_weights(model: Recognizer, samples: Tensor) -> tuple[Tensor | None, flo
     read = [_of_segment(read, len(reads)) for read in reads]
     if any(weights is None for weights in read) or len(read) < 2:  # the first segment reads an empty memory
         return None, 0.0
-    return torch.stack([weights for weights in read if weights is not None]), memory.segment * STEP
+    return torch.stack(
+        [weights for weights in read if weights is not None]
+    ), memory.segment * SECONDS_PER_STEP
 
 
 def _of_segment(read: Read, segments: int) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""Log-mel features that can be computed piece by piece."""
+"""Log-mel features, which can be computed in pieces."""
 
 from typing import Literal, NamedTuple, final
 
@@ -10,28 +10,28 @@ from recollect.state import register_state
 from recollect_speech.models.augmentation import SpectrumAugmentation, SpectrumAugmenter
 
 FLOOR = 1e-5
-"""Added to every energy before its logarithm, as speech arrives: far below speech of common loudness."""
+"""Added to energies before the logarithm with a running mean; far below the loudness of speech."""
 
 RELATIVE_FLOOR = 1e-3
-"""The same for a whole recording, by its mean energy: 30 dB hide what rooms and microphones add."""
+"""The same relative to the mean energy of a whole recording: 30 dB below it is mostly noise."""
 
 SILENCE = 1e-8
-"""The least mean energy that a recording is divided by."""
+"""Minimum of the mean energy that a recording is divided by."""
 
 PRIOR_FRAMES = 50.0
-"""How many frames the learned mean counts for beside those that are known."""
+"""Number of frames that the learned mean counts for."""
 
 SCALE = 0.25
-"""Brings logarithms of energies to about unit variance."""
+"""Scales log energies to about unit variance."""
 
 
 @register_state
 class FeatureState(NamedTuple):
-    """What a running mean goes on from.
+    """State of the running mean.
 
     Attributes:
-        total: ``(B, F)``, the sum of the frames that have been heard.
-        frames: ``(B,)``, how many these are.
+        total: ``(B, F)``, sum of the frames so far.
+        frames: ``(B,)``, number of frames so far.
     """
 
     total: Tensor
@@ -40,21 +40,20 @@ class FeatureState(NamedTuple):
 
 @final
 class LogMel(nn.Module):
-    """x_t = (log(mel_t + ε) − m_t) / 4, with m_t a mean of the frames up to t, or of all, and a learned one.
+    """x_t = (log(mel_t + ε) − m_t) / 4, where m_t is a mean over the frames up to t, or over all frames.
 
-    m = (Σ log mel + 50 m_0) / (n + 50) of the n frames that are known and a learned m_0: a short word keeps
-    its own colour, of which the mean of its frames would take most away, while in long recordings that of
-    the channel goes. Where the whole recording is known its energies are divided by their mean, so that
-    loudness is of no consequence.
+    m = (Σ log mel + 50 m_0) / (n + 50), over n frames and with a learned m_0. So the channel is removed from
+    long recordings, while short words, whose own mean says what they are, are hardly changed. For whole
+    recordings the energies are first divided by their mean, which makes the features independent of loudness.
 
-    A frame is 25 ms long, and there are 100 a second. The first begins with the first sample and none reaches
-    beyond the last, so that frames of a piece are those of the whole.
+    Frames are 25 ms long, 100 per second. The first frame starts at the first sample and the last one ends
+    within the recording, so the frames of a piece are those of the whole recording.
 
     Args:
-        rate: Samples a second.
+        rate: Samples per second.
         bins: Number F of mel bins.
-        mean: ``"utterance"`` takes the mean of the whole recording; ``"running"`` that of the frames up to t.
-        augmentation: What is made of energies in training; nothing by default.
+        mean: ``"utterance"`` for the mean of the whole recording, ``"running"`` for that up to t.
+        augmentation: Augmentation of the mel energies in training; none by default.
 
     Example:
         >>> features, lengths = LogMel(8000, bins=40)(torch.randn(2, 8000), torch.tensor([8000, 4000]))
@@ -91,56 +90,56 @@ class LogMel(nn.Module):
         self.prior = nn.Parameter(torch.full((bins,), -6.0 if mean == "running" else -3.0))
 
     def frames(self, samples: Tensor) -> Tensor:
-        """How many frames so many samples make."""
+        """Number of frames for a number of samples."""
         return ((samples - self.window) // self.hop + 1).clamp_min(0)
 
     def initial_state(self, batch: int) -> FeatureState:
-        """Nothing has been heard."""
+        """The state before the first frame."""
         return FeatureState(self.prior.new_zeros(batch, self.bins), self.prior.new_zeros(batch))
 
     def forward(
         self, samples: Tensor, lengths: Tensor, state: FeatureState | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Samples ``(B, S)``, of which ``lengths`` ``(B,)`` count → ``(B, T, F)`` and how many count.
+        """Samples ``(B, S)`` with ``lengths`` ``(B,)`` → features ``(B, T, F)`` and their lengths.
 
         Args:
-            samples: At the rate of the model.
-            lengths: Of each recording.
-            state: What the running mean goes on from.
+            samples: Samples at the model's rate.
+            lengths: Number of samples of each recording.
+            state: State of the running mean.
         """
         logs, counts = self.logs(samples, lengths)
-        there = (torch.arange(logs.shape[1], device=logs.device) < counts.unsqueeze(1)).unsqueeze(-1)
-        logs = logs * there
+        valid = (torch.arange(logs.shape[1], device=logs.device) < counts.unsqueeze(1)).unsqueeze(-1)
+        logs = logs * valid
         if self.mean == "utterance":
-            total, heard = logs.sum(1, keepdim=True), counts.reshape(-1, 1, 1)
-            mean = (total + PRIOR_FRAMES * self.prior) / (heard + PRIOR_FRAMES)
+            total, count = logs.sum(1, keepdim=True), counts.reshape(-1, 1, 1)
+            mean = (total + PRIOR_FRAMES * self.prior) / (count + PRIOR_FRAMES)
         else:
             mean = self._running(logs, state or self.initial_state(len(logs)))
-        return (logs - mean) * SCALE * there, counts
+        return (logs - mean) * SCALE * valid, counts
 
     def logs(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Logarithms of energies ``(B, T, F)``, and how many frames count."""
+        """Log energies ``(B, T, F)`` and their lengths."""
         energies, counts = self.mel(samples).mT, self.frames(lengths)
         if self.augmenter is not None and self.training:
             energies = self.augmenter(energies)
         if self.mean == "running":
             return (energies + FLOOR).log(), counts
-        there = torch.arange(energies.shape[1], device=energies.device) < counts.unsqueeze(1)
-        loudness = (energies.mean(-1) * there).sum(1) / counts.clamp_min(1)
+        valid = torch.arange(energies.shape[1], device=energies.device) < counts.unsqueeze(1)
+        loudness = (energies.mean(-1) * valid).sum(1) / counts.clamp_min(1)
         return (energies / loudness.clamp_min(SILENCE).reshape(-1, 1, 1) + RELATIVE_FLOOR).log(), counts
 
-    def heard(self, logs: Tensor, state: FeatureState) -> FeatureState:
-        """The state after frames ``(B, T, F)``, which all count."""
+    def advance(self, logs: Tensor, state: FeatureState) -> FeatureState:
+        """The state after log energies ``(B, T, F)`` without padding."""
         return FeatureState(state.total + logs.sum(1), state.frames + logs.shape[1])
 
     def _running(self, logs: Tensor, state: FeatureState) -> Tensor:
-        heard = state.frames.unsqueeze(1) + torch.arange(1, logs.shape[1] + 1, device=logs.device)
+        count = state.frames.unsqueeze(1) + torch.arange(1, logs.shape[1] + 1, device=logs.device)
         total = state.total.unsqueeze(1) + logs.cumsum(1)
-        return (total + PRIOR_FRAMES * self.prior) / (heard + PRIOR_FRAMES).unsqueeze(-1)
+        return (total + PRIOR_FRAMES * self.prior) / (count + PRIOR_FRAMES).unsqueeze(-1)
 
 
 def centres_of(mel: MelSpectrogram) -> Tensor:
-    """The mean frequency of each bin ``(F,)`` in Hz, weighed as its filter does.
+    """Centre frequencies ``(F,)`` of the mel filters in Hz, weighted by the filters.
 
     Example:
         >>> centres_of(MelSpectrogram(8000, n_fft=200, n_mels=3, norm="slaney", mel_scale="slaney")).long()

@@ -1,4 +1,4 @@
-"""One vector for a recording of one word."""
+"""An encoder that maps a recording of one word to a vector."""
 
 from typing import final
 
@@ -8,19 +8,19 @@ from torch import Tensor, nn
 
 @final
 class KeywordEncoder(nn.Module):
-    """Convolutions over mel bins and time, then over steps of 20 ms; their mean and maximum over time.
+    """Convolutions over mel bins and time, then over steps of 20 ms, and mean and max pooling over time.
 
-    CTC lets a few steps decide for a word, and of isolated words those are what tells the speakers of
-    training apart; here all of the word has a say (as in networks that spot keywords: Sainath & Parada 2015,
-    Interspeech). What does not count is zero to every convolution, and has no part in mean and maximum.
+    With CTC a few steps decide about a word, and for isolated words these overfit to the training speakers.
+    Here all steps contribute, as in other keyword spotters (Sainath & Parada 2015, Interspeech). Padding is
+    zero before every convolution and excluded from the pooling.
 
     Args:
         bins: Number F of mel bins.
-        channels: Channels of the first convolution; the second has twice as many.
+        channels: Number of channels of the first convolution; the second has twice as many.
         size: Width D.
-        layers: Convolutions over steps.
-        kernel: Steps that each of them spans; odd.
-        dropout: Share that is dropped in training.
+        layers: Number of convolutions over steps.
+        kernel: Their kernel size; odd.
+        dropout: Dropout rate.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -48,18 +48,18 @@ class KeywordEncoder(nn.Module):
             raise ValueError(f"kernel must be odd, got {kernel}")
         self.bins = bins
         self.size = size
-        self.first = _plane(1, channels, (1, 2))
-        self.second = _plane(channels, 2 * channels, (2, 2))
+        self.first = _conv2d(1, channels, (1, 2))
+        self.second = _conv2d(channels, 2 * channels, (2, 2))
         widths = [2 * channels * ((bins + 3) // 4)] + [size] * layers
-        self.over_time = nn.ModuleList(_line(width, size, kernel, dropout) for width in widths[:-1])
+        self.over_time = nn.ModuleList(_conv1d(width, size, kernel, dropout) for width in widths[:-1])
         self.pooled = nn.Linear(2 * size, size)
 
     def forward(self, frames: Tensor, counts: Tensor) -> Tensor:
-        """``(B, T, F)``, of which ``counts`` ``(B,)`` frames count → ``(B, D)``."""
+        """Features ``(B, T, F)`` with lengths ``counts`` ``(B,)`` → ``(B, D)``."""
         counts = counts.clamp_min(1)
         x = self.first(frames.unsqueeze(1))
-        x = self.second(x * _counted(x.shape[2], counts)[:, None, :, None])
-        mask = _counted(x.shape[2], (counts + 1) // 2).unsqueeze(1)  # (B, 1, T / 2)
+        x = self.second(x * _valid(x.shape[2], counts)[:, None, :, None])
+        mask = _valid(x.shape[2], (counts + 1) // 2).unsqueeze(1)  # (B, 1, T / 2)
         x = x.transpose(2, 3).flatten(1, 2)
         for layer in self.over_time:
             x = layer(x * mask)
@@ -68,18 +68,18 @@ class KeywordEncoder(nn.Module):
         return y
 
 
-def _plane(inside: int, outside: int, stride: tuple[int, int]) -> nn.Module:
-    """Over time and mel bins."""
-    convolution = nn.Conv2d(inside, outside, 3, stride=stride, padding=1)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outside), nn.SiLU())
+def _conv2d(in_channels: int, out_channels: int, stride: tuple[int, int]) -> nn.Module:
+    """A convolution over time and mel bins."""
+    convolution = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.SiLU())
 
 
-def _line(inside: int, outside: int, kernel: int, dropout: float) -> nn.Module:
-    """Over time."""
-    convolution = nn.Conv1d(inside, outside, kernel, padding=kernel // 2)
-    return nn.Sequential(convolution, nn.BatchNorm1d(outside), nn.SiLU(), nn.Dropout(dropout))
+def _conv1d(in_channels: int, out_channels: int, kernel: int, dropout: float) -> nn.Module:
+    """A convolution over time."""
+    convolution = nn.Conv1d(in_channels, out_channels, kernel, padding=kernel // 2)
+    return nn.Sequential(convolution, nn.BatchNorm1d(out_channels), nn.SiLU(), nn.Dropout(dropout))
 
 
-def _counted(steps: int, counts: Tensor) -> Tensor:
-    """``(B, T)``, whether each step counts."""
+def _valid(steps: int, counts: Tensor) -> Tensor:
+    """Mask ``(B, T)``, true at valid steps."""
     return torch.arange(steps, device=counts.device) < counts.unsqueeze(1)

@@ -1,4 +1,4 @@
-"""From samples to the probability of each word, where a recording holds one."""
+"""Keyword spotting: samples to word probabilities, one word per recording."""
 
 from collections.abc import Mapping, Sequence
 from typing import final
@@ -20,15 +20,15 @@ from recollect_speech.types import TimedWord
 
 @final
 class KeywordSpotter(AcousticModel):
-    """Log-mel features, an encoder of words, and a distribution over words: a recording is one step.
+    """Log-mel features, an encoder, and a distribution over words; each recording is one step.
 
     Args:
-        units: Number V of units, the blank among them, which is never heard.
-        rate: Samples a second.
-        encoder: What listens.
-        memory: What a speaker's words sound like, for at least V − 1 words; read once training is over.
-        spec_augment: What is hidden in training; nothing by default.
-        augmentation: What is made of energies in training; nothing by default.
+        units: Number V of units, including the blank, whose probability is zero.
+        rate: Samples per second.
+        encoder: The encoder.
+        memory: Memory of each speaker's words, for at least V − 1 classes; not used in training.
+        spec_augment: Masking of the features in training; none by default.
+        augmentation: Augmentation of the mel energies in training; none by default.
 
     Example:
         >>> model = KeywordSpotter(4, 8000, KeywordEncoder(bins=20, channels=2, size=8)).eval()
@@ -57,7 +57,7 @@ class KeywordSpotter(AcousticModel):
         speakers: Sequence[str | None] = (),
         speaker_states: Mapping[str, State] | None = None,
     ) -> AcousticOutput:
-        """As ``Recognizer``; there is one step for each recording."""
+        """As in ``Recognizer``, with one step per recording."""
         states = dict(speaker_states or {})
         if self.memory is None or self.training:
             found = self.alone(samples, lengths).unsqueeze(1)
@@ -72,27 +72,27 @@ class KeywordSpotter(AcousticModel):
         )
 
     def alone(self, samples: Tensor, lengths: Tensor) -> Tensor:
-        """Log-probabilities ``(B, V − 1)`` of the words, whoever speaks."""
+        """Log-probabilities ``(B, V − 1)`` of the words without the memory."""
         scores: Tensor = self.head(self.encoder(*self.frames_of(samples, lengths)))
         return scores.float().log_softmax(-1)
 
     def timed(self, word: Word, seconds: float) -> TimedWord:
-        """It takes the whole recording."""
+        """The word spans the whole recording."""
         return TimedWord(word.text, 0.0, seconds, word.confidence)
 
 
 @final
 class SpeakerTemplates:
-    """Words as their speaker says them: near the mean of those of theirs that were recognized before.
+    """Classify words by templates that adapt to the speaker at test time.
 
-    The template of a word is the mean of its row of the linear layer and of the speaker's earlier vectors for
-    which that layer would have it, all of length one; p(word | x) ∝ exp(s cos(x, template)). No gradient, no
-    label (T3A; Iwasawa & Matsuo 2021, NeurIPS, algorithm 1, which keeps the surest words only). A recording
-    is read with what those before it have left, and then leaves its own vector.
+    The template of a word is the mean of its row of the linear layer and of the speaker's earlier vectors
+    that this layer assigns to it, all of unit length; p(word | x) ∝ exp(s cos(x, template)). It needs neither
+    gradients nor labels (T3A; Iwasawa & Matsuo 2021, NeurIPS, algorithm 1, which keeps confident predictions
+    only). Each recording is first classified, then written.
 
     Args:
         head: The linear layer.
-        memory: Where a speaker's words are kept, read as prototypes; the word is the class.
+        memory: Memory of the speaker's words, read as prototypes; classes are words.
     """
 
     def __init__(self, head: nn.Linear, memory: ExampleMemory) -> None:
@@ -100,12 +100,12 @@ class SpeakerTemplates:
         self.memory = memory
 
     def initial_state(self, *batch: int) -> State:
-        """The speaker has not been heard."""
+        """The state of a new speaker."""
         like = self.head.weight
         return self.memory.initial_state(*batch, device=like.device, dtype=like.dtype)
 
     def __call__(self, x: Tensor, state: State, *, step_mask: Tensor) -> tuple[Tensor, State]:
-        """Vectors ``(B, T, D)``, read before they are written → log-probabilities ``(B, T, V)``."""
+        """Vectors ``(B, T, D)`` → log-probabilities ``(B, T, V)``; each is read before it is written."""
         label = self.head(x).argmax(-1)
         x = F.normalize(x, dim=-1)
         found = self.memory.read(state, x, F.normalize(self.head.weight, dim=-1)).log_probability

@@ -1,4 +1,4 @@
-"""From samples to probabilities of units."""
+"""The recognizer: samples to probabilities of units."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, final
@@ -18,25 +18,25 @@ from recollect_speech.models.speaker_states import run_in_turn
 from recollect_speech.models.subsampling import REACH, STRIDE, Subsampling, steps_of
 from recollect_speech.types import TimedWord
 
-MARGIN = 8
-"""Frames of nothing, which is the mean, before and after each recording: the shortest one makes steps."""
+PADDING = 8
+"""Zero frames before and after each recording, so that the shortest one has steps; zero is the mean."""
 
-STEP = 0.01 * STRIDE
-"""Seconds from one step to the next."""
+SECONDS_PER_STEP = 0.01 * STRIDE
+"""Seconds per step."""
 
-EARLY = 0.01 * MARGIN
-"""Seconds that a recording's first step begins before it."""
+LEAD = 0.01 * PADDING
+"""Seconds by which the first step precedes the recording."""
 
 
 @register_state
 class StreamState(NamedTuple):
-    """What a recognizer goes on from while speech arrives.
+    """State of a recognizer while speech arrives.
 
     Attributes:
-        samples: ``(B, S)``, those that do not make a frame yet.
-        frames: ``(B, T, F)``, those that do not make a chunk yet.
-        features: Of the running mean.
-        encoder: Of the layers and their memory.
+        samples: ``(B, S)``, samples that are not in a frame yet.
+        frames: ``(B, T, F)``, frames that are not in a chunk yet.
+        features: State of the running mean.
+        encoder: State of the encoder.
     """
 
     samples: Tensor
@@ -47,22 +47,22 @@ class StreamState(NamedTuple):
 
 @final
 class Recognizer(AcousticModel):
-    """Log-mel features, subsampling, encoder, and a distribution over units at each step, for CTC.
+    """A CTC model: log-mel features, subsampling, encoder, and a distribution over units at each step.
 
     Args:
-        units: Number V of units, the blank among them.
-        rate: Samples a second.
-        encoder: What listens.
-        bins: Mel bins.
-        channels: Channels of the subsampling.
-        dropout: Share of the subsampled features that is dropped in training.
-        spec_augment: What is hidden in training; nothing by default.
-        speaker_memory: What remembers speakers from recording to recording; of the encoder's width.
-        speaker_integration: How it joins the subsampled features.
-        augmentation: What is made of energies in training; nothing by default.
+        units: Number V of units, including the blank.
+        rate: Samples per second.
+        encoder: The encoder.
+        bins: Number of mel bins.
+        channels: Number of channels of the subsampling.
+        dropout: Dropout rate of the subsampled features.
+        spec_augment: Masking of the features in training; none by default.
+        speaker_memory: Memory of speakers, carried from recording to recording; as wide as the encoder.
+        speaker_integration: Integration of the speaker memory with the subsampled features.
+        augmentation: Augmentation of the mel energies in training; none by default.
 
     Raises:
-        ValueError: If the memory's width is not the encoder's.
+        ValueError: If the widths of memory and encoder differ.
     """
 
     def __init__(
@@ -97,17 +97,17 @@ class Recognizer(AcousticModel):
         speakers: Sequence[str | None] = (),
         speaker_states: Mapping[str, State] | None = None,
     ) -> AcousticOutput:
-        """Recordings ``(B, S)``, of which ``lengths`` ``(B,)`` samples count.
+        """Transcribe recordings ``(B, S)`` of ``lengths`` ``(B,)`` samples.
 
         Args:
-            samples: At the model's rate.
-            lengths: Of each recording.
-            speakers: Who speaks in each; nobody knows by default.
-            speaker_states: What is remembered of speakers from before.
+            samples: Samples at the model's rate.
+            lengths: Number of samples of each recording.
+            speakers: Speaker of each recording; unknown by default.
+            speaker_states: States of speakers from earlier recordings.
         """
         frames, counts = self.frames_of(samples, lengths)
-        x = self.subsampling(F.pad(frames, (0, 0, MARGIN, MARGIN)))
-        steps = steps_of(counts + 2 * MARGIN)
+        x = self.subsampling(F.pad(frames, (0, 0, PADDING, PADDING)))
+        steps = steps_of(counts + 2 * PADDING)
         mask = torch.arange(x.shape[1], device=x.device) < steps.unsqueeze(1)
         states = dict(speaker_states or {})
         if self.speakers is not None:
@@ -117,29 +117,31 @@ class Recognizer(AcousticModel):
 
     def timed(self, word: Word, seconds: float) -> TimedWord:
         """See ``AcousticModel``."""
-        start, end = (min(max(step * STEP - EARLY, 0.0), seconds) for step in (word.start, word.end))
+        start, end = (
+            min(max(step * SECONDS_PER_STEP - LEAD, 0.0), seconds) for step in (word.start, word.end)
+        )
         return TimedWord(word.text, start, end, word.confidence)
 
-    # --- as speech arrives ----------------------------------------------------------------------------------
+    # --- streaming ------------------------------------------------------------------------------------------
 
-    def begin(self, batch: int = 1) -> StreamState:
-        """Nothing has been heard.
+    def initial_state(self, batch: int = 1) -> StreamState:
+        """The state before the first sample.
 
         Raises:
-            ValueError: If the encoder attends to whole recordings, or speakers are remembered by whole ones.
+            ValueError: If the encoder attends to whole recordings, or there is a speaker memory.
         """
         if self.speakers is not None:
-            raise ValueError("a speaker memory takes whole recordings: it cannot be used as speech arrives")
+            raise ValueError("a speaker memory needs whole recordings: it does not support streaming")
         like = self.head.weight
         return StreamState(
             like.new_zeros(batch, 0),
-            like.new_zeros(batch, MARGIN, self.features.bins),
+            like.new_zeros(batch, PADDING, self.features.bins),
             self.features.initial_state(batch),
             self.encoder.initial_state(batch),
         )
 
-    def hear(self, samples: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
-        """More samples ``(B, S)``, any number → ``(B, T, V)`` of the chunks that are complete now."""
+    def step(self, samples: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
+        """Add samples ``(B, S)``, any number, and return ``(B, T, V)`` for the chunks that are complete."""
         samples = torch.cat([state.samples, samples], 1)
         count = int(self.features.frames(torch.tensor(samples.shape[1], device="cpu")))
         frames, features = state.frames, state.features
@@ -147,15 +149,15 @@ class Recognizer(AcousticModel):
             lengths = torch.full((len(samples),), samples.shape[1], device=samples.device)
             new, _ = self.features(samples, lengths, features)
             frames = torch.cat([frames, new], 1)
-            features = self.features.heard(self.features.logs(samples, lengths)[0], features)
+            features = self.features.advance(self.features.logs(samples, lengths)[0], features)
             samples = samples[:, count * self.features.hop :]
         chunk = self.encoder.chunk or 1
         ready = int(steps_of(torch.tensor(frames.shape[1], device="cpu"))) // chunk * chunk
         return self._encode(ready, StreamState(samples, frames, features, state.encoder))
 
     def finish(self, state: StreamState) -> tuple[Tensor, StreamState]:
-        """No more will come: ``(B, T, V)`` of what is left."""
-        frames = F.pad(state.frames, (0, 0, 0, MARGIN))
+        """Return ``(B, T, V)`` for the remaining steps at the end of the recording."""
+        frames = F.pad(state.frames, (0, 0, 0, PADDING))
         ready = int(steps_of(torch.tensor(frames.shape[1], device="cpu")))
         return self._encode(ready, state._replace(frames=frames))
 
