@@ -94,7 +94,7 @@ def test_the_test_does_not_come_digit_by_digit() -> None:
 
 def test_a_dataset_that_is_not_whole_or_has_strange_files(recordings: Path) -> None:
     (recordings / "0_ann_0.wav").unlink()
-    with pytest.raises(DataError, match="holds 131 recordings instead of 132"):
+    with pytest.raises(DataError, match="has 131 recordings instead of 132"):
         FsddData().utterances("train")
     (recordings / "zero.wav").touch()
     with pytest.raises(DataError, match="not named like a recording"):

@@ -170,7 +170,7 @@ def test_numbers_out_of_range(given: dict, message: str) -> None:
 def test_numbers_of_strings_out_of_range() -> None:
     with pytest.raises(ValueError, match="must be positive"):
         SyntheticDigitsData(train=0)
-    with pytest.raises(ValueError, match="no string has 5 to 3 digits"):
+    with pytest.raises(ValueError, match="got 5 and 3"):
         SyntheticDigitsData(min_digits=5, max_digits=3)
     with pytest.raises(ValueError, match="cannot be held out"):
         split_apart(3, 3, 0)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recollect.training import DataError
-from recollect_speech.data.sentences import LONGEST, read_sentences
+from recollect_speech.data.sentences import MAX_CHARACTERS, read_sentences
 
 
 def test_lines_are_sentences_and_each_is_there_once(tmp_path: Path) -> None:
@@ -17,14 +17,14 @@ def test_lines_are_sentences_and_each_is_there_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"one\n---\n", r"a\.txt, line 2: nothing that can be said: '---'"),
-        (b"one\n\ntwo\0three", r"a\.txt, line 3: nothing that can be said"),
+        (b"one\n---\n", r"a\.txt, line 2: no letters or digits: '---'"),
+        (b"one\n\ntwo\0three", r"a\.txt, line 3: no letters or digits"),
         (b"one\ntwo\n\xff\xfe", r"a\.txt, line 3: this is not UTF-8"),
         (
-            b"one\n" + b"a" * (LONGEST + 1),
-            rf"a\.txt, line 2: {LONGEST + 1} characters; a line is one sentence",
+            b"one\n" + b"a" * (MAX_CHARACTERS + 1),
+            rf"a\.txt, line 2: {MAX_CHARACTERS + 1} characters, but a line holds one sentence",
         ),
-        (b"\n \n", r"a\.txt holds no sentences"),
+        (b"\n \n", r"a\.txt has no sentences"),
     ],
 )
 def test_what_is_no_sentence(content: bytes, message: str, tmp_path: Path) -> None:
@@ -34,5 +34,5 @@ def test_what_is_no_sentence(content: bytes, message: str, tmp_path: Path) -> No
 
 
 def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no text file"):
+    with pytest.raises(DataError, match="does not exist"):
         read_sentences(tmp_path)

@@ -3,7 +3,7 @@
 import torch
 
 from recollect_speech.data.digits import NAMES
-from recollect_speech.data.synthetic_words import synthesize_words, trimmed
+from recollect_speech.data.synthetic_words import synthesize_words, trim
 
 
 def test_every_word_is_said_as_often_and_silence_is_cut_off() -> None:
@@ -24,5 +24,5 @@ def test_the_seed_draws_the_voices() -> None:
 
 
 def test_nothing_is_cut_off_where_there_is_nothing() -> None:
-    assert len(trimmed(torch.zeros(5))) == 5
-    assert len(trimmed(torch.zeros(0))) == 0
+    assert len(trim(torch.zeros(5))) == 5
+    assert len(trim(torch.zeros(0))) == 0

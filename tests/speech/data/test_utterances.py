@@ -59,7 +59,7 @@ def test_a_bad_line_of_a_table_is_named(record: Recorder, tmp_path: Path, line: 
         ('{"path": "a.wav", "text": "x", "start": "soon"}', "no number of seconds"),
         ('{"path": "a.wav", "text": "x", "end": NaN}', "end is nan"),
         ('{"path": "a.wav", "text": "x", "stat": 1}', "stat is none of path, text"),
-        ('{"path": "a.wav", "text": "x", "start": 3}', "is no part of it"),
+        ('{"path": "a.wav", "text": "x", "start": 3}', "is not within"),
     ],
 )
 def test_a_bad_json_line_is_named(record: Recorder, tmp_path: Path, line: str, message: str) -> None:

@@ -167,7 +167,7 @@ def test_an_empty_recording_stops_with_its_name(
     soundfile.write(tmp_path / "nothing.wav", torch.zeros(0).numpy(), 8000)
     with pytest.raises(SystemExit):
         predict(folder, tmp_path, tmp_path / "nothing.wav")
-    assert "nothing.wav holds no sound" in capsys.readouterr().err
+    assert "nothing.wav is empty" in capsys.readouterr().err
 
 
 def test_the_transcript_does_not_depend_on_the_batch(folder: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Reading recordings."""
+"""Audio files: reading, and checks of the samples."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from torchaudio.functional import resample
 from recollect.training import DataError
 
 CLIPPED = 0.999
-"""Samples at or beyond this are taken for clipped."""
+"""Samples of at least this magnitude count as clipped."""
 
 
 class Clip(NamedTuple):
@@ -21,8 +21,8 @@ class Clip(NamedTuple):
 
     Attributes:
         path: The file.
-        start: Where it begins, in seconds.
-        end: Where it ends, in seconds; at the end of the file by default.
+        start: Start in seconds.
+        end: End in seconds; the end of the file by default.
     """
 
     path: Path
@@ -31,21 +31,21 @@ class Clip(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What a file says of itself: samples a second, and how many of them."""
+    """Sample rate and number of samples of a file."""
 
     rate: int
     frames: int
 
 
 def read_header(clip: Clip, where: str | None = None) -> Header:
-    """The header of a clip's file, once it is sure that the clip lies within it.
+    """Read the header of a clip's file and check that the clip lies within the file.
 
     Args:
-        clip: Which part of which file.
-        where: Who names the file, to be said in errors: a manifest and its line.
+        clip: The clip.
+        where: Source of the clip for error messages: a manifest and its line.
 
     Raises:
-        DataError: If there is no such file, it is no audio, it is empty, or the clip is not within it.
+        DataError: If the file is missing, unreadable or empty, or the clip does not lie within it.
     """
     with _open(clip, where) as file:
         header = Header(int(file.samplerate), int(file.frames))
@@ -54,18 +54,18 @@ def read_header(clip: Clip, where: str | None = None) -> Header:
 
 
 def read_audio(clip: Clip, rate: int, where: str | None = None) -> Tensor:
-    """The samples of a clip, ``(S,)`` float32 in [−1, 1], of one channel at ``rate`` a second.
+    """Read the samples of a clip, ``(S,)`` float32 in [−1, 1], mono, at ``rate`` samples per second.
 
-    What the file holds decides, not its name; channels are averaged; any width of samples is scaled to
-    [−1, 1]; another rate is resampled. Silence and clipped samples come as they are.
+    The format is detected from the content, not the name. Channels are averaged, samples of any width are
+    scaled to [−1, 1], and other rates are resampled. Silence and clipped samples are not changed.
 
     Args:
-        clip: Which part of which file.
-        rate: Samples a second that are wanted.
-        where: Who names the file, to be said in errors.
+        clip: The clip.
+        rate: Sample rate of the result.
+        where: Source of the clip for error messages.
 
     Raises:
-        DataError: As ``read_header``, and if a sample is not finite.
+        DataError: As in ``read_header``, and if a sample is not finite.
     """
     with _open(clip, where) as file:
         header = Header(int(file.samplerate), int(file.frames))
@@ -73,13 +73,13 @@ def read_audio(clip: Clip, rate: int, where: str | None = None) -> Tensor:
         file.seek(first)
         samples = torch.from_numpy(file.read(last - first, dtype="float32", always_2d=True)).mean(1)
     if not samples.isfinite().all():
-        raise DataError(f"{_named(clip, where)} holds samples that are not finite")
+        raise DataError(f"{_named(clip, where)} has samples that are not finite")
     resampled: Tensor = resample(samples, header.rate, rate)
     return resampled
 
 
 def is_silent(samples: Tensor) -> bool:
-    """Whether nothing at all is to be heard."""
+    """Whether all samples are zero."""
     return not bool(samples.any())
 
 
@@ -92,28 +92,26 @@ def is_clipped(samples: Tensor) -> bool:
 def _open(clip: Clip, where: str | None) -> Iterator[Any]:
     if not clip.path.is_file():
         raise DataError(f"{_named(clip, where)}: there is no such file")
-    # By its contents: libsndfile would take a file called .raw for samples without a header.
+    # Opened by descriptor: by name, libsndfile would read a .raw file as samples without a header.
     with clip.path.open("rb") as content:
         try:
             file = soundfile.SoundFile(content.fileno(), closefd=False)
         except soundfile.LibsndfileError as error:
-            raise DataError(
-                f"{_named(clip, where)} is no audio that can be read: {error.error_string}"
-            ) from error
+            raise DataError(f"{_named(clip, where)} is not readable audio: {error.error_string}") from error
         with file:
             yield file
 
 
 def _range(clip: Clip, header: Header, where: str | None) -> tuple[int, int]:
-    """First and last sample, in those of the file."""
+    """First and last sample of a clip at the rate of the file."""
     if header.frames == 0:
-        raise DataError(f"{_named(clip, where)} holds no sound: it is 0 seconds long")
+        raise DataError(f"{_named(clip, where)} is empty: 0 seconds of audio")
     length = header.frames / header.rate
     end = length if clip.end is None else clip.end
-    # A time that was rounded to milliseconds may lie just beyond the end.
+    # Times that are rounded to milliseconds may lie just beyond the end.
     if not 0 <= clip.start < end <= length + 0.001:
         raise DataError(
-            f"{_named(clip, where)}: {clip.start:g} to {end:g} s is no part of it; it is {length:.3f} s long"
+            f"{_named(clip, where)}: {clip.start:g} to {end:g} s is not within the {length:.3f} s of the file"
         )
     return round(clip.start * header.rate), min(round(end * header.rate), header.frames)
 

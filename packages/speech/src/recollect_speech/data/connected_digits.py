@@ -1,4 +1,4 @@
-"""Connected digits, made of the recordings of the Free Spoken Digit Dataset."""
+"""Connected digits, made from recordings of the Free Spoken Digit Dataset."""
 
 import random
 from collections import defaultdict
@@ -20,11 +20,11 @@ from recollect_speech.data.utterances import Utterance
 
 
 class StringMixing(NamedTuple):
-    """How recordings become one.
+    """How recordings of digits are joined to a string.
 
     Attributes:
-        gap: Silence between two of them, in seconds, at least and at most.
-        noise: Ratio of the whole to white noise, in dB, at least and at most.
+        gap: Minimum and maximum silence between two digits in seconds.
+        noise: Minimum and maximum signal-to-noise ratio of the added white noise in dB.
     """
 
     gap: tuple[float, float] = (0.02, 0.4)
@@ -33,26 +33,26 @@ class StringMixing(NamedTuple):
 
 @final
 class ConnectedDigitsData(RecognitionData):
-    """Strings of recordings of one speaker, with random gaps and noise; everything is drawn by ``seed``.
+    """Strings of digits of one speaker, with random gaps and noise; ``seed`` determines all of it.
 
-    Splits share neither recordings (as in ``FsddData``) nor strings of digits. Recordings are brought to the
+    The splits share neither recordings (as in ``FsddData``) nor strings. Recordings are normalised to the
     same loudness before they are joined, as those of one speaker differ by more than 20 dB.
 
     Args:
-        held_out_speaker: A speaker who is heard in the test alone, and then only they are.
-        train: Strings to learn from.
-        synthetic: Strings of eSpeak NG that are learnt from besides.
-        val: Strings to choose by.
-        test: Strings to report on.
-        min_digits: Digits of a string at least.
-        max_digits: Digits of a string at most.
+        held_out_speaker: Speaker whose recordings are the test set.
+        train: Number of training strings.
+        synthetic: Number of additional training strings by eSpeak NG.
+        val: Number of validation strings.
+        test: Number of test strings.
+        min_digits: Minimum number of digits in a string.
+        max_digits: Maximum number of digits in a string.
         mixing: Gaps and noise.
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
         subwords: As in ``RecognitionData``.
         ngram: As in ``RecognitionData``.
         speeds: As in ``RecognitionData``.
-        noise: As in ``RecognitionData``; beside that of ``mixing``.
+        noise: As in ``RecognitionData``, in addition to that of ``mixing``.
         path: As in ``RecognitionData``.
         batch_size: As in ``RecognitionData``.
         num_workers: As in ``RecognitionData``.
@@ -89,7 +89,9 @@ class ConnectedDigitsData(RecognitionData):
         if synthetic < 0:
             raise ValueError(f"synthetic must not be negative, got {synthetic}")
         if not 1 <= min_digits <= max_digits:
-            raise ValueError(f"no string has {min_digits} to {max_digits} digits")
+            raise ValueError(
+                f"min_digits and max_digits must satisfy 1 <= min <= max, got {min_digits} and {max_digits}"
+            )
         self.held_out_speaker = held_out_speaker
         self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
         self.synthetic = synthetic
@@ -97,24 +99,24 @@ class ConnectedDigitsData(RecognitionData):
         self.mixing = mixing
 
     def prepare_data(self) -> None:
-        """Download what is missing; predicting from a checkpoint needs none of it."""
+        """Download missing files, except for prediction."""
         if self.trainer is None or not self.trainer.predicting:
             prepare()
 
     def read(self, split: Split) -> list[Utterance]:
-        """Strings of the recordings of a split."""
-        chance = random.Random(f"{split} {self.seed}")
-        generator = torch.Generator().manual_seed(chance.randrange(2**32))
+        """Make the strings of a split."""
+        rng = random.Random(f"{split} {self.seed}")
+        generator = torch.Generator().manual_seed(rng.randrange(2**32))
         found = by_speaker(choose(read_recordings(), split, self.held_out_speaker))
         made = []
         for number in range(self.counts[split]):
-            speaker = chance.choice(sorted(found))
-            digits = draw_string(split, *self.digits, chance)
+            speaker = rng.choice(sorted(found))
+            digits = draw_string(split, *self.digits, rng)
             parts = [
-                normalize_loudness(read_audio(Clip(chance.choice(found[speaker][digit]).path), self.rate))
+                normalize_loudness(read_audio(Clip(rng.choice(found[speaker][digit]).path), self.rate))
                 for digit in digits
             ]
-            samples = join(parts, self.mixing, self.rate, chance, generator)
+            samples = join(parts, self.mixing, self.rate, rng, generator)
             made.append(Utterance((samples, self.rate), words(digits), f"{split}-{number}", speaker))
         if split == "train":
             said = synthesize_digit_strings("train", self.synthetic, self.digits, self.rate, self.seed)
@@ -125,7 +127,7 @@ class ConnectedDigitsData(RecognitionData):
 
 
 def by_speaker(recordings: Sequence[DigitRecording]) -> dict[str, dict[int, list[DigitRecording]]]:
-    """Recordings by speaker and digit."""
+    """Group recordings by speaker and digit."""
     found: dict[str, dict[int, list[DigitRecording]]] = defaultdict(lambda: defaultdict(list))
     for item in recordings:
         found[item.speaker][item.digit].append(item)
@@ -133,7 +135,7 @@ def by_speaker(recordings: Sequence[DigitRecording]) -> dict[str, dict[int, list
 
 
 def normalize_loudness(samples: Tensor, level: float = 0.1) -> Tensor:
-    """Samples of a root mean square of ``level``; silence stays silence.
+    """Scale samples to a root mean square of ``level``; silence stays silence.
 
     Example:
         >>> normalize_loudness(torch.tensor([3.0, -3.0]))
@@ -146,14 +148,14 @@ def join(
     parts: Sequence[Tensor],
     mixing: StringMixing,
     rate: int,
-    chance: random.Random,
+    rng: random.Random,
     generator: torch.Generator,
 ) -> Tensor:
-    """Recordings one after another, with gaps before, between and after them, and noise over all."""
-    joined = [torch.zeros(round(chance.uniform(*mixing.gap) * rate))]
+    """Concatenate recordings with gaps before, between and after them, and add noise."""
+    joined = [torch.zeros(round(rng.uniform(*mixing.gap) * rate))]
     for part in parts:
-        joined += [part, torch.zeros(round(chance.uniform(*mixing.gap) * rate))]
+        joined += [part, torch.zeros(round(rng.uniform(*mixing.gap) * rate))]
     samples = torch.cat(joined)
-    ratio = chance.uniform(*mixing.noise)
+    ratio = rng.uniform(*mixing.noise)
     level = samples.square().mean().sqrt() * 10 ** (-ratio / 20)
     return samples + level * torch.randn(len(samples), generator=generator)

@@ -1,4 +1,4 @@
-"""Speech of eSpeak NG, through its library."""
+"""Speech synthesis with the eSpeak NG library."""
 
 import ctypes
 from functools import cache
@@ -14,17 +14,17 @@ from recollect.training.errors import UserError
 SYNCHRONOUS, RATE, PITCH, UTF8 = 2, 1, 3, 1
 """Constants of ``espeak_ng.h`` and ``speak_lib.h``."""
 
-HEARD = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-"""What the library calls with the samples that it has made."""
+CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+"""Type of the callback that receives the synthesized samples."""
 
 
 class Voice(NamedTuple):
-    """Who speaks, and how.
+    """A voice of eSpeak NG.
 
     Attributes:
-        name: A voice of eSpeak NG with its variant, ``en-us+f3`` for instance.
-        speed: Words a minute.
-        pitch: 0 to 99.
+        name: Name with variant, for instance ``en-us+f3``.
+        speed: Words per minute.
+        pitch: Pitch from 0 to 99.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Voice(NamedTuple):
 
 
 class Engine(NamedTuple):
-    """The library, its samples a second, the samples that it has made last, and what keeps these coming."""
+    """The library, its sample rate, the samples of the last text, and the callback, kept from collection."""
 
     library: Any
     rate: int
@@ -42,14 +42,14 @@ class Engine(NamedTuple):
 
 
 def synthesize(text: str, voice: Voice, rate: int) -> Tensor:
-    """The samples of a text, ``(S,)`` in [−1, 1] at ``rate`` a second.
+    """Synthesize a text: samples ``(S,)`` in [−1, 1] at ``rate`` samples per second.
 
-    eSpeak NG varies what it says a little from time to time; a process that asks for the same texts in the
-    same order hears the same.
+    eSpeak NG adds small random variations; the same texts in the same order give the same samples in every
+    process.
 
     Raises:
         UserError: If eSpeak NG is not installed.
-        ValueError: If it has no such voice, or says nothing.
+        ValueError: If the voice does not exist, or there is no output.
     """
     engine = _engine()
     if engine.library.espeak_SetVoiceByName(voice.name.encode()) != 0:
@@ -57,44 +57,44 @@ def synthesize(text: str, voice: Voice, rate: int) -> Tensor:
     engine.library.espeak_SetParameter(RATE, voice.speed, 0)
     engine.library.espeak_SetParameter(PITCH, voice.pitch, 0)
     engine.parts.clear()
-    said = text.encode() + b"\0"
-    failed = engine.library.espeak_Synth(said, len(said), 0, 0, 0, UTF8, None, None)
+    encoded = text.encode() + b"\0"
+    failed = engine.library.espeak_Synth(encoded, len(encoded), 0, 0, 0, UTF8, None, None)
     failed = failed or engine.library.espeak_Synchronize()
     if failed or not engine.parts:
-        raise ValueError(f"eSpeak NG could not say {text!r} (error {failed})")
+        raise ValueError(f"eSpeak NG failed for {text!r} (error {failed})")
     samples = torch.from_numpy(np.concatenate(engine.parts)).float() / 2**15
-    heard: Tensor = _resampler(engine.rate, rate)(samples)
-    return heard
+    resampled: Tensor = _resampler(engine.rate, rate)(samples)
+    return resampled
 
 
 @cache
-def _resampler(of: int, to: int) -> Resample:
-    """Its filter takes longer to make than a sentence to say."""
-    return Resample(of, to)
+def _resampler(source: int, target: int) -> Resample:
+    """Cached, because making the filter takes longer than synthesizing a sentence."""
+    return Resample(source, target)
 
 
 @cache
 def _engine() -> Engine:
-    """One for the process: the library keeps its own state."""
+    """The engine of this process; the library has global state."""
     try:
         import espeakng_loader  # type: ignore[import-untyped]
     except ImportError as error:
         raise UserError(
-            "spoken digits need eSpeak NG: pip install 'recollect-speech[espeak]', "
-            "or --config manifest --data.train FILE for recordings of your own"
+            "synthetic speech needs eSpeak NG: pip install 'recollect-speech[espeak]'; "
+            "or use your own recordings: --config manifest --data.path FILE"
         ) from error
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     rate = int(library.espeak_Initialize(SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0))
     if rate <= 0:
-        raise UserError(f"eSpeak NG finds no data in {espeakng_loader.get_data_path()}")
-    library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # the time of day by default
+        raise UserError(f"eSpeak NG found no data in {espeakng_loader.get_data_path()}")
+    library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # by default the time of day
     parts: list[Any] = []
 
-    def hear(samples: Any, count: int, events: Any) -> int:
+    def receive(samples: Any, count: int, events: Any) -> int:
         if samples and count > 0:
             parts.append(np.ctypeslib.as_array(samples, (count,)).copy())
         return 0
 
-    callback = HEARD(hear)
+    callback = CALLBACK(receive)
     library.espeak_SetSynthCallback(callback)
     return Engine(library, rate, parts, callback)

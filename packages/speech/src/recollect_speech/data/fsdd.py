@@ -20,14 +20,14 @@ URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags
 RECORDINGS = 3000
 
 NUMBERS: dict[Split, range] = {"test": range(5), "val": range(5, 8), "train": range(8, 50)}
-"""Of a speaker's 50 recordings of a digit those of each split. Those of the test are the official ones; the
-others are the official training split, from which validation is taken."""
+"""Numbers of a speaker's 50 recordings of a digit in each split. The test split is the official one; the
+validation split is taken from the official training split."""
 
 _NAME = re.compile(r"(\d)_([a-z]+)_(\d+)\.wav")
 
 
 class DigitRecording(NamedTuple):
-    """One digit, by one speaker."""
+    """A recording of one digit."""
 
     path: Path
     digit: int
@@ -99,12 +99,12 @@ class FsddData(RecognitionData):
         self.single_digits = single_digits
 
     def prepare_data(self) -> None:
-        """Download what is missing; predicting from a checkpoint needs none of it."""
+        """Download missing files, except for prediction."""
         if self.trainer is None or not self.trainer.predicting:
             prepare()
 
     def read(self, split: Split) -> list[Utterance]:
-        """The recordings of a split."""
+        """Read the recordings of a split."""
         found = choose(read_recordings(), split, self.held_out_speaker, self.val_speaker)
         said = [Utterance(Clip(item.path), NAMES[item.digit], item.path.name, item.speaker) for item in found]
         if split != "train":
@@ -115,7 +115,7 @@ class FsddData(RecognitionData):
 
 
 def prepare() -> None:
-    """Download the recordings where they are missing, and unpack them.
+    """Download and unpack the recordings if they are missing.
 
     Raises:
         DataError: If the archive is damaged.
@@ -137,20 +137,20 @@ def prepare() -> None:
 
 
 def read_recordings() -> list[DigitRecording]:
-    """All recordings, by speaker, digit and number.
+    """All recordings, sorted by speaker, digit and number.
 
     Raises:
-        DataError: If there are not as many as published, or a file is not named as they are.
+        DataError: If recordings are missing, or a file is not named like a recording.
     """
     folder = data_folder("fsdd") / "recordings"
     found = []
     for path in folder.glob("*.wav"):
         named = _NAME.fullmatch(path.name)
         if named is None:
-            raise DataError(f"{path} is not named like a recording: 7_jackson_32.wav")
+            raise DataError(f"{path} is not named like a recording, such as 7_jackson_32.wav")
         found.append(DigitRecording(path, int(named[1]), named[2], int(named[3])))
     if len(found) != RECORDINGS:
-        raise DataError(f"{folder} holds {len(found)} recordings instead of {RECORDINGS}")
+        raise DataError(f"{folder} has {len(found)} recordings instead of {RECORDINGS}")
     return sorted(found, key=lambda item: (item.speaker, item.digit, item.number))
 
 
@@ -163,7 +163,7 @@ def choose(
     """The recordings of a split.
 
     Raises:
-        ArgumentError: If nobody is called ``held_out_speaker`` or ``val_speaker``.
+        ArgumentError: If there is no such speaker.
     """
     speakers = sorted({item.speaker for item in recordings})
     for name, speaker in (("held_out_speaker", held_out_speaker), ("val_speaker", val_speaker)):
@@ -171,10 +171,10 @@ def choose(
             raise ArgumentError(f"--data.{name} {speaker}: the speakers are {', '.join(speakers)}")
     if held_out_speaker is None:
         return [item for item in recordings if item.number in NUMBERS[split]]
-    alone: dict[Split, str | None] = {"test": held_out_speaker, "val": val_speaker}
-    if (speaker := alone.get(split)) is not None:
+    whole: dict[Split, str | None] = {"test": held_out_speaker, "val": val_speaker}
+    if (speaker := whole.get(split)) is not None:
         return [item for item in recordings if item.speaker == speaker]
-    # Of the others nothing is needed for the test.
+    # The test split of the other speakers is free for training.
     numbers = NUMBERS["val"] if split == "val" else (*NUMBERS["train"], *NUMBERS["test"])
     if split == "train" and val_speaker is not None:
         numbers = range(50)

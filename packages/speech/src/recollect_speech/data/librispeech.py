@@ -15,14 +15,14 @@ from recollect_speech.data.utterances import Utterance
 
 @final
 class LibriSpeechData(RecognitionData):
-    """Parts of LibriSpeech, found and downloaded by torchaudio under ``librispeech`` in ``RECOLLECT_DATA``.
+    """Parts of LibriSpeech; torchaudio downloads them to ``librispeech`` under ``RECOLLECT_DATA``.
 
     Licence: CC BY 4.0.
 
     Args:
-        train: Parts to learn from.
-        val: Parts to choose by.
-        test: Parts to report on.
+        train: Training parts.
+        val: Validation parts.
+        test: Test parts.
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
         subwords: As in ``RecognitionData``.
@@ -55,30 +55,30 @@ class LibriSpeechData(RecognitionData):
         self.parts: dict[Split, tuple[str, ...]] = {"train": train, "val": val, "test": test}
 
     def prepare_data(self) -> None:
-        """Download what is missing; predicting from a checkpoint needs none of it."""
+        """Download missing files, except for prediction."""
         if self.trainer is None or not self.trainer.predicting:
             for part in {part for parts in self.parts.values() for part in parts}:
                 _open(part)
 
     def read(self, split: Split) -> list[Utterance]:
-        """The recordings of a split."""
-        return [item for part in self.parts[split] for item in _listed(part)]
+        """Read the recordings of a split."""
+        return [item for part in self.parts[split] for item in _utterances(part)]
 
 
 def _open(part: str) -> Any:
     return open_dataset(LIBRISPEECH, f"LibriSpeech {part}", data_folder("librispeech"), url=part)
 
 
-def _listed(part: str) -> list[Utterance]:
-    known = _open(part)
+def _utterances(part: str) -> list[Utterance]:
+    dataset = _open(part)
     root = data_folder("librispeech") / "LibriSpeech"
     found = []
-    for number in range(len(known)):
+    for number in range(len(dataset)):
         try:
-            path, _, text, speaker, _, _ = known.get_metadata(number)
+            path, _, text, speaker, _, _ = dataset.get_metadata(number)
         except FileNotFoundError as error:
             raise DataError(f"{root / part}: {error}") from error
         found.append(Utterance(Clip(root / path), text, Path(path).stem, str(speaker)))
     if not found:
-        raise DataError(f"{root / part} holds no recordings")
+        raise DataError(f"{root / part} has no recordings")
     return found

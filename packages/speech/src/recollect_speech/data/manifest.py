@@ -60,7 +60,7 @@ class ManifestData(RecognitionData):
         self.held_out = held_out
 
     def read(self, split: Split) -> list[Utterance]:
-        """The recordings of a split."""
+        """Read the recordings of a split."""
         given = self.given.get(split)
         if given is not None:
             return read_manifest(given)

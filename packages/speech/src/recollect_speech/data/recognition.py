@@ -87,7 +87,7 @@ class RecognitionData(DataModule):
     # --- what the base class asks for -----------------------------------------------------------------------
 
     def dataset(self, split: Split) -> SpeechDataset | None:
-        """The recordings of a split."""
+        """Read the recordings of a split."""
         utterances = self.utterances(split)
         if utterances is None:
             return None

@@ -17,7 +17,7 @@ SUBSETS: dict[Split, str] = {"train": "training", "val": "validation", "test": "
 
 @final
 class SpeechCommandsData(RecognitionData):
-    """Single words in the official splits, found and downloaded by torchaudio under ``speechcommands``.
+    """Single words in the official splits; torchaudio downloads them to ``speechcommands``.
 
     Licence: CC BY 4.0.
 
@@ -50,20 +50,20 @@ class SpeechCommandsData(RecognitionData):
         super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
 
     def prepare_data(self) -> None:
-        """Download what is missing; predicting from a checkpoint needs none of it."""
+        """Download missing files, except for prediction."""
         if self.trainer is None or not self.trainer.predicting:
             _open("testing")
 
     def read(self, split: Split) -> list[Utterance]:
-        """The recordings of a split."""
-        known = _open(SUBSETS[split])
-        root = data_folder("speechcommands") / "SpeechCommands"  # paths go on with the version
+        """Read the recordings of a split."""
+        dataset = _open(SUBSETS[split])
+        root = data_folder("speechcommands") / "SpeechCommands"  # the paths start with the version
         found = []
-        for number in range(len(known)):
-            path, _, word, speaker, _ = known.get_metadata(number)
+        for number in range(len(dataset)):
+            path, _, word, speaker, _ = dataset.get_metadata(number)
             found.append(Utterance(Clip(root / path), word, path, speaker))
         if not found:
-            raise DataError(f"{root} holds no recordings for {SUBSETS[split]}")
+            raise DataError(f"{root} has no recordings for {SUBSETS[split]}")
         return found
 
 

@@ -1,4 +1,4 @@
-"""Strings of digits spoken by eSpeak NG: the default, which needs no download."""
+"""Strings of digits spoken by eSpeak NG: the default dataset, which needs no download."""
 
 import random
 from pathlib import Path
@@ -17,14 +17,14 @@ from recollect_speech.data.utterances import Utterance
 class SyntheticDigitsData(RecognitionData):
     """Strings of 3 to 7 digits, spoken in several voices, accents, speeds and pitches.
 
-    Voices and strings of validation and test do not occur in training. Everything is drawn by ``seed``.
+    Voices and strings of validation and test do not occur in training. ``seed`` determines all of it.
 
     Args:
-        train: Strings to learn from.
-        val: Strings to choose by.
-        test: Strings to report on.
-        min_digits: Digits of a string at least.
-        max_digits: Digits of a string at most.
+        train: Number of training strings.
+        val: Number of validation strings.
+        test: Number of test strings.
+        min_digits: Minimum number of digits in a string.
+        max_digits: Maximum number of digits in a string.
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
         subwords: As in ``RecognitionData``.
@@ -62,33 +62,35 @@ class SyntheticDigitsData(RecognitionData):
         if min(train, val, test) < 1:
             raise ValueError(f"train, val and test must be positive, got {train}, {val} and {test}")
         if not 1 <= min_digits <= max_digits:
-            raise ValueError(f"no string has {min_digits} to {max_digits} digits")
+            raise ValueError(
+                f"min_digits and max_digits must satisfy 1 <= min <= max, got {min_digits} and {max_digits}"
+            )
         self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
         self.digits = (min_digits, max_digits)
-        self._said: dict[Split, list[Utterance]] = {}
+        self._utterances: dict[Split, list[Utterance]] = {}
 
     def read(self, split: Split) -> list[Utterance]:
-        """Let eSpeak NG say them: all splits in turn, since what it says varies with what it has said."""
-        if not self._said:
+        """Synthesize the strings: always all splits in order, as the samples depend on the texts before."""
+        if not self._utterances:
             for each in self.counts:
-                self._said[each] = synthesize_digit_strings(
+                self._utterances[each] = synthesize_digit_strings(
                     each, self.counts[each], self.digits, self.rate, self.seed
                 )
-        return self._said[split]
+        return self._utterances[split]
 
 
 def synthesize_digit_strings(
     split: Split, count: int, digits: tuple[int, int], rate: int, seed: int
 ) -> list[Utterance]:
-    """Strings of so many digits at least and at most, in the voices of a split.
+    """Synthesize ``count`` strings of a split in its voices.
 
     Raises:
         UserError: If eSpeak NG is not installed.
     """
-    chance = random.Random(f"{split} {seed}")
+    rng = random.Random(f"{split} {seed}")
     said = []
     for number in range(count):
-        text = words(draw_string(split, *digits, chance))
-        voice = draw_voice(split, chance)
+        text = words(draw_string(split, *digits, rng))
+        voice = draw_voice(split, rng)
         said.append(Utterance((synthesize(text, voice, rate), rate), text, f"{split}-{number}", voice.name))
     return said

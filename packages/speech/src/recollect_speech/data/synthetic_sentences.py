@@ -1,4 +1,4 @@
-"""Sentences spoken by eSpeak NG: what can be learnt from before recordings, of which there are few."""
+"""Sentences spoken by eSpeak NG, to pretrain for small sets of recordings."""
 
 from pathlib import Path
 from typing import final
@@ -16,18 +16,16 @@ from recollect_speech.data.vctk import SPEAKER, prepare, vctk_sentences
 class SyntheticSentencesData(RecognitionData):
     """Sentences of a text file, spoken in several voices, accents, speeds and pitches.
 
-    Without a file they are those of ``VctkData`` that training there learns from: none of the sentences that
-    it holds out. Voices and sentences of validation and test do not occur in training; everything is drawn by
-    ``seed``. What has been said is kept in ``espeak`` under ``RECOLLECT_DATA`` (else the user's cache
-    folder): manifests and FLAC files, in a folder for each choice of sentences, numbers, rate and seed.
+    By default they are the training sentences of ``VctkData``, without those it holds out. Voices and
+    sentences of validation and test do not occur in training; ``seed`` determines all of it. The recordings
+    are kept in ``espeak`` under ``RECOLLECT_DATA`` (by default the user's cache folder) as manifests and FLAC
+    files, in one folder for each choice of sentences, numbers, rate and seed.
 
     Args:
-        path: A text file, one sentence a line, for ``fit``; for ``predict`` a recording, a folder or a
-            manifest.
-        train: Recordings to learn from: all sentences that are not set aside in turn, each time in another
-            voice.
-        val: Sentences that are set aside to choose by.
-        test: Sentences that are set aside to report on.
+        path: For ``fit`` a text file, one sentence per line; for ``predict`` a recording, folder or manifest.
+        train: Number of training recordings: the training sentences in turn, each time in another voice.
+        val: Number of validation sentences.
+        test: Number of test sentences.
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
         subwords: As in ``RecognitionData``.
@@ -65,7 +63,7 @@ class SyntheticSentencesData(RecognitionData):
         self._folder: Path | None = None
 
     def prepare_data(self) -> None:
-        """Let eSpeak NG say what it has not said before; predicting from a checkpoint needs none of it."""
+        """Synthesize missing recordings, except for prediction."""
         if self.trainer is not None and self.trainer.predicting:
             return
         if self.path is None:
@@ -73,7 +71,7 @@ class SyntheticSentencesData(RecognitionData):
         synthesize_once(self._lines(), self.rate)
 
     def read(self, split: Split) -> list[Utterance]:
-        """What was said of a split."""
+        """Read the recordings of a split."""
         if self._folder is None:
             self._folder = corpus_folder(self._lines(), self.rate)
         return read_manifest(self._folder / f"{split}.tsv")

@@ -1,4 +1,4 @@
-"""Single words spoken by eSpeak NG, as recordings of single words are cut: without silence about them."""
+"""Single words spoken by eSpeak NG, trimmed like recordings of single words."""
 
 import random
 from collections.abc import Sequence
@@ -10,37 +10,37 @@ from recollect_speech.data.tts_corpus import PITCHES, SPEEDS, VARIANTS, voices
 from recollect_speech.data.utterances import Utterance
 
 QUIET = 0.01
-"""Of the loudest sample: what begins or ends a recording below this is silence."""
+"""Samples below this fraction of the maximum count as silence at the ends of a recording."""
 
 
 def synthesize_words(words: Sequence[str], count: int, rate: int, seed: int) -> list[Utterance]:
-    """So many recordings of the words in turn, each in a voice, at a speed and a pitch drawn by ``seed``.
+    """``count`` recordings of the words in turn, with voice, speed and pitch drawn by ``seed``.
 
-    The voices are those of all splits, for recordings of people are validated and tested with people.
+    The voices of all splits are used, because validation and test are recordings of people.
 
     Raises:
         UserError: If eSpeak NG is not installed.
     """
-    chance = random.Random(f"words {seed}")
+    rng = random.Random(f"words {seed}")
     names = [name for split in VARIANTS for name in voices(split)]
     said = []
     for number in range(count):
         word = words[number % len(words)]
-        voice = Voice(chance.choice(names), chance.randint(*SPEEDS), chance.randint(*PITCHES))
-        samples = trimmed(synthesize(word, voice, rate))
+        voice = Voice(rng.choice(names), rng.randint(*SPEEDS), rng.randint(*PITCHES))
+        samples = trim(synthesize(word, voice, rate))
         said.append(Utterance((samples, rate), word, f"{word}-{number}", voice.name))
     return said
 
 
-def trimmed(samples: Tensor) -> Tensor:
-    """Samples ``(S,)`` from the first to the last that is not silence; all of them where there is no other.
+def trim(samples: Tensor) -> Tensor:
+    """Samples ``(S,)`` without silence at both ends; silent recordings are not trimmed.
 
     Example:
         >>> import torch
-        >>> trimmed(torch.tensor([0.0, 0.001, 0.5, 0.0, -1.0, 0.0]))
+        >>> trim(torch.tensor([0.0, 0.001, 0.5, 0.0, -1.0, 0.0]))
         tensor([ 0.5000,  0.0000, -1.0000])
     """
     if not samples.any():
         return samples
-    loud = (samples.abs() > QUIET * samples.abs().max()).nonzero().flatten()
-    return samples[loud[0] : loud[-1] + 1]
+    audible = (samples.abs() > QUIET * samples.abs().max()).nonzero().flatten()
+    return samples[audible[0] : audible[-1] + 1]

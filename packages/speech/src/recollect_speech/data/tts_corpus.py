@@ -57,14 +57,14 @@ def voices(split: Split) -> list[str]:
     return [f"{accent}+{variant}" for variant in VARIANTS[split] for accent in ACCENTS]
 
 
-def draw_voice(split: Split, chance: random.Random) -> Voice:
+def draw_voice(split: Split, rng: random.Random) -> Voice:
     """A voice of the split, at a speed and a pitch of its own.
 
     Example:
         >>> draw_voice("val", random.Random(0)).name in voices("val")
         True
     """
-    return Voice(chance.choice(voices(split)), chance.randint(*SPEEDS), chance.randint(*PITCHES))
+    return Voice(rng.choice(voices(split)), rng.randint(*SPEEDS), rng.randint(*PITCHES))
 
 
 def assign_voices(
@@ -101,10 +101,8 @@ def assign_voices(
     numbers = {"train": rest, "val": held_out[: counts["val"]], "test": held_out[counts["val"] :]}
     lines: dict[Split, list[Line]] = {}
     for split, count in counts.items():
-        chance, which = random.Random(f"{split} {seed}"), numbers[split]
-        lines[split] = [
-            Line(sentences[which[i % len(which)]], draw_voice(split, chance)) for i in range(count)
-        ]
+        rng, which = random.Random(f"{split} {seed}"), numbers[split]
+        lines[split] = [Line(sentences[which[i % len(which)]], draw_voice(split, rng)) for i in range(count)]
     return lines
 
 

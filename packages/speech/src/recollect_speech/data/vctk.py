@@ -91,7 +91,7 @@ class VctkData(RecognitionData):
         self.sentences = sentences
 
     def prepare_data(self) -> None:
-        """Download what is missing; predicting from a checkpoint needs none of it."""
+        """Download missing files, except for prediction."""
         if self.trainer is not None and self.trainer.predicting:
             return
         prepare(self.speaker)

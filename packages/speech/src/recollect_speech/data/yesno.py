@@ -13,14 +13,14 @@ from recollect_speech.data.units import UnitKind
 from recollect_speech.data.utterances import Utterance
 
 WORDS = ("no", "yes")
-"""What the words mean, by the digit that a file's name has for each."""
+"""The words by their digit in a file name."""
 
 
 @final
 class YesNoData(RecognitionData):
-    """Strings of yes and no, found and downloaded by torchaudio under ``yesno`` in ``RECOLLECT_DATA``.
+    """Strings of yes and no; torchaudio downloads them to ``yesno`` under ``RECOLLECT_DATA``.
 
-    There is no official split: 12 recordings are the test, 6 validation, drawn once.
+    There is no official split: 12 fixed, randomly drawn recordings are the test set, 6 the validation set.
 
     Args:
         rate: As in ``RecognitionData``.
@@ -51,17 +51,17 @@ class YesNoData(RecognitionData):
         super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
 
     def prepare_data(self) -> None:
-        """Download what is missing; predicting from a checkpoint needs none of it."""
+        """Download missing files, except for prediction."""
         if self.trainer is None or not self.trainer.predicting:
             open_dataset(YESNO, "YesNo", data_folder("yesno"))
 
     def read(self, split: Split) -> list[Utterance]:
-        """The recordings of a split."""
+        """Read the recordings of a split."""
         folder = data_folder("yesno") / "waves_yesno"
         open_dataset(YESNO, "YesNo", data_folder("yesno"))
         paths = sorted(folder.glob("*.wav"))
         if len(paths) < 20:
-            raise DataError(f"{folder} holds {len(paths)} recordings, and 20 are needed at least")
+            raise DataError(f"{folder} has {len(paths)} recordings, at least 20 are needed")
         rest, test = split_apart(len(paths), len(paths) // 5, seed=0)
         train, val = split_apart(len(rest), len(paths) // 10, seed=0)
         numbers = {"test": test, "val": [rest[i] for i in val], "train": [rest[i] for i in train]}
@@ -72,4 +72,4 @@ def _text(path: Path) -> str:
     try:
         return " ".join(WORDS[int(digit)] for digit in path.stem.split("_"))
     except (ValueError, IndexError) as error:
-        raise DataError(f"{path} is not named like a recording: 0_1_0_1_1_1_0_0.wav") from error
+        raise DataError(f"{path} is not named like a recording, such as 0_1_0_1_1_1_0_0.wav") from error
