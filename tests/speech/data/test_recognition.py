@@ -9,7 +9,7 @@ import torch
 from recollect.training import DataError
 from recollect.training.errors import ArgumentError
 from recollect_speech.data.manifest import ManifestData
-from recollect_speech.data.recognition import split_apart
+from recollect_speech.data.recognition import hold_out
 from recollect_speech.data.speech_dataset import SpeechDataset, WaveformAugmentation, collate, with_noise
 from recollect_speech.data.synthetic_digits import SyntheticDigitsData
 from recollect_speech.data.units import Symbols
@@ -140,7 +140,7 @@ def test_a_recording_a_folder_or_a_manifest(manifest: Path, tmp_path: Path) -> N
 
 
 def test_learning_needs_a_manifest() -> None:
-    with pytest.raises(ArgumentError, match=r"--data\.path names the manifest"):
+    with pytest.raises(ArgumentError, match=r"--data\.path must name the training manifest"):
         ManifestData(None).utterances("train")
 
 
@@ -173,4 +173,4 @@ def test_numbers_of_strings_out_of_range() -> None:
     with pytest.raises(ValueError, match="got 5 and 3"):
         SyntheticDigitsData(min_digits=5, max_digits=3)
     with pytest.raises(ValueError, match="cannot be held out"):
-        split_apart(3, 3, 0)
+        hold_out(3, 3, 0)

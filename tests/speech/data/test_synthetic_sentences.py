@@ -10,7 +10,7 @@ import torch
 from recollect.training.errors import ArgumentError
 from recollect_speech.data import tts_corpus
 from recollect_speech.data.synthetic_sentences import SyntheticSentencesData
-from recollect_speech.data.tts_corpus import Line, assign_voices, record, voices
+from recollect_speech.data.tts_corpus import Line, assign_voices, synthesize_corpus, voices
 from recollect_speech.data.units import normalize_text
 from recollect_speech.data.vctk import VctkData, vctk_sentences
 
@@ -75,9 +75,9 @@ def test_what_is_interrupted_leaves_nothing(
 def test_one_that_another_process_has_made_meanwhile_is_taken(sentences: Path, tmp_path: Path) -> None:
     lines = assign_voices(["one", "two", "three"], {"train": 1, "val": 1, "test": 1}, seed=0)
     folder = tmp_path / "there"
-    record(lines, folder, 8000)
+    synthesize_corpus(lines, folder, 8000)
     before = (folder / "train.tsv").stat().st_ino
-    record(lines, folder, 8000)
+    synthesize_corpus(lines, folder, 8000)
     assert (folder / "train.tsv").stat().st_ino == before
     assert sorted(path.name for path in tmp_path.glob("there*")) == ["there"]
 

@@ -28,7 +28,7 @@ def test_what_has_no_unit_is_left_out(kind: UnitKind) -> None:
 
 
 def test_too_few_subwords_are_refused() -> None:
-    with pytest.raises(DataError, match="cannot learn a vocabulary of 3 pieces"):
+    with pytest.raises(DataError, match="cannot train a vocabulary of 3 pieces"):
         fit_units("subwords", TEXTS, 3)
 
 

@@ -53,12 +53,12 @@ def test_a_bad_line_of_a_table_is_named(record: Recorder, tmp_path: Path, line: 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "this is no JSON"),
-        ("[1]", "this is no JSON object"),
+        ("{", "invalid JSON"),
+        ("[1]", "not a JSON object"),
         ('{"path": "a.wav", "text": ""}', "no text"),
-        ('{"path": "a.wav", "text": "x", "start": "soon"}', "no number of seconds"),
+        ('{"path": "a.wav", "text": "x", "start": "soon"}', "not a number of seconds"),
         ('{"path": "a.wav", "text": "x", "end": NaN}', "end is nan"),
-        ('{"path": "a.wav", "text": "x", "stat": 1}', "stat is none of path, text"),
+        ('{"path": "a.wav", "text": "x", "stat": 1}', "stat is not one of path, text"),
         ('{"path": "a.wav", "text": "x", "start": 3}', "is not within"),
     ],
 )
@@ -78,7 +78,7 @@ def test_text_may_be_wanting_where_it_is_not_needed(record: Recorder, tmp_path: 
 
 
 def test_what_is_no_manifest(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no manifest"):
+    with pytest.raises(DataError, match="does not exist"):
         read_manifest(tmp_path / "no.tsv")
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
@@ -86,7 +86,7 @@ def test_what_is_no_manifest(tmp_path: Path) -> None:
         read_manifest(empty)
     headless = tmp_path / "list.tsv"
     headless.write_text("a.wav\tone\n")
-    with pytest.raises(DataError, match=r"line 1: a header with the column path"):
+    with pytest.raises(DataError, match=r"line 1: expected a header with the column path"):
         read_manifest(headless)
     latin = tmp_path / "latin.tsv"
     latin.write_bytes("path\ttext\na.wav\tcafé\n".encode("latin-1"))
@@ -99,5 +99,5 @@ def test_a_folder_is_read_by_name(record: Recorder, tmp_path: Path) -> None:
     record("in/a.flac")
     (tmp_path / "notes.txt").write_text("no recording")
     assert [item.name for item in read_folder(tmp_path)] == ["b.wav", "in/a.flac"]
-    with pytest.raises(DataError, match="holds no recordings"):
+    with pytest.raises(DataError, match="has no recordings"):
         read_folder(tmp_path / "none")

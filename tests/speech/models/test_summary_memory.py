@@ -62,7 +62,7 @@ def test_masked_steps_change_nothing() -> None:
 def test_a_summary_is_the_mean_at_first() -> None:
     bank, x = memory(), torch.randn(1, 5, D)
     state = bank.write(bank.initial_state(1), x)
-    torch.testing.assert_close(state.values[0, 0], bank.values(bank.norm_summary(x.mean(1)))[0])
+    torch.testing.assert_close(state.values[0, 0], bank.value_proj(bank.norm_summary(x.mean(1)))[0])
 
 
 def test_what_was_written_is_erased_by_the_same() -> None:

@@ -243,4 +243,4 @@ def test_recognition_needs_recordings(tmp_path: Path, capsys: pytest.CaptureFixt
                 "1",
             ]
         )
-    assert "--data.path names the manifest" in capsys.readouterr().err
+    assert "--data.path must name the training manifest" in capsys.readouterr().err

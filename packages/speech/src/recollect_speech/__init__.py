@@ -1,1 +1,1 @@
-"""Speech recognition with a memory of what was heard."""
+"""Speech recognition with memory."""

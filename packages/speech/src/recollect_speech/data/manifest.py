@@ -1,24 +1,24 @@
-"""Your own recordings."""
+"""Custom recordings, listed in a manifest."""
 
 from pathlib import Path
 from typing import final
 
 from recollect.training import Split
 from recollect.training.errors import ArgumentError
-from recollect_speech.data.recognition import RecognitionData, split_apart
+from recollect_speech.data.recognition import RecognitionData, hold_out
 from recollect_speech.data.units import UnitKind
 from recollect_speech.data.utterances import Utterance, read_manifest
 
 
 @final
 class ManifestData(RecognitionData):
-    """Recordings that manifests list; see ``read_manifest``.
+    """Recordings listed in manifests; see ``read_manifest`` for the format.
 
     Args:
-        path: The manifest to learn from, for ``fit``; for ``predict`` a recording, a folder or a manifest.
-        val: Manifest to choose by; else a part of ``path`` is set aside.
-        test: Manifest to report on; else another part is.
-        held_out: What part that is.
+        path: For ``fit`` the training manifest; for ``predict`` a recording, a folder or a manifest.
+        val: Validation manifest; by default a part of ``path`` is held out.
+        test: Test manifest; by default another part of ``path`` is held out.
+        held_out: Fraction of ``path`` that is held out for each of them.
         extra_manifest: As in ``RecognitionData``.
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
@@ -56,24 +56,24 @@ class ManifestData(RecognitionData):
         )
         if not 0 < held_out < 0.5:
             raise ValueError(f"held_out must be between 0 and 0.5, got {held_out}")
-        self.given: dict[Split, Path | None] = {"val": val, "test": test}
+        self.manifests: dict[Split, Path | None] = {"val": val, "test": test}
         self.held_out = held_out
 
     def read(self, split: Split) -> list[Utterance]:
         """Read the recordings of a split."""
-        given = self.given.get(split)
-        if given is not None:
-            return read_manifest(given)
+        manifest = self.manifests.get(split)
+        if manifest is not None:
+            return read_manifest(manifest)
         if self.path is None:
-            raise ArgumentError("--data.path names the manifest to learn from: FILE.tsv or FILE.jsonl")
+            raise ArgumentError("--data.path must name the training manifest: FILE.tsv or FILE.jsonl")
         listed = read_manifest(self.path)
-        apart = [split for split, manifest in self.given.items() if manifest is None]
+        apart = [split for split, manifest in self.manifests.items() if manifest is None]
         each = max(1, round(self.held_out * len(listed)))
         if each * len(apart) >= len(listed):
             raise ArgumentError(
-                f"{self.path} lists too few recordings to set {each} aside for each of {apart}"
+                f"{self.path} lists too few recordings to hold out {each} for each of {apart}"
             )
-        kept, held = split_apart(len(listed), each * len(apart), self.seed)
+        kept, held = hold_out(len(listed), each * len(apart), self.seed)
         if split == "train":
             return [listed[i] for i in kept]
         place = apart.index(split)

@@ -1,4 +1,4 @@
-"""An n-gram language model over units, counted in the training transcripts."""
+"""An n-gram language model over units, estimated from the training transcripts."""
 
 import math
 from collections import Counter
@@ -6,22 +6,22 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Self, final
 
 END = 0
-"""Stands for the end of a text; no unit has this number."""
+"""The end of a text; no unit has this number."""
 
 
 @final
 class NGram:
     """P(w | h) = (c(h w) + t(h) P(w | h')) / (c(h) + t(h)), down to 1 / V (Witten & Bell 1991, IEEE TIT 37).
 
-    c counts, t(h) is how many different units have followed h, and h' is h without its first unit.
+    c is the count, t(h) the number of distinct units after h, and h' is h without its first unit.
 
     Args:
-        order: Longest n-gram.
-        size: Number V of units, the end of a text among them.
-        counts: What followed each context of fewer than ``order`` units, and how often.
+        order: Length of the longest n-gram.
+        size: Number V of units, including the end of a text.
+        counts: Counts of the units after each context of fewer than ``order`` units.
 
     Example:
-        >>> model = NGram.of([[1, 2], [1, 2], [1, 3]], order=2, size=4)
+        >>> model = NGram.fit([[1, 2], [1, 2], [1, 3]], order=2, size=4)
         >>> round(math.exp(model.log_probability((1,), 2)), 3)
         0.492
         >>> round(sum(math.exp(model.log_probability((1,), unit)) for unit in range(4)), 3)
@@ -38,8 +38,8 @@ class NGram:
         self._cache: dict[tuple[tuple[int, ...], int], float] = {}
 
     @classmethod
-    def of(cls, texts: Iterable[Sequence[int]], order: int, size: int) -> Self:
-        """The model of these texts: call it with the training texts alone."""
+    def fit(cls, texts: Iterable[Sequence[int]], order: int, size: int) -> Self:
+        """Estimate a model from texts; pass training texts only."""
         counts: dict[tuple[int, ...], Counter[int]] = {}
         for text in texts:
             whole = [*text, END]
@@ -49,7 +49,7 @@ class NGram:
         return cls(order, size, {context: dict(after) for context, after in counts.items()})
 
     def log_probability(self, context: tuple[int, ...], unit: int) -> float:
-        """Log P of a unit, or of ``END``, after these units."""
+        """Log P(unit | context); the unit may be ``END``."""
         context = context[max(0, len(context) - self.order + 1) :]
         if (context, unit) not in self._cache:
             self._cache[context, unit] = math.log(self._probability(context, unit))
@@ -63,10 +63,10 @@ class NGram:
         return (after.get(unit, 0) + len(after) * shorter) / (self._totals[context] + len(after))
 
     def state(self) -> dict[str, Any]:
-        """What ``restore`` makes the same model of: plain data."""
+        """The model as plain data, for ``restore``."""
         return {"order": self.order, "size": self.size, "counts": self._counts}
 
     @classmethod
     def restore(cls, state: dict[str, Any]) -> Self:
-        """The model whose state this is."""
+        """Rebuild a model from its ``state``."""
         return cls(state["order"], state["size"], state["counts"])

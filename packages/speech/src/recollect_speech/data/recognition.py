@@ -1,4 +1,4 @@
-"""The base of every data module of recordings."""
+"""The base class of data modules of recordings."""
 
 from abc import abstractmethod
 from collections.abc import Sized
@@ -18,26 +18,26 @@ from recollect_speech.data.utterances import Utterance, read_file, read_folder, 
 from recollect_speech.types import SpeechBatch, SpeechItem
 
 CHUNK = 20
-"""Batches within which recordings are sorted by length: long ones meet long ones."""
+"""Number of batches within which training recordings are sorted by length."""
 
 
 class RecognitionData(DataModule):
-    """Recordings and what is said in them; a subclass says which, by ``read``.
+    """Base class of data modules of recordings with transcripts; subclasses implement ``read``.
 
-    Units and the n-gram model are learnt from the training transcripts alone, and travel in the checkpoint.
-    Transcripts are compared in lower case and without punctuation.
+    Units and the n-gram model are fitted on the training transcripts and saved in checkpoints. Transcripts
+    are normalised to lower case without punctuation.
 
     Args:
-        rate: Samples a second; recordings of another rate are resampled.
-        units: What the recognizer writes.
-        subwords: How many subwords there are, where ``units`` says so.
+        rate: Sample rate; recordings with another rate are resampled.
+        units: Units of the transcripts: words, characters or subwords.
+        subwords: Size of the vocabulary of subwords.
         ngram: Order of the language model over units; 0 for none.
-        speeds: Factors of speed that training draws from.
-        noise: Bounds of the signal-to-noise ratio of white noise in training, in dB.
-        path: What ``predict`` transcribes: a recording, a folder or a manifest.
-        batch_size: Recordings in a batch.
+        speeds: Speed factors, one of which is drawn for each training recording.
+        noise: Bounds in dB of the signal-to-noise ratio of white noise in training; none by default.
+        path: Input of ``predict``: a recording, a folder or a manifest.
+        batch_size: Recordings per batch.
         num_workers: As in ``DataModule``.
-        seed: Of the shuffling, and of what is made at random.
+        seed: Seed of shuffling and of random data.
         extra_manifest: Manifest of additional training recordings, for instance of spliced ones. The n-gram
             model ignores its texts, which need not be sentences.
 
@@ -82,12 +82,12 @@ class RecognitionData(DataModule):
 
     @abstractmethod
     def read(self, split: Split) -> list[Utterance] | None:
-        """The recordings of ``train``, ``val`` or ``test``; ``None`` where there is no such split."""
+        """Read the recordings of ``train``, ``val`` or ``test``; ``None`` if there is no such split."""
 
     # --- what the base class asks for -----------------------------------------------------------------------
 
     def dataset(self, split: Split) -> SpeechDataset | None:
-        """Read the recordings of a split."""
+        """The dataset of a split."""
         utterances = self.utterances(split)
         if utterances is None:
             return None
@@ -96,23 +96,23 @@ class RecognitionData(DataModule):
         )
 
     def learn(self) -> dict[str, Any]:
-        """Units, and the n-gram model if there is to be one."""
-        said = [utterance.text for utterance in self.utterances("train") or []]
-        units = fit_units(self.kind, said, self.subwords)
-        spelt = map(units.encode, said[: len(said) - len(self._more)])
-        ngram = NGram.of(spelt, self.ngram_order, len(units)).state() if self.ngram_order else None
+        """Fit the units and, if wanted, the n-gram model."""
+        texts = [utterance.text for utterance in self.utterances("train") or []]
+        units = fit_units(self.kind, texts, self.subwords)
+        encoded = map(units.encode, texts[: len(texts) - len(self._extra)])
+        ngram = NGram.fit(encoded, self.ngram_order, len(units)).state() if self.ngram_order else None
         return {"kind": self.kind, "units": units.state(), "ngram": ngram}
 
     def collate(self, items: list[SpeechItem]) -> SpeechBatch:
-        """A batch."""
+        """Make a batch."""
         return collate(items)
 
     def is_costly(self, split: Split) -> bool:
-        """Recordings are read when it is their turn, and distorted in training."""
+        """Loading is costly: recordings are read from files and augmented in training."""
         return True
 
     def batches(self, split: Split, dataset: Sized, epoch: int) -> Batches:
-        """In training, recordings of about one length together; else in their order, as speech arrives."""
+        """Batches of recordings of similar length in training; otherwise recordings in order."""
         if split != "train":
             return super().batches(split, dataset, epoch)
         lengths = self._lengths()
@@ -127,38 +127,38 @@ class RecognitionData(DataModule):
 
     @property
     def units(self) -> Units:
-        """What the recognizer writes."""
+        """The units of the transcripts."""
         if self._units is None:
             self._units = restore_units(self.learnt["kind"], self.learnt["units"])
         return self._units
 
     @property
     def ngram(self) -> NGram | None:
-        """The language model of the training transcripts, where there is one."""
+        """The n-gram model of the training transcripts, or ``None``."""
         state = self.learnt["ngram"]
         return None if state is None else NGram.restore(state)
 
     def utterances(self, split: Split) -> list[Utterance] | None:
-        """The recordings of a split, read once, their transcripts plain."""
+        """The recordings of a split with normalised transcripts; read once."""
         if split not in self._read:
-            found = self._asked() if split == "predict" else self.read(split)
-            if split == "train" and self._more:
-                found = [*(found or []), *self._more]
+            found = self._predict_utterances() if split == "predict" else self.read(split)
+            if split == "train" and self._extra:
+                found = [*(found or []), *self._extra]
             self._read[split] = (
                 None if found is None else [item._replace(text=normalize_text(item.text)) for item in found]
             )
         return self._read[split]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what was learnt when the checkpoint was made."""
+        """Restore what was fitted before the checkpoint."""
         super().load_state_dict(state_dict)
         self._units = None
 
     @cached_property
-    def _more(self) -> list[Utterance]:
+    def _extra(self) -> list[Utterance]:
         return [] if self.extra_manifest is None else read_manifest(self.extra_manifest)
 
-    def _asked(self) -> list[Utterance] | None:
+    def _predict_utterances(self) -> list[Utterance] | None:
         if self.path is None:
             raise ArgumentError("predict needs --data.path: a recording, a folder or a manifest")
         if self.path.is_dir():
@@ -173,14 +173,14 @@ class RecognitionData(DataModule):
         return self._seconds
 
 
-def split_apart(count: int, held_out: int, seed: int) -> tuple[list[int], list[int]]:
-    """Numbers below ``count``: those that stay, and ``held_out`` of them drawn by ``seed``, both in order.
+def hold_out(count: int, held_out: int, seed: int) -> tuple[list[int], list[int]]:
+    """Split ``range(count)``: the indices that are kept, and ``held_out`` random ones, both sorted.
 
     Raises:
-        ValueError: If that leaves nothing.
+        ValueError: If ``held_out`` is not in [0, count).
 
     Example:
-        >>> kept, held = split_apart(5, 2, seed=0)
+        >>> kept, held = hold_out(5, 2, seed=0)
         >>> sorted(kept + held), len(held)
         ([0, 1, 2, 3, 4], 2)
     """

@@ -1,4 +1,4 @@
-"""Recordings as tensors, batch by batch."""
+"""The dataset of recordings as tensors, and its batches."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, final
@@ -16,7 +16,7 @@ from recollect_speech.types import SpeechBatch, SpeechItem
 
 
 def collate(items: Sequence[SpeechItem]) -> SpeechBatch:
-    """A batch of items."""
+    """Pad items to a batch."""
     units = [torch.tensor(item.units, dtype=torch.int64) for item in items]
     return SpeechBatch(
         pad_sequence([item.samples for item in items], batch_first=True),
@@ -30,11 +30,11 @@ def collate(items: Sequence[SpeechItem]) -> SpeechBatch:
 
 
 class WaveformAugmentation(NamedTuple):
-    """What is done to recordings while training, drawn anew each time.
+    """Random changes of the samples in training, drawn each time a recording is read.
 
     Attributes:
-        speeds: Factors of speed, one of which is drawn (Ko et al. 2015, Interspeech); pitch goes with it.
-        noise: Bounds of the signal-to-noise ratio of white noise, in dB; none by default.
+        speeds: Speed factors, one of which is drawn; they change the pitch too (Ko et al. 2015, Interspeech).
+        noise: Bounds in dB of the signal-to-noise ratio of white noise; none by default.
     """
 
     speeds: Sequence[float] = (1.0,)
@@ -43,13 +43,13 @@ class WaveformAugmentation(NamedTuple):
 
 @final
 class SpeechDataset(Dataset[SpeechItem]):
-    """Recordings, read when they are asked for.
+    """Recordings, read from their files on access.
 
     Args:
         utterances: The recordings.
-        units: How their transcripts are spelt.
-        rate: Samples a second.
-        augmentation: What is done to them; nothing by default.
+        units: Units of the transcripts.
+        rate: Sample rate.
+        augmentation: Augmentation of the samples; none by default.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class SpeechDataset(Dataset[SpeechItem]):
         self._speed = SpeedPerturbation(rate, list(augmentation.speeds)) if augmentation else None
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of recordings."""
         return len(self.utterances)
 
     def __getitem__(self, index: int) -> SpeechItem:
-        """One recording."""
+        """Read a recording."""
         utterance = self.utterances[index]
         samples = utterance.samples(self.rate)
         if self._speed is not None and self.augmentation is not None:
@@ -82,7 +82,7 @@ class SpeechDataset(Dataset[SpeechItem]):
 
 
 def with_noise(samples: Tensor, bounds: tuple[float, float]) -> Tensor:
-    """Samples ``(S,)`` and white noise, at a ratio in dB drawn between the bounds; silence stays silence.
+    """Add white noise to samples ``(S,)`` at a ratio in dB drawn from ``bounds``; silence stays silence.
 
     Example:
         >>> noisy = with_noise(torch.ones(1000), (20.0, 20.0))

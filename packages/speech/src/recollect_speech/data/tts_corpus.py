@@ -1,4 +1,4 @@
-"""A speech corpus that eSpeak NG speaks: who says which sentence, and the folder where it is kept."""
+"""Corpora of synthetic speech: voices and sentences of each split, and the folder that keeps them."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from torch import Tensor
 from recollect.training import Split, data_folder
 from recollect.training.errors import ArgumentError
 from recollect_speech.data.espeak import Voice, synthesize
-from recollect_speech.data.recognition import split_apart
+from recollect_speech.data.recognition import hold_out
 
 ACCENTS = ("en", "en-us", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-029")
 
@@ -24,23 +24,24 @@ VARIANTS: dict[Split, tuple[str, ...]] = {
     "val": ("m6", "f5", "Lee"),
     "test": ("m4", "m8", "f3", "steph", "Michael", "linda"),
 }
-"""Voices of eSpeak NG, by split."""
+"""Variants of eSpeak NG's voices by split; no variant is in two splits."""
 
 SPEEDS = (130, 220)
-"""Words a minute, at least and at most."""
+"""Minimum and maximum of words per minute."""
 
 PITCHES = (30, 70)
+"""Minimum and maximum of the pitch."""
 
 
 class Line(NamedTuple):
-    """What is to be said, and by whom."""
+    """A sentence and the voice that speaks it."""
 
     text: str
     voice: Voice
 
 
 class Recording(NamedTuple):
-    """A recording: samples ``(S,)``, what is said, and who says it."""
+    """A recording: samples ``(S,)``, transcript and speaker."""
 
     samples: Tensor
     text: str
@@ -58,7 +59,7 @@ def voices(split: Split) -> list[str]:
 
 
 def draw_voice(split: Split, rng: random.Random) -> Voice:
-    """A voice of the split, at a speed and a pitch of its own.
+    """Draw a voice of a split, with its speed and pitch.
 
     Example:
         >>> draw_voice("val", random.Random(0)).name in voices("val")
@@ -70,19 +71,19 @@ def draw_voice(split: Split, rng: random.Random) -> Voice:
 def assign_voices(
     sentences: Sequence[str], counts: Mapping[Split, int], seed: int, source: str = "the list"
 ) -> dict[Split, list[Line]]:
-    """Which sentences belong to which split, and who says them.
+    """Assign sentences to splits and voices to sentences.
 
-    Sentences of validation and test are set aside; those that are left are said in turn, each time by another
-    voice, and no voice is in two splits.
+    Sentences of validation and test are held out. The others are spoken in turn, each time in another voice;
+    no voice is in two splits.
 
     Args:
-        sentences: Different ones.
-        counts: Recordings of each split.
-        seed: Draws it all.
-        source: Where the sentences come from, for errors.
+        sentences: Distinct sentences.
+        counts: Number of recordings of each split.
+        seed: Seed of all choices.
+        source: Source of the sentences for error messages.
 
     Raises:
-        ArgumentError: If there are too few to set aside.
+        ArgumentError: If there are too few sentences to hold out.
 
     Example:
         >>> lines = assign_voices(["a", "b", "c"], {"train": 2, "val": 1, "test": 1}, seed=0)
@@ -92,9 +93,9 @@ def assign_voices(
     aside = counts["val"] + counts["test"]
     if aside >= len(sentences):
         raise ArgumentError(
-            f"{source} has {len(sentences)} different sentences: {aside} of them cannot be set aside"
+            f"{source} has {len(sentences)} different sentences: {aside} of them cannot be held out"
         )
-    rest, held_out = split_apart(len(sentences), aside, seed)
+    rest, held_out = hold_out(len(sentences), aside, seed)
     order = random.Random(f"order {seed}")
     order.shuffle(rest)
     order.shuffle(held_out)
@@ -107,37 +108,37 @@ def assign_voices(
 
 
 def corpus_folder(lines: Mapping[Split, Sequence[Line]], rate: int) -> Path:
-    """Where recordings of these lines stand."""
+    """The folder of the recordings of these lines."""
     key = hashlib.sha256(json.dumps([rate, lines]).encode()).hexdigest()[:16]
     return data_folder("espeak") / key
 
 
 def synthesize_once(lines: Mapping[Split, Sequence[Line]], rate: int) -> None:
-    """Let eSpeak NG say these lines, unless it has."""
+    """Synthesize these lines unless they are in their folder already."""
     folder = corpus_folder(lines, rate)
     if not folder.is_dir():
-        record(lines, folder, rate)
+        synthesize_corpus(lines, folder, rate)
 
 
-def record(lines: Mapping[Split, Sequence[Line]], folder: Path, rate: int) -> None:
-    """Let eSpeak NG say these lines into a folder, whole or not at all: a manifest and FLAC files by split.
+def synthesize_corpus(lines: Mapping[Split, Sequence[Line]], folder: Path, rate: int) -> None:
+    """Synthesize these lines into a new folder, atomically: a manifest and FLAC files for each split.
 
     Raises:
         UserError: If eSpeak NG is not installed.
     """
-    parts = {split: _said(split, part, rate) for split, part in lines.items()}
+    parts = {split: _synthesize_lines(split, part, rate) for split, part in lines.items()}
     write_corpus(folder, parts, rate)
 
 
-def _said(split: Split, lines: Sequence[Line], rate: int) -> Iterator[Recording]:
-    for line in track(lines, f"speaking {len(lines):,} sentences ({split})", transient=True):
+def _synthesize_lines(split: Split, lines: Sequence[Line], rate: int) -> Iterator[Recording]:
+    for line in track(lines, f"synthesizing {len(lines):,} sentences ({split})", transient=True):
         yield Recording(synthesize(line.text, line.voice, rate), line.text, line.voice.name)
 
 
 def write_corpus(folder: Path, parts: Mapping[Split, Iterable[Recording]], rate: int) -> None:
-    """Write recordings into a new folder, whole or not at all: FLAC files and ``<split>.tsv``.
+    """Write recordings to a new folder, atomically: FLAC files and ``<split>.tsv``.
 
-    Where another process has been faster, its folder stays.
+    If another process has created the folder in the meantime, its folder stays.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as made:

@@ -1,4 +1,4 @@
-"""What a recognizer writes: words, characters or subwords, as numbers; 0 is the blank of CTC."""
+"""Units of transcripts as numbers: words, characters or subwords; 0 is the CTC blank."""
 
 import io
 import re
@@ -18,7 +18,7 @@ _NOT_SAID = re.compile(r"[^\w' ]|_")
 
 
 def normalize_text(text: str) -> str:
-    """A transcript as it is compared: lower case, no punctuation but the apostrophe, single blanks.
+    """Normalise a transcript: lower case, no punctuation but the apostrophe, single spaces.
 
     Example:
         >>> normalize_text("Please call Stella -- it's  LATE.")
@@ -28,16 +28,16 @@ def normalize_text(text: str) -> str:
 
 
 class Units(Protocol):
-    """Text as units from 1 on, and back."""
+    """A mapping between text and numbers from 1 on."""
 
     kind: UnitKind
 
     def __len__(self) -> int:
-        """How many there are, the blank included."""
+        """Number of units, including the blank."""
         ...
 
     def encode(self, text: str) -> list[int]:
-        """The units of a text; what has none is left out."""
+        """The units of a text; unknown words or characters are skipped."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -45,21 +45,21 @@ class Units(Protocol):
         ...
 
     def name(self, unit: int) -> str:
-        """A unit as it is written; what begins a word begins with a blank."""
+        """The text of a unit, with a leading space at the start of a word."""
         ...
 
     def state(self) -> Any:
-        """What ``restore`` makes the same units of."""
+        """The state for ``restore_units``."""
         ...
 
 
 @final
 class Symbols:
-    """Words, or single characters with the blank among them.
+    """Words, or characters including the space.
 
     Args:
-        kind: Which.
-        symbols: All of them.
+        kind: Words or characters.
+        symbols: The symbols, in the order of their numbers.
 
     Example:
         >>> units = Symbols("characters", [" ", "a", "b"])
@@ -71,23 +71,23 @@ class Symbols:
         self.kind: UnitKind = kind
         self._symbols = list(symbols)
         self._ids = {symbol: number for number, symbol in enumerate(self._symbols, start=1)}
-        self._glue = " " if kind == "words" else ""
+        self._separator = " " if kind == "words" else ""
 
     def __len__(self) -> int:
-        """How many there are, the blank included."""
+        """Number of units, including the blank."""
         return len(self._symbols) + 1
 
     def encode(self, text: str) -> list[int]:
-        """The units of a text; what has none is left out."""
+        """The units of a text; unknown words or characters are skipped."""
         parts = text.split() if self.kind == "words" else text
         return [self._ids[part] for part in parts if part in self._ids]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of units."""
-        return " ".join(self._glue.join(self._symbols[i - 1] for i in ids).split())
+        return " ".join(self._separator.join(self._symbols[i - 1] for i in ids).split())
 
     def name(self, unit: int) -> str:
-        """A unit as it is written."""
+        """The text of a unit."""
         return (" " if self.kind == "words" else "") + self._symbols[unit - 1]
 
     def state(self) -> list[str]:
@@ -100,10 +100,10 @@ class Subwords:
     """A sentencepiece unigram vocabulary (Kudo 2018, arXiv:1804.10959).
 
     Args:
-        model: What ``learn`` gave, ``(bytes,)`` uint8.
+        model: The serialised model that ``train`` returns, ``(bytes,)`` uint8.
 
     Example:
-        >>> units = Subwords(Subwords.learn(["one two", "two three one"], size=20))
+        >>> units = Subwords(Subwords.train(["one two", "two three one"], size=20))
         >>> units.decode(units.encode("three two"))
         'three two'
     """
@@ -116,8 +116,8 @@ class Subwords:
         self._pieces.LoadFromSerializedProto(model.numpy(force=True).tobytes())
 
     @staticmethod
-    def learn(texts: Iterable[str], size: int) -> Tensor:
-        """A vocabulary of at most ``size`` pieces, which covers every character of ``texts``.
+    def train(texts: Iterable[str], size: int) -> Tensor:
+        """Train a vocabulary of at most ``size`` pieces that covers all characters of ``texts``.
 
         Raises:
             DataError: If ``size`` is too small for the characters.
@@ -131,21 +131,21 @@ class Subwords:
                 hard_vocab_limit=False,
                 character_coverage=1.0,
                 num_threads=1,
-                unk_id=0,  # the blank's place: an unknown character has no unit
+                unk_id=0,  # the blank's number: unknown characters have no unit
                 bos_id=-1,
                 eos_id=-1,
                 minloglevel=2,
             )
         except RuntimeError as error:
-            raise DataError(f"cannot learn a vocabulary of {size} pieces: {error}") from error
+            raise DataError(f"cannot train a vocabulary of {size} pieces: {error}") from error
         return torch.frombuffer(bytearray(model.getvalue()), dtype=torch.uint8)
 
     def __len__(self) -> int:
-        """How many there are, the blank included."""
+        """Number of units, including the blank."""
         return int(self._pieces.GetPieceSize())
 
     def encode(self, text: str) -> list[int]:
-        """The units of a text; what has none is left out."""
+        """The units of a text; unknown words or characters are skipped."""
         return [i for i in self._pieces.EncodeAsIds(text) if i != BLANK]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -153,7 +153,7 @@ class Subwords:
         return str(self._pieces.DecodeIds(list(ids)))
 
     def name(self, unit: int) -> str:
-        """A unit as it is written."""
+        """The text of a unit."""
         return str(self._pieces.IdToPiece(unit)).replace("▁", " ")
 
     def state(self) -> Tensor:
@@ -162,19 +162,19 @@ class Subwords:
 
 
 def fit_units(kind: UnitKind, texts: Sequence[str], size: int) -> Units:
-    """The units of these texts: call it with the training texts alone.
+    """Fit units on texts; pass training texts only.
 
     Args:
-        kind: Which units.
-        texts: As ``normalize_text`` gives them.
-        size: Number of subwords.
+        kind: Kind of units.
+        texts: Texts as ``normalize_text`` returns them.
+        size: Size of the vocabulary of subwords.
     """
     if kind == "subwords":
-        return Subwords(Subwords.learn(texts, size))
+        return Subwords(Subwords.train(texts, size))
     found = {part for text in texts for part in (text.split() if kind == "words" else text)}
     return Symbols(kind, sorted(found))
 
 
 def restore_units(kind: UnitKind, state: Any) -> Units:
-    """The units whose state this is."""
+    """Rebuild units from their ``state``."""
     return Subwords(state) if kind == "subwords" else Symbols(kind, state)

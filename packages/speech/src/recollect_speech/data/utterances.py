@@ -1,4 +1,4 @@
-"""Lists of recordings with what is said in them."""
+"""Recordings with transcripts, and the manifests and folders that list them."""
 
 import csv
 import json
@@ -15,18 +15,18 @@ from recollect_speech.data.audio import Clip, read_audio, read_header
 FIELDS = ("path", "text", "start", "end", "speaker")
 
 AUDIO = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus")
-"""What is taken for a recording in a folder; a file that is named may be called anything."""
+"""Suffixes of recordings in a folder; files that are named explicitly may have any name."""
 
 
 class Utterance(NamedTuple):
     """A recording and its transcript.
 
     Attributes:
-        audio: Where it is, or its samples ``(S,)`` and their rate.
-        text: What is said; empty where that is not known.
-        name: What it is called in predictions.
-        speaker: Who speaks; ``None`` where that is not known, and then nothing is remembered of them.
-        where: The line that names it.
+        audio: A clip of a file, or samples ``(S,)`` and their rate.
+        text: The transcript; empty if unknown.
+        name: Name in predictions.
+        speaker: Name of the speaker, ``None`` if unknown.
+        where: Manifest and line, for error messages.
     """
 
     audio: Clip | tuple[Tensor, int]
@@ -36,16 +36,16 @@ class Utterance(NamedTuple):
     where: str | None = None
 
     def samples(self, rate: int) -> Tensor:
-        """``(S,)`` at ``rate`` samples a second."""
+        """Samples ``(S,)`` at ``rate`` samples per second."""
         if isinstance(self.audio, Clip):
             return read_audio(self.audio, rate, self.where)
         samples, own = self.audio
         if own != rate:
-            raise ValueError(f"{self.name} has {own} samples a second, not {rate}")
+            raise ValueError(f"{self.name} has {own} samples per second, not {rate}")
         return samples
 
     def seconds(self) -> float:
-        """How long it is."""
+        """Duration in seconds."""
         if not isinstance(self.audio, Clip):
             return len(self.audio[0]) / self.audio[1]
         header = read_header(self.audio, self.where)
@@ -54,22 +54,21 @@ class Utterance(NamedTuple):
 
 
 def read_manifest(path: Path, texts: bool = True) -> list[Utterance]:
-    """The recordings that a ``.tsv`` or ``.jsonl`` file lists.
+    """Read a ``.tsv`` or ``.jsonl`` manifest.
 
-    A ``.tsv`` file has a header; its columns, like the keys of a JSON line, are ``path``, ``text`` and, where
-    wanted, ``start``, ``end`` (seconds) and ``speaker``. Relative paths are relative to the manifest. Every
-    file's header is read, so that what is wrong is said before training begins.
+    A ``.tsv`` file has a header. Its columns, and the keys of a JSON line, are ``path``, ``text`` and
+    optionally ``start``, ``end`` (seconds) and ``speaker``. Paths are relative to the manifest. The headers
+    of all files are checked, so errors are found before training.
 
     Args:
         path: The manifest.
         texts: Whether every recording must have a transcript.
 
     Raises:
-        DataError: If the manifest, a line of it or a file that it names is not as it should be; the message
-            names file and line.
+        DataError: If the manifest, a line or a file is invalid; the message names file and line.
     """
     if not path.is_file():
-        raise DataError(f"there is no manifest {path}")
+        raise DataError(f"manifest {path} does not exist")
     rows = _json_lines(path) if path.suffix == ".jsonl" else _table(path)
     found = [_utterance(path, line, row, texts) for line, row in rows]
     if not found:
@@ -78,22 +77,22 @@ def read_manifest(path: Path, texts: bool = True) -> list[Utterance]:
 
 
 def read_folder(folder: Path) -> list[Utterance]:
-    """Every recording in a folder and those below it, by name, without transcripts.
+    """All recordings in a folder and its subfolders, sorted by name, without transcripts.
 
     Raises:
-        DataError: If there is none, or one cannot be read.
+        DataError: If there are none, or one is invalid.
     """
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO)
     if not paths:
-        raise DataError(f"{folder} holds no recordings ({', '.join(AUDIO)})")
+        raise DataError(f"{folder} has no recordings ({', '.join(AUDIO)})")
     return [read_file(path, str(path.relative_to(folder))) for path in paths]
 
 
 def read_file(path: Path, name: str | None = None) -> Utterance:
-    """One recording without a transcript.
+    """A recording without a transcript.
 
     Raises:
-        DataError: If it cannot be read.
+        DataError: If it is invalid.
     """
     read_header(Clip(path))
     return Utterance(Clip(path), "", name or path.name)
@@ -106,9 +105,9 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             row = json.loads(text)
         except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {line}: this is no JSON: {error.msg}") from error
+            raise DataError(f"{path}, line {line}: invalid JSON: {error.msg}") from error
         if not isinstance(row, dict):
-            raise DataError(f"{path}, line {line}: this is no JSON object")
+            raise DataError(f"{path}, line {line}: not a JSON object")
         yield line, row
 
 
@@ -116,7 +115,7 @@ def _table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     rows = csv.reader(_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE)
     header = next(rows, [])
     if "path" not in header:
-        raise DataError(f"{path}, line 1: a header with the column path is wanted, not {header}")
+        raise DataError(f"{path}, line 1: expected a header with the column path, got {header}")
     for line, row in enumerate(rows, start=2):
         if not row:
             continue
@@ -136,7 +135,7 @@ def _utterance(path: Path, line: int, row: dict[str, Any], texts: bool) -> Utter
     where = f"{path}, line {line}"
     unknown = [name for name in row if name not in FIELDS]
     if unknown:
-        raise DataError(f"{where}: {', '.join(unknown)} is none of {', '.join(FIELDS)}")
+        raise DataError(f"{where}: {', '.join(unknown)} is not one of {', '.join(FIELDS)}")
     text, speaker = str(row.get("text", "")), row.get("speaker")
     if not row.get("path"):
         raise DataError(f"{where}: no path")
@@ -158,7 +157,7 @@ def _seconds(row: dict[str, Any], name: str, where: str) -> float | None:
     try:
         seconds = float(value)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{where}: {name} is {value!r}, which is no number of seconds") from error
+        raise DataError(f"{where}: {name} is {value!r}, not a number of seconds") from error
     if not math.isfinite(seconds):
         raise DataError(f"{where}: {name} is {value!r}")
     return seconds

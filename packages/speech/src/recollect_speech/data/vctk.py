@@ -6,7 +6,7 @@ from zipfile import BadZipFile, ZipFile
 
 from recollect.training import DataError, Split, data_folder, fetch
 from recollect_speech.data.audio import Clip
-from recollect_speech.data.recognition import RecognitionData, split_apart
+from recollect_speech.data.recognition import RecognitionData, hold_out
 from recollect_speech.data.sentences import read_sentences
 from recollect_speech.data.tts_corpus import Line, assign_voices, corpus_folder, synthesize_once
 from recollect_speech.data.units import UnitKind, normalize_text
@@ -15,19 +15,20 @@ from recollect_speech.data.utterances import Utterance, read_manifest
 SPEAKER = "p239"
 
 VAL, TEST = 20, 40
-"""Sentences that are held out."""
+"""Default numbers of validation and test sentences."""
 
 URL = "https://datashare.ed.ac.uk/bitstream/handle/10283/3443/VCTK-Corpus-0.92.zip"
 
 
 @final
 class VctkData(RecognitionData):
-    """About 400 sentences read by one speaker; 40 of them are the test, 20 validation, drawn by ``seed``.
+    """About 400 sentences read by one speaker; 40 are the test set and 20 the validation set.
 
-    They are looked for in ``vctk`` under ``RECOLLECT_DATA`` (else the user's cache folder): as the corpus has
-    them, ``wav48_silence_trimmed/p239/*_mic1.flac`` and ``txt/p239/*.txt``, or as ``vctk_p239_16k``, a folder
-    of ``transcripts.tsv`` (id, tab, text) and ``flac/<id>.flac``. Where neither is there the corpus is
-    downloaded, 11 GB, and the speaker's files are unpacked. Licence: CC BY 4.0 (of version 0.80: ODC-By 1.0).
+    Files are read from ``vctk`` under ``RECOLLECT_DATA`` (by default the user's cache folder). They have the
+    layout of the corpus, ``wav48_silence_trimmed/p239/*_mic1.flac`` and ``txt/p239/*.txt``, or lie in
+    ``vctk_p239_16k``: ``transcripts.tsv`` (id, tab, text) and ``flac/<id>.flac``. If both are missing, the
+    corpus is downloaded, 11 GB, and the speaker's files are unpacked. Licence: CC BY 4.0 (version 0.80:
+    ODC-By 1.0).
 
     Args:
         speaker: Name of the speaker.
@@ -82,7 +83,7 @@ class VctkData(RecognitionData):
             raise ValueError(f"repeats must be at least 1, got {repeats}")
         if synthetic < 0 or (synthetic == 0 and sentences is not None):
             raise ValueError(
-                f"synthetic must be positive where there are sentences to speak, got {synthetic}"
+                f"synthetic must be positive if sentences are given, and not negative, got {synthetic}"
             )
         self.speaker = speaker
         self.counts = (val, test)
@@ -99,36 +100,40 @@ class VctkData(RecognitionData):
             synthesize_once(self._lines(), self.rate)
 
     def read(self, split: Split) -> list[Utterance]:
-        """The sentences of a split."""
-        own = read_splits(self.speaker, *self.counts)[split]
+        """Read the recordings of a split."""
+        recordings = read_splits(self.speaker, *self.counts)[split]
         if split != "train":
-            return own
-        said = read_manifest(corpus_folder(self._lines(), self.rate) / "train.tsv") if self.synthetic else []
-        return own * self.repeats + said
+            return recordings
+        spoken = (
+            read_manifest(corpus_folder(self._lines(), self.rate) / "train.tsv") if self.synthetic else []
+        )
+        return recordings * self.repeats + spoken
 
     def _lines(self) -> dict[Split, list[Line]]:
-        """What eSpeak NG says, of which only the training split is used here."""
-        known = vctk_sentences(self.speaker, *self.counts)
-        sentences = known if self.sentences is None else read_sentences(self.sentences)
+        """The lines for eSpeak NG; only their training split is used."""
+        if self.sentences is None:
+            sentences = vctk_sentences(self.speaker, *self.counts)
+        else:
+            sentences = read_sentences(self.sentences)
         source = "the training split" if self.sentences is None else str(self.sentences)
         return assign_voices(
             sentences, {"train": self.synthetic, "val": VAL, "test": TEST}, self.seed, source
         )
 
 
-def copy_of(speaker: str) -> Path:
-    """Where a speaker's sentences stand by themselves."""
+def copied_folder(speaker: str) -> Path:
+    """The folder of a copy of a speaker's sentences."""
     return data_folder("vctk") / f"vctk_{speaker}_16k"
 
 
 def prepare(speaker: str) -> None:
-    """Download the corpus where a speaker is missing, and unpack their files.
+    """Download the corpus and unpack a speaker's files if they are missing.
 
     Raises:
         DataError: If the archive is damaged.
     """
     folder = data_folder("vctk")
-    if copy_of(speaker).is_dir() or (folder / "txt" / speaker).is_dir():
+    if copied_folder(speaker).is_dir() or (folder / "txt" / speaker).is_dir():
         return
     archive = fetch(URL, None, folder)
     try:
@@ -140,10 +145,10 @@ def prepare(speaker: str) -> None:
 
 
 def read_splits(speaker: str = SPEAKER, val: int = VAL, test: int = TEST) -> dict[Split, list[Utterance]]:
-    """The sentences of a speaker, of which ``test`` and ``val`` are held out: the same ones each time."""
+    """Split the sentences of a speaker; the held-out sentences are always the same."""
     listed = read_recordings(speaker)
-    rest, test_items = split_apart(len(listed), test, seed=0)
-    train_items, val_items = split_apart(len(rest), val, seed=0)
+    rest, test_items = hold_out(len(listed), test, seed=0)
+    train_items, val_items = hold_out(len(rest), val, seed=0)
     numbers: dict[Split, list[int]] = {
         "train": [rest[i] for i in train_items],
         "val": [rest[i] for i in val_items],
@@ -153,7 +158,7 @@ def read_splits(speaker: str = SPEAKER, val: int = VAL, test: int = TEST) -> dic
 
 
 def vctk_sentences(speaker: str = SPEAKER, val: int = VAL, test: int = TEST) -> list[str]:
-    """The sentences that are learnt from, without any that is held out."""
+    """The training sentences, without those that are also in another split."""
     splits = read_splits(speaker, val, test)
     held_out = {normalize_text(item.text) for split in ("val", "test") for item in splits[split]}
     said = {normalize_text(item.text): item.text for item in splits["train"]}
@@ -161,30 +166,30 @@ def vctk_sentences(speaker: str = SPEAKER, val: int = VAL, test: int = TEST) -> 
 
 
 def read_recordings(speaker: str) -> list[Utterance]:
-    """All sentences of a speaker, by name.
+    """All recordings of a speaker, sorted by name.
 
     Raises:
         DataError: If there are none, or a recording is missing.
     """
-    own, folder = copy_of(speaker), data_folder("vctk")
+    copied, folder = copied_folder(speaker), data_folder("vctk")
     said: list[Utterance] = []
-    if own.is_dir():
-        path = own / "transcripts.tsv"
+    if copied.is_dir():
+        path = copied / "transcripts.tsv"
         for line, row in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             name, tab, text = row.partition("\t")
             if not tab or not text.strip():
-                raise DataError(f"{path}, line {line}: an id, a tab and a text are wanted, not {row!r}")
-            said.append(_sentence(own / "flac" / f"{name}.flac", text, speaker, f"{path}, line {line}"))
+                raise DataError(f"{path}, line {line}: expected an id, a tab and a text, got {row!r}")
+            said.append(_utterance(copied / "flac" / f"{name}.flac", text, speaker, f"{path}, line {line}"))
     else:
         for path in sorted((folder / "txt" / speaker).glob("*.txt")):
             audio = folder / "wav48_silence_trimmed" / speaker / f"{path.stem}_mic1.flac"
-            said.append(_sentence(audio, path.read_text(encoding="utf-8"), speaker, str(path)))
+            said.append(_utterance(audio, path.read_text(encoding="utf-8"), speaker, str(path)))
     if not said:
-        raise DataError(f"{folder} holds no sentences of {speaker}")
+        raise DataError(f"{folder} has no sentences of {speaker}")
     return said
 
 
-def _sentence(audio: Path, text: str, speaker: str, where: str) -> Utterance:
+def _utterance(audio: Path, text: str, speaker: str, where: str) -> Utterance:
     if not audio.is_file():
         raise DataError(f"{where}: {audio}: there is no such file")
     return Utterance(Clip(audio), text.strip(), audio.stem, speaker, where)

@@ -7,7 +7,7 @@ from torchaudio.datasets import YESNO
 
 from recollect.training import DataError, Split, data_folder
 from recollect_speech.data.audio import Clip
-from recollect_speech.data.recognition import RecognitionData, split_apart
+from recollect_speech.data.recognition import RecognitionData, hold_out
 from recollect_speech.data.torchaudio_dataset import open_dataset
 from recollect_speech.data.units import UnitKind
 from recollect_speech.data.utterances import Utterance
@@ -62,8 +62,8 @@ class YesNoData(RecognitionData):
         paths = sorted(folder.glob("*.wav"))
         if len(paths) < 20:
             raise DataError(f"{folder} has {len(paths)} recordings, at least 20 are needed")
-        rest, test = split_apart(len(paths), len(paths) // 5, seed=0)
-        train, val = split_apart(len(rest), len(paths) // 10, seed=0)
+        rest, test = hold_out(len(paths), len(paths) // 5, seed=0)
+        train, val = hold_out(len(rest), len(paths) // 10, seed=0)
         numbers = {"test": test, "val": [rest[i] for i in val], "train": [rest[i] for i in train]}
         return [Utterance(Clip(paths[i]), _text(paths[i]), paths[i].name, "1") for i in numbers[split]]
 

@@ -1,4 +1,4 @@
-"""Errors of recognition, with counts and intervals."""
+"""Word and character error rates, with counts and confidence intervals."""
 
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple, final
@@ -8,11 +8,11 @@ from torch import Tensor
 from torchmetrics import Metric
 
 RESAMPLES = 1000
-"""Of the bootstrap."""
+"""Number of bootstrap samples."""
 
 
 class Edits(NamedTuple):
-    """The fewest edits that make a reference of a transcript."""
+    """Numbers of edits between a reference and a transcript."""
 
     substitutions: int
     deletions: int
@@ -20,15 +20,15 @@ class Edits(NamedTuple):
 
 
 def edits(reference: Sequence[Hashable], transcript: Sequence[Hashable]) -> Edits:
-    """Substitutions, deletions and insertions, as few as can be (Levenshtein 1966).
+    """Minimum numbers of substitutions, deletions and insertions (Levenshtein 1966).
 
-    Where several ways are as short, the one with most substitutions counts.
+    Among minimal edit sequences the one with the most substitutions counts.
 
     Example:
         >>> edits("one two three".split(), "one too three four".split())
         Edits(substitutions=1, deletions=0, insertions=1)
     """
-    # By place in the reference: the edits so far, in order of their number, then of all but substitutions.
+    # Edits for each prefix of the reference; ties are broken by the fewest deletions and insertions.
     row = [Edits(0, deleted, 0) for deleted in range(len(reference) + 1)]
     for inserted, part in enumerate(transcript, start=1):
         above, row = row, [Edits(0, 0, inserted)]
@@ -44,7 +44,7 @@ def edits(reference: Sequence[Hashable], transcript: Sequence[Hashable]) -> Edit
 
 @final
 class ErrorRates(Metric):
-    """Word and character error rate, (S + D + I) / N over all recordings, and the share of exact transcripts.
+    """Word and character error rates, (S + D + I) / N over all recordings, and the rate of exact transcripts.
 
     The bounds of the interval are the 2.5th and the 97.5th percentile of the word error rate over 1,000
     samples of the recordings, drawn with replacement (Bisani & Ney 2004, ICASSP).
@@ -65,7 +65,7 @@ class ErrorRates(Metric):
         self.add_state("counts", default=[], dist_reduce_fx="cat")
 
     def update(self, references: Sequence[str], transcripts: Sequence[str]) -> None:
-        """Transcripts of recordings and what was said in them."""
+        """Add transcripts and their references."""
         rows = []
         for reference, transcript in zip(references, transcripts, strict=True):
             by_word = edits(reference.split(), transcript.split())
@@ -75,7 +75,7 @@ class ErrorRates(Metric):
             self.counts.append(torch.tensor(rows, dtype=torch.float64, device=self.device))
 
     def compute(self) -> dict[str, Tensor]:
-        """By name: ``wer`` and its bounds, counts of words, ``cer``, ``accuracy``; NaN of nothing."""
+        """``wer`` and its bounds, numbers of edited words, ``cer`` and ``accuracy``; NaN without data."""
         kept = self.counts
         rows = torch.cat(kept) if isinstance(kept, list) and kept else kept
         rows = (
