@@ -65,11 +65,11 @@ def yesno_files(record: Recorder, tone: Tone) -> None:
         record(f"yesno/waves_yesno/{name}.wav", tone(2))
 
 
-def own_files(record: Recorder, tone: Tone, folder: Path) -> None:
+def custom_files(record: Recorder, tone: Tone, folder: Path) -> None:
     for number in range(12):
-        record(f"own/{number}.wav", tone(2.5))
+        record(f"custom/{number}.wav", tone(2.5))
     lines = [f"{number}.wav\t{SENTENCES[number % 4]}" for number in range(12)]
-    (folder / "own/list.tsv").write_text("path\ttext\n" + "\n".join(lines))
+    (folder / "custom/list.tsv").write_text("path\ttext\n" + "\n".join(lines))
 
 
 @pytest.fixture
@@ -85,9 +85,9 @@ def small(
     librispeech_files(record, tone, tmp_path)
     speechcommands_files(record, tone, tmp_path)
     yesno_files(record, tone)
-    own_files(record, tone, tmp_path)
-    (tmp_path / "own/sentences.txt").write_text("\n".join(SENTENCES))
-    many = tmp_path / "own/many.txt"  # 60 of them are set aside
+    custom_files(record, tone, tmp_path)
+    (tmp_path / "custom/sentences.txt").write_text("\n".join(SENTENCES))
+    many = tmp_path / "custom/many.txt"  # 60 of them are held out
     many.write_text(
         "\n".join(f"{sentence} {number * 'again '}" for number in range(16) for sentence in SENTENCES)
     )
@@ -105,10 +105,10 @@ def small(
         "SpeechCommandsData": [],
         "YesNoData": [],
         "SyntheticSentencesData": [
-            *("--data.path", str(tmp_path / "own/sentences.txt")),
+            *("--data.path", str(tmp_path / "custom/sentences.txt")),
             *("--data.train", "4", "--data.val", "1", "--data.test", "1"),
         ],
-        "ManifestData": ["--data.path", str(tmp_path / "own/list.tsv"), "--data.rate", "8000"],
+        "ManifestData": ["--data.path", str(tmp_path / "custom/list.tsv"), "--data.rate", "8000"],
     }
 
 

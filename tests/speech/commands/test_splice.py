@@ -1,4 +1,4 @@
-"""Recordings are cut between words, and sentences joined of them that were never said."""
+"""Recordings are cut between words, and the words joined to new sentences."""
 
 import random
 import runpy
@@ -63,8 +63,8 @@ def test_neighbours_stay_neighbours_within_a_span():
     chance = random.Random(0)
     for span, least_kept in ((1, 0), (4, 200)):
         drawn = [draw(recordings, (3, 6), span, chance) for _ in range(100)]
-        assert {len(said) for said in drawn} == {3, 4, 5, 6}
-        pairs = [(a.text, b.text) for said in drawn for a, b in pairwise(said)]
+        assert {len(clips) for clips in drawn} == {3, 4, 5, 6}
+        pairs = [(a.text, b.text) for clips in drawn for a, b in pairwise(clips)]
         assert sum(pair in following for pair in pairs) >= least_kept
         assert len(set(pairs) - following) > 10
 

@@ -1,4 +1,4 @@
-"""Recordings of every kind, and what is said of bad ones."""
+"""Recordings in many formats, and errors for invalid ones."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -49,7 +49,7 @@ def test_the_official_split() -> None:
     assert (said["0"], said["7"]) == ("zero", "seven")
 
 
-def test_one_speaker_is_left_out() -> None:
+def test_a_held_out_speaker() -> None:
     data = FsddData(held_out_speaker="bob")
     assert {item.speaker for item in data.utterances("test") or []} == {"bob"}
     assert numbers(data, "test") == set(range(10))
@@ -60,7 +60,7 @@ def test_one_speaker_is_left_out() -> None:
         FsddData(held_out_speaker="dan").utterances("test")
 
 
-def test_another_unheard_speaker_to_choose_by() -> None:
+def test_a_validation_speaker() -> None:
     data = FsddData(held_out_speaker="bob", val_speaker="cy")
     found = {split: data.utterances(split) or [] for split in ("train", "val", "test")}  # type: ignore[arg-type]
     assert [{item.speaker for item in items} for items in found.values()] == [{"ann"}, {"cy"}, {"bob"}]
@@ -78,7 +78,7 @@ def test_espeak_may_say_single_digits() -> None:
     assert sorted(spoken) == sorted([*NAMES, *NAMES])
 
 
-def test_strings_of_espeak_are_learnt_from_besides_and_from_nothing_else() -> None:
+def test_synthetic_strings_are_added_to_training_only() -> None:
     data = FsddData(held_out_speaker="ann", synthetic=7)
     spoken = [item for item in data.utterances("train") or [] if item.speaker not in SPEAKERS]
     assert len(spoken) == 7
@@ -135,23 +135,23 @@ def test_splits_share_no_string_and_a_string_is_of_one_speaker() -> None:
 
 @pytest.mark.parametrize("held_out_speaker", [None, "cy"])
 def test_splits_share_no_recording(held_out_speaker: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[Path] = []
+    paths: list[Path] = []
 
     def listen(clip: Clip, rate: int) -> torch.Tensor:
-        heard.append(clip.path)
+        paths.append(clip.path)
         return read_audio(clip, rate)
 
     monkeypatch.setattr(connected_digits, "read_audio", listen)
     data, used = connected(held_out_speaker=held_out_speaker), {}
     for split in ("train", "val", "test"):
-        heard.clear()
+        paths.clear()
         data.utterances(split)  # type: ignore[arg-type]
-        used[split] = set(heard)
+        used[split] = set(paths)
     assert all(used.values())
     assert all(not one & other for one, other in itertools.combinations(used.values(), 2))
 
 
-def test_an_unheard_speaker() -> None:
+def test_a_held_out_speaker_of_connected_digits() -> None:
     data = connected(held_out_speaker="cy")
     assert {item.speaker for item in data.utterances("test") or []} == {"cy"}
     assert {item.speaker for item in data.utterances("train") or []} == {"ann", "bob"}

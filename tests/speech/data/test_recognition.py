@@ -1,4 +1,4 @@
-"""Batches, what is learnt from training alone, your own recordings, and what predict is asked."""
+"""Batches, units and n-grams of the training split, manifests, and the input of predict."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_a_batch_is_padded_and_says_how_far(manifest: Path) -> None:
     assert all(text == text.lower().strip("!") for text in batch.texts)
 
 
-def test_parts_are_set_aside_once_and_share_nothing(manifest: Path) -> None:
+def test_held_out_splits_are_fixed_and_disjoint(manifest: Path) -> None:
     data, again = ManifestData(manifest), ManifestData(manifest)
     names = [[item.name for item in data.utterances(split) or []] for split in ("train", "val", "test")]  # type: ignore[arg-type]
     assert [len(part) for part in names] == [16, 2, 2]
@@ -52,9 +52,7 @@ def test_parts_are_set_aside_once_and_share_nothing(manifest: Path) -> None:
     assert len(given.utterances("train") or []) == 18
 
 
-def test_recordings_besides_are_learnt_from_but_their_order_of_words_is_not(
-    manifest: Path, tmp_path: Path
-) -> None:
+def test_an_extra_manifest_adds_training_recordings_but_no_ngrams(manifest: Path, tmp_path: Path) -> None:
     more = tmp_path / "more.tsv"
     more.write_text("path\ttext\n" + "0.wav\tone zero\n" * 9)
     alone, data = (ManifestData(manifest, ngram=3, extra_manifest=path) for path in (None, more))
@@ -67,10 +65,10 @@ def test_recordings_besides_are_learnt_from_but_their_order_of_words_is_not(
 
 def test_units_and_ngram_know_the_training_texts_alone(manifest: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.tsv"
-    other.write_text("path\ttext\n0.wav\tunheard words\n")
+    other.write_text("path\ttext\n0.wav\tunknown words\n")
     data = ManifestData(manifest, val=other, test=other, units="words", ngram=2)
     assert len(data.units) == 11
-    assert data.units.encode("unheard zero") == data.units.encode("zero")
+    assert data.units.encode("unknown zero") == data.units.encode("zero")
     assert data.ngram is not None
     one, zero = data.units.encode("one zero")
     assert data.ngram.log_probability((zero,), one) > data.ngram.log_probability((zero,), zero)
@@ -124,7 +122,7 @@ def test_speed_keeps_the_tone_and_moves_its_pitch(tone: Tone, record: Recorder) 
     assert peak == pytest.approx(625, abs=3)
 
 
-# --- what predict is asked ----------------------------------------------------------------------------------
+# --- predict ------------------------------------------------------------------------------------------------
 
 
 def test_a_recording_a_folder_or_a_manifest(manifest: Path, tmp_path: Path) -> None:
@@ -144,7 +142,7 @@ def test_learning_needs_a_manifest() -> None:
         ManifestData(None).utterances("train")
 
 
-def test_too_few_to_set_any_aside(record: Recorder, tmp_path: Path) -> None:
+def test_too_few_to_hold_any_out(record: Recorder, tmp_path: Path) -> None:
     record("a.wav")
     path = tmp_path / "list.tsv"
     path.write_text("path\ttext\na.wav\tone\na.wav\ttwo\n")

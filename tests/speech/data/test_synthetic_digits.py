@@ -12,7 +12,7 @@ from recollect_speech.data.synthetic_digits import SyntheticDigitsData
 from recollect_speech.data.tts_corpus import VARIANTS, voices
 
 
-def test_texts_are_heard_in_the_voice_and_at_the_speed_asked_for() -> None:
+def test_texts_are_spoken_in_the_voice_and_at_the_speed_asked_for() -> None:
     text, voice = "one two three", Voice("en-us+f2", 150, 40)
     first = synthesize(text, voice, 8000)
     assert 0.3 < len(first) / 8000 < 3
@@ -31,10 +31,10 @@ print(*[hashlib.sha256(samples.numpy().tobytes()).hexdigest() for samples in sai
 
 @pytest.mark.slow
 def test_two_processes_hear_the_same() -> None:
-    heard = {
+    digests = {
         subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, check=True).stdout for _ in "ab"
     }
-    assert len(heard) == 1
+    assert len(digests) == 1
 
 
 def test_an_unknown_voice_is_refused() -> None:

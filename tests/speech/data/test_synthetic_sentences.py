@@ -1,4 +1,4 @@
-"""Sentences are spoken once, by voices of their split alone; what VCTK holds out is never said."""
+"""Sentences are synthesized once, by voices of their split, without those that VCTK holds out."""
 
 import itertools
 from collections.abc import Callable
@@ -52,17 +52,17 @@ def test_what_was_said_is_kept(sentences: Path, tmp_path: Path, monkeypatch: pyt
         file.write("Another one.\n")
     made(sentences)
     assert len(list((tmp_path / "data" / "espeak").iterdir())) == 3
-    monkeypatch.setattr(tts_corpus, "synthesize", None)  # nothing is said again
+    monkeypatch.setattr(tts_corpus, "synthesize", None)  # nothing is synthesized again
     assert len(made(sentences).utterances("train") or []) == 10
 
 
 def test_what_is_interrupted_leaves_nothing(
     sentences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = itertools.count()
+    calls = itertools.count()
 
     def interrupted(*_: object) -> torch.Tensor:
-        if next(said) == 3:
+        if next(calls) == 3:
             raise KeyboardInterrupt
         return torch.zeros(100)
 
@@ -90,7 +90,7 @@ def test_sentences_are_taken_in_turn_each_time_in_another_voice() -> None:
     assert all(isinstance(line, Line) for line in lines)
 
 
-def test_sentences_that_vctk_holds_out_are_left_out_by_what_they_say(
+def test_sentences_that_vctk_holds_out_are_excluded_by_their_text(
     record: Recorder, tone: Tone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RECOLLECT_DATA", str(tmp_path))
@@ -116,7 +116,7 @@ def test_too_few_sentences(sentences: Path) -> None:
         SyntheticSentencesData(sentences, val=0)
 
 
-def test_they_may_be_learnt_from_beside_recordings_and_are_the_same(
+def test_they_can_be_added_to_recordings(
     record: Recorder, tone: Tone, tmp_path: Path, sentences: Path
 ) -> None:
     for number in range(5):

@@ -1,4 +1,4 @@
-"""Words, characters, subwords; what is learnt from the training transcripts."""
+"""Words, characters and subwords, fitted on the training transcripts."""
 
 import pytest
 
@@ -9,7 +9,7 @@ TEXTS = ["one two", "two three one", "it's three"]
 
 
 @pytest.mark.parametrize("kind", ["words", "characters", "subwords"])
-def test_units_spell_what_they_were_learnt_from(kind: UnitKind) -> None:
+def test_encoding_and_decoding_the_training_texts(kind: UnitKind) -> None:
     units = fit_units(kind, TEXTS, 20)
     for text in TEXTS:
         spelt = units.encode(text)
@@ -22,7 +22,7 @@ def test_units_spell_what_they_were_learnt_from(kind: UnitKind) -> None:
 
 
 @pytest.mark.parametrize("kind", ["words", "characters", "subwords"])
-def test_what_has_no_unit_is_left_out(kind: UnitKind) -> None:
+def test_unknown_words_and_characters_are_skipped(kind: UnitKind) -> None:
     units = fit_units(kind, TEXTS, 20)
     assert units.decode(units.encode("two ωωω")).strip() == "two"
 
@@ -33,8 +33,8 @@ def test_too_few_subwords_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "compared"),
+    ("text", "normalized"),
     [("  Ask HER, to_bring ", "ask her to bring"), ("It’s 5 o'clock!", "it's 5 o'clock"), ("…", "")],
 )
-def test_transcripts_are_compared_plain(said: str, compared: str) -> None:
-    assert normalize_text(said) == compared
+def test_transcripts_are_normalized(text: str, normalized: str) -> None:
+    assert normalize_text(text) == normalized

@@ -5,7 +5,7 @@ import torch
 from recollect_speech.figures.keywords import KeywordPicture
 
 
-def test_words_are_drawn_with_and_without_what_is_remembered() -> None:
+def test_words_are_drawn_with_and_without_the_memory() -> None:
     alone, adapted = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.1, 0.9, 0.0])
     names = ["one", "$two", "three"]
     _, bars = KeywordPicture("", torch.randn(30, 40), names, alone, adapted).draw().axes

@@ -9,9 +9,9 @@ WORDS = [TimedWord("one", 0.04, 0.16, 0.9), TimedWord("$two", 0.32, 1.0, 0.5)]
 
 
 def test_words_stand_where_they_were_said() -> None:
-    figure = TranscriptPicture("said: one two", torch.randn(100, 40), WORDS).draw()
+    figure = TranscriptPicture("transcript: one two", torch.randn(100, 40), WORDS).draw()
     (axes,) = figure.axes
-    assert figure.get_suptitle() == "said: one two"
+    assert figure.get_suptitle() == "transcript: one two"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("seconds", "mel bin")
     assert axes.get_ylim() == (0, 40)
     assert axes.get_xlim() == (0, 1)

@@ -62,7 +62,7 @@ def test_the_interval_is_about_that_of_the_binomial() -> None:
     assert values["wer_high"].item() == pytest.approx(0.1 + half, abs=0.005)
 
 
-def test_nothing_was_heard() -> None:
+def test_no_recordings() -> None:
     rates = ErrorRates()
     rates.update(["one two"], [""])
     assert rates.compute()["wer"] == 1

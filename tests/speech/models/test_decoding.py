@@ -41,8 +41,8 @@ def test_with_a_language_model_and_a_bonus(seed: int) -> None:
     total = every_path(log_probs)
 
     def score(text: tuple[int, ...]) -> float:
-        told = sum(language(text[:i], unit) for i, unit in enumerate(text)) + language(text, 0)
-        return math.log(total[text]) + beam.weight * told + beam.bonus * len(text)
+        text_score = sum(language(text[:i], unit) for i, unit in enumerate(text)) + language(text, 0)
+        return math.log(total[text]) + beam.weight * text_score + beam.bonus * len(text)
 
     assert tuple(beam_search(log_probs, beam, language)) == max(total, key=score)
 
@@ -55,5 +55,5 @@ def test_the_best_path_leaves_out_repeats_and_blanks_and_what_lies_beyond_the_le
     assert greedy(path, torch.tensor([0, 0])) == [[], []]
 
 
-def test_nothing_heard() -> None:
+def test_no_steps() -> None:
     assert beam_search(torch.zeros(0, 3), Beam()) == []

@@ -22,10 +22,10 @@ def memory(size: int = SIZE, words: int = WORDS, slots: int = 50) -> ExampleMemo
     return ExampleMemory(VectorStorage(size, words, slots), "prototypes", "cosine", sharpness=20.0)
 
 
-def recognizer(remembering: bool = False, **more: Any) -> KeywordSpotter:
+def recognizer(with_memory: bool = False, **more: Any) -> KeywordSpotter:
     torch.manual_seed(0)
     encoder = KeywordEncoder(bins=20, channels=4, size=SIZE, layers=2)
-    model = KeywordSpotter(WORDS + 1, 8000, encoder, memory() if remembering else None, **more)
+    model = KeywordSpotter(WORDS + 1, 8000, encoder, memory() if with_memory else None, **more)
     for _ in range(3):  # statistics of normalisation that are not those of nothing
         model(torch.randn(4, 4000), torch.full((4,), 4000))
     return model.eval()
@@ -36,9 +36,9 @@ def recordings() -> list[Tensor]:
     return [torch.randn(length, generator=generator) for length in (9000, 5432, 150, 4345, 0)]
 
 
-@pytest.mark.parametrize("remembering", [False, True])
-def test_a_recording_in_a_batch_is_heard_as_it_is_alone(remembering: bool) -> None:
-    model, alone = recognizer(remembering), recordings()
+@pytest.mark.parametrize("with_memory", [False, True])
+def test_padding_in_a_batch_changes_nothing(with_memory: bool) -> None:
+    model, alone = recognizer(with_memory), recordings()
     lengths = torch.tensor([len(samples) for samples in alone])
     padded = pad_sequence(alone, batch_first=True)
     padded[torch.arange(padded.shape[1]) >= lengths.unsqueeze(1)] = 7.0  # padding need not be silence
@@ -49,9 +49,9 @@ def test_a_recording_in_a_batch_is_heard_as_it_is_alone(remembering: bool) -> No
         torch.testing.assert_close(together.log_probs[i : i + 1], single, atol=2e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("remembering", [False, True])
-def test_the_blank_is_never_heard_and_the_words_have_all_probability(remembering: bool) -> None:
-    found = recognizer(remembering)(torch.randn(3, 8000), torch.tensor([8000, 500, 0])).log_probs
+@pytest.mark.parametrize("with_memory", [False, True])
+def test_the_blank_has_probability_zero(with_memory: bool) -> None:
+    found = recognizer(with_memory)(torch.randn(3, 8000), torch.tensor([8000, 500, 0])).log_probs
     assert (found[..., 0] == MIN_LOG_PROBABILITY).all()
     torch.testing.assert_close(found[..., 1:].exp().sum(-1), torch.ones(3, 1))
 
@@ -76,12 +76,12 @@ def test_a_template_is_the_mean_of_a_row_and_of_the_words_that_were_taken_for_it
     torch.manual_seed(0)
     head = torch.nn.Linear(SIZE, WORDS)
     own = SpeakerTemplates(head, memory())
-    heard, x = torch.randn(1, 7, SIZE), torch.randn(1, 1, SIZE)
+    earlier, x = torch.randn(1, 7, SIZE), torch.randn(1, 1, SIZE)
     step = torch.ones(1, 7, dtype=torch.bool)
-    _, state = own(heard, own.initial_state(1), step_mask=step)
+    _, state = own(earlier, own.initial_state(1), step_mask=step)
     found, _ = own(x, state, step_mask=step[:, :1])
-    label = head(heard[0]).argmax(-1)
-    rows, unit = F.normalize(head.weight, dim=-1), F.normalize(heard[0], dim=-1)
+    label = head(earlier[0]).argmax(-1)
+    rows, unit = F.normalize(head.weight, dim=-1), F.normalize(earlier[0], dim=-1)
     templates = torch.stack([torch.cat([rows[c : c + 1], unit[label == c]]).mean(0) for c in range(WORDS)])
     expected = (20 * F.cosine_similarity(x[0], templates)).log_softmax(-1)
     torch.testing.assert_close(found[0, 0], expected, atol=1e-4, rtol=1e-4)
@@ -115,7 +115,7 @@ def test_it_helps_with_a_speaker_whose_words_lie_elsewhere() -> None:
     assert right > alone + 10
 
 
-def test_what_is_remembered_does_not_depend_on_the_batches_or_on_others() -> None:
+def test_speaker_states_do_not_depend_on_the_batches_or_on_other_speakers() -> None:
     model, alone, names = recognizer(True), recordings(), ["ann", "bob", "ann", "ann", None]
     lengths = torch.tensor([len(samples) for samples in alone])
     together = model(pad_sequence(alone, batch_first=True), lengths, names)
@@ -134,7 +134,7 @@ def test_what_is_remembered_does_not_depend_on_the_batches_or_on_others() -> Non
     assert not states["ann"].keys.requires_grad
 
 
-def test_nobody_is_remembered_in_training() -> None:
+def test_the_memory_is_not_used_in_training() -> None:
     model = recognizer(True).train()
     assert model(torch.randn(2, 4000), torch.tensor([4000, 4000]), ["ann", "ann"]).speaker_states == {}
 

@@ -1,4 +1,4 @@
-"""Padding never changes a transcript; speech that arrives in pieces is heard as the whole is."""
+"""Padding never changes a transcript, and streaming gives the output of the whole recording."""
 
 from typing import Any
 
@@ -50,9 +50,7 @@ def recordings() -> list[Tensor]:
 
 @pytest.mark.parametrize("chunk", [None, 4])
 @pytest.mark.parametrize("joined", JOINED)
-def test_a_recording_in_a_batch_is_heard_as_it_is_alone(
-    joined: type[Integration] | None, chunk: int | None
-) -> None:
+def test_padding_in_a_batch_changes_nothing(joined: type[Integration] | None, chunk: int | None) -> None:
     if joined is Fusion and chunk is None:
         pytest.skip("Fusion needs chunks")
     model, alone = recognizer(joined, chunk), recordings()
@@ -69,17 +67,19 @@ def test_a_recording_in_a_batch_is_heard_as_it_is_alone(
 
 @pytest.mark.parametrize("joined", JOINED)
 @pytest.mark.parametrize("piece", [37, 800, 5000, 20000])
-def test_speech_in_pieces_is_heard_as_the_whole(joined: type[Integration] | None, piece: int) -> None:
+def test_streaming_gives_the_output_of_the_whole_recording(
+    joined: type[Integration] | None, piece: int
+) -> None:
     model = recognizer(joined)
     samples = torch.stack([recordings()[3], recordings()[3].flip(0)])
     whole = model(samples, torch.tensor([samples.shape[1]] * 2))
-    state, heard = model.initial_state(2), []
+    state, outputs = model.initial_state(2), []
     for part in samples.split(piece, 1):
         log_probs, state = model.step(part, state)
         assert log_probs.shape[1] % 4 == 0
-        heard.append(log_probs)
-    heard.append(model.finish(state)[0])
-    torch.testing.assert_close(torch.cat(heard, 1), whole.log_probs, atol=2e-5, rtol=1e-4)
+        outputs.append(log_probs)
+    outputs.append(model.finish(state)[0])
+    torch.testing.assert_close(torch.cat(outputs, 1), whole.log_probs, atol=2e-5, rtol=1e-4)
 
 
 def test_a_stream_of_nothing() -> None:
@@ -108,7 +108,7 @@ def test_a_step_reaches_its_chunk_and_the_steps_before_it_but_the_memory_reaches
         torch.testing.assert_close(model.encoder(x, mask)[0][:, :32], model.encoder(ahead, mask)[0][:, :32])
 
 
-def test_a_memory_is_silent_at_first_and_learns_from_the_second_step_on() -> None:
+def test_a_memory_is_silent_at_initialisation_and_learns_from_the_second_step_on() -> None:
     torch.manual_seed(0)
     encoder = Encoder(SIZE, 2, 2, 24, 5, chunk=4, left=4, memory=summaries(), dropout=0.0)
     x, mask = torch.randn(2, 20, SIZE), torch.ones(2, 20, dtype=torch.bool)
@@ -133,7 +133,7 @@ def test_any_storage_will_do() -> None:
     assert y.shape == (2, 13, SIZE)
 
 
-def test_masks_hide_in_training_only() -> None:
+def test_features_are_masked_in_training_only() -> None:
     model = recognizer(spec_augment=SpecAugment(1, 40, 1, 10, 0.9), dropout=0.0)
     samples, lengths = torch.randn(1, 9000), torch.tensor([9000])
     assert torch.equal(model(samples, lengths).log_probs, model(samples, lengths).log_probs)
@@ -155,7 +155,7 @@ def with_speakers() -> Recognizer:
     return recognizer(speaker_memory=summaries(None))
 
 
-def test_what_is_remembered_of_a_speaker_does_not_depend_on_the_batches() -> None:
+def test_speaker_states_do_not_depend_on_the_batches() -> None:
     model = with_speakers()
     alone, names = recordings(), ["ann", "bob", "ann", "ann", None]
     lengths = torch.tensor([len(samples) for samples in alone])
@@ -170,7 +170,7 @@ def test_what_is_remembered_of_a_speaker_does_not_depend_on_the_batches() -> Non
     assert int(states["ann"].presence.sum()) == 3
 
 
-def test_a_speaker_who_was_heard_before_is_heard_otherwise_and_nobody_elses_memory_matters() -> None:
+def test_a_speaker_state_changes_the_output_of_this_speaker_only() -> None:
     model = with_speakers()
     first, second = recordings()[0].unsqueeze(0), recordings()[3].unsqueeze(0)
     states = model(first, torch.tensor([9000]), ["ann"]).speaker_states
@@ -184,7 +184,7 @@ def test_a_speaker_who_was_heard_before_is_heard_otherwise_and_nobody_elses_memo
     torch.testing.assert_close(fresh, unknown)
 
 
-def test_what_is_remembered_keeps_no_graph_and_is_not_changed() -> None:
+def test_speaker_states_are_detached_and_not_modified() -> None:
     model = with_speakers()
     samples, lengths = recordings()[0].unsqueeze(0), torch.tensor([9000])
     states = model(samples, lengths, ["ann"]).speaker_states
@@ -194,10 +194,10 @@ def test_what_is_remembered_keeps_no_graph_and_is_not_changed() -> None:
     assert not states["ann"].values.requires_grad
 
 
-# --- refusals -----------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------------------
 
 
-def test_what_cannot_be_streamed_says_so() -> None:
+def test_models_that_do_not_support_streaming() -> None:
     with pytest.raises(ValueError, match="attends to the whole recording"):
         recognizer(chunk=None).initial_state()
     with pytest.raises(ValueError, match="whole recordings"):
@@ -216,6 +216,6 @@ def test_what_cannot_be_streamed_says_so() -> None:
         ({"memory": summaries(), "integration": Fusion}, "it needs chunk"),
     ],
 )
-def test_what_does_not_go_together_is_refused(given: dict[str, Any], message: str) -> None:
+def test_invalid_arguments(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Encoder(**{"size": SIZE, "layers": 2, "heads": 2, "hidden": 8, **given})

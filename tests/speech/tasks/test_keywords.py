@@ -76,8 +76,8 @@ def test_it_learns_the_words_and_draws_them(folder: Path) -> None:
 def test_predictions_do_not_depend_on_the_batches(folder: Path, tmp_path: Path, size: int) -> None:
     flags = ["--config", str(run_of(folder) / "config.yaml"), "--ckpt_path", "best", *QUIET]
     asked = ["--data.path", str(folder / "list.tsv"), "--data.batch_size", str(size)]
-    main(["predict", *flags, *asked, "--output", str(tmp_path / "told.jsonl")])
-    rows = [json.loads(line) for line in (tmp_path / "told.jsonl").read_text().splitlines()]
+    main(["predict", *flags, *asked, "--output", str(tmp_path / "predictions.jsonl")])
+    rows = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
     assert sum(row["text"] == row["reference"] for row in rows) > 0.9 * len(rows)
     for row in rows:
         (word,) = row["words"]
@@ -100,7 +100,7 @@ def test_training_is_the_same_without_memory(folder: Path, tmp_path: Path) -> No
     assert all(torch.equal(with_memory[name], weights) for name, weights in without.items())
 
 
-def test_a_word_that_training_never_heard_is_told_wrong(
+def test_a_word_unknown_in_training_counts_as_an_error(
     folder: Path, tmp_path: Path, tone: Tone, capsys: pytest.CaptureFixture[str]
 ) -> None:
     soundfile.write(tmp_path / "a.wav", tone(0.3).numpy(), 8000)
@@ -115,7 +115,7 @@ def test_a_word_that_training_never_heard_is_told_wrong(
     assert values["test/loss"] > 80
 
 
-def test_whole_recordings_cannot_be_heard_as_they_arrive(folder: Path) -> None:
+def test_keyword_spotting_cannot_be_streamed(folder: Path) -> None:
     with pytest.raises(
         ArgumentError, match="streaming needs a run of Recognition, got one of KeywordSpotting"
     ):

@@ -1,4 +1,4 @@
-"""A run from training to transcripts: it learns tones by name, and hears them whole or as they arrive."""
+"""A run from training to transcripts of tones, whole and streamed."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,7 @@ PITCHES = {"low": 300.0, "mid": 900.0, "high": 2400.0}
 STRINGS = [f"{a} {b} {c}" for a in PITCHES for b in PITCHES for c in PITCHES if not a == b == c]
 
 
-def said(text: str, tone: Tone) -> torch.Tensor:
+def speak(text: str, tone: Tone) -> torch.Tensor:
     parts = [torch.cat([tone(0.2, pitch=PITCHES[word]), torch.zeros(1200)]) for word in text.split()]
     return torch.cat([torch.zeros(800), *parts])
 
@@ -79,7 +79,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tones")
     rows = ["path\ttext"]
     for number, text in enumerate(STRINGS * 4):
-        soundfile.write(folder / f"{number}.wav", said(text, make_tone).numpy(), 8000)
+        soundfile.write(folder / f"{number}.wav", speak(text, make_tone).numpy(), 8000)
         rows.append(f"{number}.wav\t{text}")
     (folder / "list.tsv").write_text("\n".join(rows))
     (folder / "tones.yaml").write_text(yaml.safe_dump(config(folder / "list.tsv")))
@@ -100,11 +100,11 @@ def predict(folder: Path, tmp_path: Path, asked: Path, *more: str) -> list[dict]
         "--data.path",
         str(asked),
     ]
-    main(["predict", *flags, *more, *QUIET, "--output", str(tmp_path / "told.jsonl")])
-    return [json.loads(line) for line in (tmp_path / "told.jsonl").read_text().splitlines()]
+    main(["predict", *flags, *more, *QUIET, "--output", str(tmp_path / "predictions.jsonl")])
+    return [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
 
 
-def test_it_learns_what_the_tones_are_called(folder: Path) -> None:
+def test_it_learns_the_names_of_the_tones(folder: Path) -> None:
     results = json.loads((run_of(folder) / "results.json").read_text())["metrics"]
     assert results["test/wer"] < 0.1
     assert results["test/wer_low"] <= results["test/wer"] <= results["test/wer_high"]
@@ -112,7 +112,7 @@ def test_it_learns_what_the_tones_are_called(folder: Path) -> None:
     assert names == ["test-recognition-1.png", "test-recognition-2.png"]  # the middle batch has two
 
 
-def test_the_parts_that_are_shown_add_up_to_all_parameters(folder: Path) -> None:
+def test_the_summary_counts_all_parameters(folder: Path) -> None:
     found = parts(load_run(run_of(folder)).task.model)
     assert len(found) > 1
     total = sum(part.parameters for part in found)
@@ -121,7 +121,7 @@ def test_the_parts_that_are_shown_add_up_to_all_parameters(folder: Path) -> None
 
 def test_words_have_times_and_confidences(folder: Path, tmp_path: Path, tone: Tone) -> None:
     text = "low high mid"
-    soundfile.write(tmp_path / "a.wav", said(text, tone).numpy(), 8000)
+    soundfile.write(tmp_path / "a.wav", speak(text, tone).numpy(), 8000)
     (row,) = predict(folder, tmp_path, tmp_path / "a.wav")
     assert row["path"] == "a.wav"
     assert row["text"] == text
@@ -134,7 +134,7 @@ def test_words_have_times_and_confidences(folder: Path, tmp_path: Path, tone: To
     assert "reference" not in row
 
 
-def test_recordings_are_spliced_at_the_words_that_a_run_hears(folder: Path, tmp_path: Path) -> None:
+def test_recordings_are_spliced_at_the_aligned_words(folder: Path, tmp_path: Path) -> None:
     splice.main([str(run_of(folder)), "--output", str(tmp_path / "new"), "--count", "60", "--span", "1"])
     found = read_manifest(tmp_path / "new" / "train.tsv")
     assert {item.text for item in found} - set(STRINGS)
@@ -144,15 +144,15 @@ def test_recordings_are_spliced_at_the_words_that_a_run_hears(folder: Path, tmp_
         spectrum = torch.fft.rfft(samples).abs()
         frequency = torch.fft.rfftfreq(len(samples), 1 / 8000)
         loudest = {name: float(spectrum[(frequency - p).abs() < 100].max()) for name, p in PITCHES.items()}
-        heard = {name for name, value in loudest.items() if value > 0.1 * max(loudest.values())}
-        right += heard == set(item.text.split())
+        loud = {name for name, value in loudest.items() if value > 0.1 * max(loudest.values())}
+        right += loud == set(item.text.split())
     assert right >= 50
 
 
 def test_bad_recordings_are_noted(folder: Path, tmp_path: Path, tone: Tone) -> None:
     where = tmp_path / "in"
     where.mkdir()
-    soundfile.write(where / "clipped.wav", (9 * said("low mid", tone)).clamp(-1, 1).numpy(), 8000)
+    soundfile.write(where / "clipped.wav", (9 * speak("low mid", tone)).clamp(-1, 1).numpy(), 8000)
     soundfile.write(where / "silent.wav", torch.zeros(4000).numpy(), 8000)
     soundfile.write(where / "short.wav", torch.zeros(1).numpy(), 8000)
     rows = {row["path"]: row for row in predict(folder, tmp_path, where)}
@@ -179,26 +179,28 @@ def test_the_transcript_does_not_depend_on_the_batch(folder: Path, tmp_path: Pat
     assert all(row["reference"] in STRINGS for row in by[1])
 
 
-def test_as_speech_arrives_the_words_are_those_of_the_whole(folder: Path, tmp_path: Path, tone: Tone) -> None:
+def test_streaming_gives_the_transcript_of_the_whole_recording(
+    folder: Path, tmp_path: Path, tone: Tone
+) -> None:
     transcriber = Transcriber.of(load_run(run_of(folder)))
     assert transcriber.latency == pytest.approx(0.01 * (4 * 3 + 3) + 0.0125)
     rows = predict(folder, tmp_path, folder / "list.tsv")
     for row in rows[:6]:
-        samples = said(row["reference"], tone)
-        told = [transcriber.push(part) for part in samples.split(700)]
+        samples = speak(row["reference"], tone)
+        texts = [transcriber.push(part) for part in samples.split(700)]
         assert transcriber.finish() == row["text"]
-        assert all(row["text"].startswith(text) for text in told)
-        assert told[-1] != ""
+        assert all(row["text"].startswith(text) for text in texts)
+        assert texts[-1] != ""
 
 
-def test_the_beam_with_the_language_model_still_hears_them(folder: Path, tmp_path: Path) -> None:
+def test_beam_search_with_the_language_model_recognizes_them(folder: Path, tmp_path: Path) -> None:
     beam = ["--model.beam.width", "4", "--model.beam.weight", "0.3"]
     rows = predict(folder, tmp_path, folder / "list.tsv", *beam)
     wrong = sum(row["text"] != row["reference"] for row in rows)
     assert wrong <= 0.1 * len(rows)
 
 
-def test_training_can_begin_with_another_run(
+def test_warm_start_from_another_run(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shared = ["--config", str(folder / "tones.yaml"), *QUIET, "--trainer.default_root_dir", str(tmp_path)]
@@ -220,7 +222,7 @@ def test_training_can_begin_with_another_run(
         assert message in capsys.readouterr().err
 
 
-def test_what_is_too_short_for_its_text_is_named(folder: Path, tmp_path: Path, tone: Tone) -> None:
+def test_recordings_too_short_for_their_text_are_named(folder: Path, tmp_path: Path, tone: Tone) -> None:
     rows = ["path\ttext"]
     for number in range(6):
         soundfile.write(tmp_path / f"{number}.wav", tone(0.1).numpy(), 8000)

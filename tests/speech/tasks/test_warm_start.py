@@ -1,4 +1,4 @@
-"""Weights of another run are taken over, those of units by what the units stand for."""
+"""A warm start loads the weights of another run and matches units by name."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def letters(symbols: str) -> Symbols:
     return Symbols("characters", list(symbols))
 
 
-def test_units_keep_what_was_learnt_of_them_whatever_their_number(tmp_path: Path) -> None:
+def test_units_are_matched_by_name(tmp_path: Path) -> None:
     old = recognizer(letters("abcd"))
     run, new = run_of(old, letters("abcd"), tmp_path), recognizer(letters("xdb"))
     own = new.head.weight[1].clone()
@@ -48,7 +48,7 @@ def test_units_keep_what_was_learnt_of_them_whatever_their_number(tmp_path: Path
         assert torch.equal(same.state_dict()[name], value)
 
 
-def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
+def test_other_models_and_units_are_refused(tmp_path: Path) -> None:
     run = run_of(recognizer(letters("ab")), letters("ab"), tmp_path)
     words = Symbols("words", ["a", "b"])
     with pytest.raises(

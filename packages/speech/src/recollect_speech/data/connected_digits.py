@@ -119,9 +119,10 @@ class ConnectedDigitsData(RecognitionData):
             samples = join(parts, self.mixing, self.rate, rng, generator)
             made.append(Utterance((samples, self.rate), words(digits), f"{split}-{number}", speaker))
         if split == "train":
-            said = synthesize_digit_strings("train", self.synthetic, self.digits, self.rate, self.seed)
+            synthetic = synthesize_digit_strings("train", self.synthetic, self.digits, self.rate, self.seed)
             made += [
-                item._replace(audio=(normalize_loudness(item.samples(self.rate)), self.rate)) for item in said
+                item._replace(audio=(normalize_loudness(item.samples(self.rate)), self.rate))
+                for item in synthetic
             ]
         return made
 

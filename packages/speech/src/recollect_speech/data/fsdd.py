@@ -106,12 +106,14 @@ class FsddData(RecognitionData):
     def read(self, split: Split) -> list[Utterance]:
         """Read the recordings of a split."""
         found = choose(read_recordings(), split, self.held_out_speaker, self.val_speaker)
-        said = [Utterance(Clip(item.path), NAMES[item.digit], item.path.name, item.speaker) for item in found]
+        utterances = [
+            Utterance(Clip(item.path), NAMES[item.digit], item.path.name, item.speaker) for item in found
+        ]
         if split != "train":
-            return [said[i] for i in self.shuffled(len(said), 0)]
+            return [utterances[i] for i in self.shuffled(len(utterances), 0)]
         if self.single_digits:
-            return said + synthesize_words(NAMES, self.synthetic, self.rate, self.seed)
-        return said + synthesize_digit_strings("train", self.synthetic, (2, 3), self.rate, self.seed)
+            return utterances + synthesize_words(NAMES, self.synthetic, self.rate, self.seed)
+        return utterances + synthesize_digit_strings("train", self.synthetic, (2, 3), self.rate, self.seed)
 
 
 def prepare() -> None:

@@ -88,9 +88,11 @@ def synthesize_digit_strings(
         UserError: If eSpeak NG is not installed.
     """
     rng = random.Random(f"{split} {seed}")
-    said = []
+    utterances = []
     for number in range(count):
         text = words(draw_string(split, *digits, rng))
         voice = draw_voice(split, rng)
-        said.append(Utterance((synthesize(text, voice, rate), rate), text, f"{split}-{number}", voice.name))
-    return said
+        utterances.append(
+            Utterance((synthesize(text, voice, rate), rate), text, f"{split}-{number}", voice.name)
+        )
+    return utterances

@@ -23,13 +23,13 @@ def synthesize_words(words: Sequence[str], count: int, rate: int, seed: int) -> 
     """
     rng = random.Random(f"words {seed}")
     names = [name for split in VARIANTS for name in voices(split)]
-    said = []
+    utterances = []
     for number in range(count):
         word = words[number % len(words)]
         voice = Voice(rng.choice(names), rng.randint(*SPEEDS), rng.randint(*PITCHES))
         samples = trim(synthesize(word, voice, rate))
-        said.append(Utterance((samples, rate), word, f"{word}-{number}", voice.name))
-    return said
+        utterances.append(Utterance((samples, rate), word, f"{word}-{number}", voice.name))
+    return utterances
 
 
 def trim(samples: Tensor) -> Tensor:

@@ -161,8 +161,8 @@ def vctk_sentences(speaker: str = SPEAKER, val: int = VAL, test: int = TEST) -> 
     """The training sentences, without those that are also in another split."""
     splits = read_splits(speaker, val, test)
     held_out = {normalize_text(item.text) for split in ("val", "test") for item in splits[split]}
-    said = {normalize_text(item.text): item.text for item in splits["train"]}
-    return [text for key, text in said.items() if key not in held_out]
+    sentences = {normalize_text(item.text): item.text for item in splits["train"]}
+    return [text for key, text in sentences.items() if key not in held_out]
 
 
 def read_recordings(speaker: str) -> list[Utterance]:
@@ -172,21 +172,23 @@ def read_recordings(speaker: str) -> list[Utterance]:
         DataError: If there are none, or a recording is missing.
     """
     copied, folder = copied_folder(speaker), data_folder("vctk")
-    said: list[Utterance] = []
+    utterances: list[Utterance] = []
     if copied.is_dir():
         path = copied / "transcripts.tsv"
         for line, row in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             name, tab, text = row.partition("\t")
             if not tab or not text.strip():
                 raise DataError(f"{path}, line {line}: expected an id, a tab and a text, got {row!r}")
-            said.append(_utterance(copied / "flac" / f"{name}.flac", text, speaker, f"{path}, line {line}"))
+            utterances.append(
+                _utterance(copied / "flac" / f"{name}.flac", text, speaker, f"{path}, line {line}")
+            )
     else:
         for path in sorted((folder / "txt" / speaker).glob("*.txt")):
             audio = folder / "wav48_silence_trimmed" / speaker / f"{path.stem}_mic1.flac"
-            said.append(_utterance(audio, path.read_text(encoding="utf-8"), speaker, str(path)))
-    if not said:
+            utterances.append(_utterance(audio, path.read_text(encoding="utf-8"), speaker, str(path)))
+    if not utterances:
         raise DataError(f"{folder} has no sentences of {speaker}")
-    return said
+    return utterances
 
 
 def _utterance(audio: Path, text: str, speaker: str, where: str) -> Utterance:

@@ -32,5 +32,5 @@ def unpadded(model: AcousticModel, batch: SpeechBatch, item: int) -> tuple[Tenso
 def title_of(batch: SpeechBatch, item: int, found: Sequence[TimedWord]) -> str:
     """The name of a recording, its transcript where it has one, and what was recognized."""
     recognized = " ".join(word.text for word in found)
-    lines = [batch.names[item], f"said: {batch.texts[item]}" if batch.texts[item] else ""]
+    lines = [batch.names[item], f"transcript: {batch.texts[item]}" if batch.texts[item] else ""]
     return "\n".join(line for line in [*lines, f"recognized: {recognized}"] if line)
