@@ -48,15 +48,20 @@ class ForeignDevice(DeviceContext):
     """A default device for all but data modules: what these make is on the CPU, with a GPU or without."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in _device_constructors() and _is_data(sys._getframe(1)):
+        if func in _device_constructors() and _is_exempt(sys._getframe(1)):
             return func(*args, **(kwargs or {}))
         return super().__torch_function__(func, types, args, kwargs)
 
 
-def _is_data(frame: FrameType | None) -> bool:
-    """Whether the innermost of our own functions is one of a data module."""
+def _is_exempt(frame: FrameType | None) -> bool:
+    """Whether the tensor is made by Lightning, which moves it itself, or by a data module.
+
+    The innermost function of Lightning or of ours decides.
+    """
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
+        if name.startswith("lightning."):
+            return True
         if name.startswith("recollect"):
             return name.split(".")[1:2] == ["data"] or name == "recollect.training.data"
         frame = frame.f_back

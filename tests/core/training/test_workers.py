@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -84,3 +85,27 @@ def test_a_signal_to_all_processes_leaves_the_batches_to_come(signum: signal.Sig
     for worker in loader._loader._iterator._workers:
         os.kill(worker.pid, signum)
     assert len(list(batches)) == 15
+
+
+def test_workers_end_with_the_stage_and_after_an_error():
+    for end in (lambda data: data.teardown("fit"), lambda data: data.on_exception(RuntimeError())):
+        data = RecallData(batch_size=4, size=64, num_workers=2)
+        loader = data.loader("train")
+        next(iter(loader))
+        workers = loader._loader._iterator._workers
+        end(data)
+        assert not any(worker.is_alive() for worker in workers)
+        assert len(list(loader)) == 16  # a later pass starts others
+        data.teardown("fit")
+
+
+def test_a_worker_that_is_told_twice_ends():
+    loader = RecallData(batch_size=4, size=64, num_workers=1).loader("train")
+    next(iter(loader))
+    (worker,) = loader._loader._iterator._workers
+    os.kill(worker.pid, signal.SIGTERM)
+    time.sleep(0.2)  # signals that are pending at once count as one
+    assert worker.is_alive()
+    with pytest.raises(RuntimeError, match="killed by signal: Terminated"):  # torch sees it end
+        os.kill(worker.pid, signal.SIGTERM)
+        worker.join(10)

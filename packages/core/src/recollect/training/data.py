@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sized
 from typing import Any, Literal, cast
+from weakref import WeakSet
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -47,6 +48,7 @@ class DataModule(LightningDataModule, ABC):
         self.num_workers = num_workers
         self.seed = seed
         self._learnt: dict[str, Any] | None = None
+        self._loaders: WeakSet[Loader] = WeakSet()  # weak, for a loader refers to its data
 
     # --- what a subclass implements -------------------------------------------------------------------------
 
@@ -117,7 +119,7 @@ class DataModule(LightningDataModule, ABC):
         items = cast(Sized, dataset)
         if len(items) == 0:
             raise ValueError(f"{type(self).__name__} has no items in its {split} split")
-        return Loader(
+        loader = Loader(
             dataset,
             self.collate,
             lambda epoch: self.batches(split, items, epoch),
@@ -128,6 +130,8 @@ class DataModule(LightningDataModule, ABC):
             # The trainer can keep a DataLoader from shuffling where it is to overfit, but not a Loader.
             same=bool(self.trainer and cast(Any, self.trainer).overfit_batches),
         )
+        self._loaders.add(loader)
+        return loader
 
     def _workers(self, split: Split, dataset: Sized) -> int:
         if self.num_workers is not None:
@@ -154,6 +158,15 @@ class DataModule(LightningDataModule, ABC):
     def predict_dataloader(self) -> Loader | list[Any]:
         """Batches to answer."""
         return self.loader("predict")
+
+    def teardown(self, stage: str) -> None:
+        """End the worker processes."""
+        for loader in self._loaders:
+            loader.close()
+
+    def on_exception(self, exception: BaseException) -> None:
+        """End the worker processes."""
+        self.teardown("fit")
 
     def state_dict(self) -> dict[str, Any]:
         """What was learnt from the training split."""

@@ -97,6 +97,15 @@ class Loader:
             self._taken += 1
             yield batch
 
+    def close(self) -> None:
+        """End the worker processes; a later pass starts others.
+
+        They otherwise live until the loader is garbage, and Python's exit waits seconds for each of them.
+        """
+        iterator, self._loader._iterator = self._loader._iterator, None
+        if iterator is not None:
+            iterator._shutdown_workers()  # type: ignore[attr-defined]
+
     def state_dict(self) -> dict[str, int]:
         """Which epoch, and how many of its batches have been taken."""
         return {"epoch": self.batch_sampler.epoch, "taken": self._taken}

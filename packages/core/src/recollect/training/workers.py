@@ -34,13 +34,13 @@ def suggested_workers(batches: int, processes: int) -> int:
 
 
 def leave_signals_to_trainer(worker: int) -> None:
-    """Ignore SIGINT and SIGTERM in a process that loads.
+    """Ignore SIGINT, and the first SIGTERM, in a process that loads.
 
     Both often go to all processes of a run. The trainer saves a checkpoint first, and needs a few more
-    batches for that.
+    batches for that. A second SIGTERM ends the process: that is how Python stops what is left at its exit.
 
     Args:
         worker: Its number, as ``DataLoader`` gives it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda signum, frame: signal.signal(signum, signal.SIG_DFL))
