@@ -54,13 +54,13 @@ class ForeignDevice(DeviceContext):
 
 
 def _is_exempt(frame: FrameType | None) -> bool:
-    """Whether the tensor is made by Lightning, which moves it itself, or by a data module.
+    """Whether Lightning or torchmetrics, which move what they make, or a data module creates the tensor.
 
-    The innermost function of Lightning or of ours decides.
+    The innermost function of theirs or of ours decides.
     """
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
-        if name.startswith("lightning."):
+        if name.startswith(("lightning.", "torchmetrics.")):
             return True
         if name.startswith("recollect"):
             return name.split(".")[1:2] == ["data"] or name == "recollect.training.data"
