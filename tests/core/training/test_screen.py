@@ -93,7 +93,9 @@ def test_rows_on_standard_output_stand_alone(copied: Path, tmp_path: Path, capsy
 
 
 def test_a_terminal_shows_epochs_and_validation_metrics_on_a_bar(tmp_path: Path, capsys, monkeypatch):
-    monkeypatch.setattr("rich._console", Console(force_terminal=True, width=120))  # what get_console gives
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes it for a terminal
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr("rich._console", Console())  # older ones read the environment only when they are made
     command(tmp_path, "fit", "--trainer.max_epochs", "2")
     plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", capsys.readouterr().out)
     assert re.search(r"Epoch 2/2 .*━.* train/loss: [\d.]+ val/accuracy: [\d.]+ val/loss: [\d.]+", plain)
