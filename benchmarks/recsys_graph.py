@@ -103,7 +103,7 @@ class Peer:
 
     def __init__(self, data: CollaborativeData) -> None:
         self.data = data
-        users, self.clicks = len(data.learnt["users"]), data.graph(held_out=False)
+        users, self.clicks = len(data.fitted["users"]), data.graph(held_out=False)
         memory = ClickMemory(len(data.items), users, data.graph(held_out=True).shape[1], 1)
         plain = [memory.build_graph(data.graph(held_out=held)).state for held in (False, True)]
         self.edges = [memory.graph.adjacency(state) for state in plain]

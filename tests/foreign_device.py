@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils._device import DeviceContext, _device_constructors
 
-STEPS = ("training_loss", "evaluate", "summarize", "predict", "pictures")
+STEPS = ("training_loss", "evaluate", "summarize", "predict", "figures")
 
 
 def abroad(configure_model: Callable[[Any], None]) -> Callable[[Any], None]:

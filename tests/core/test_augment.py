@@ -475,6 +475,6 @@ def test_a_compiled_model_computes_what_it_does_uncompiled(integration):
         found = [compiled(x), compiled(x)]
     torch.testing.assert_close(found, expected)
     assert not torch.equal(*found)
-    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    gradients = [torch.autograd.grad(y[1].sum(), learnt, allow_unused=True) for y in (found, expected)]
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    gradients = [torch.autograd.grad(y[1].sum(), learned, allow_unused=True) for y in (found, expected)]
     torch.testing.assert_close(*([g for g in part if g is not None] for part in gradients))

@@ -81,11 +81,11 @@ def test_gradients_are_those_without_checkpointing(integration):
 def test_a_graph_that_is_retained_is_recomputed_alike():
     model = opened(Parallel, use_reentrant=False, context_fn=recomputing)
     loss = model(torch.randn(2, 3, D)).square().sum()
-    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     first, second = (
-        torch.autograd.grad(loss, learnt, retain_graph=True, materialize_grads=True) for _ in range(2)
+        torch.autograd.grad(loss, learned, retain_graph=True, materialize_grads=True) for _ in range(2)
     )
-    assert sum(gradient.any() for gradient in first) > len(learnt) // 2
+    assert sum(gradient.any() for gradient in first) > len(learned) // 2
     torch.testing.assert_close(second, first)
 
 

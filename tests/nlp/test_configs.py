@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from recollect.training.fetching import checksum
+from recollect.training.download import checksum
 from recollect_nlp.cli import main
 from recollect_nlp.data import multi30k
 

@@ -88,7 +88,7 @@ def test_a_run_leaves_results_pictures_lists_with_reasons_and_serves(name: str, 
     (run,) = (small.parent / "runs" / "recsys" / name).iterdir()
     results = json.loads((run / "results.json").read_text())
     assert 0 <= results["metrics"]["test/recall@20"] <= 1
-    names = {path.name for path in (run / "pictures").glob("test-*")}
+    names = {path.name for path in (run / "figures").glob("test-*")}
     assert names == {"test-history-length.png", "test-popularity.png", "test-read.png"}
     user = "u3" if own else "3"
     wanted = ["--ckpt_path", "best", "--data.users", f"['{user}']", "--output", "lists.jsonl"]

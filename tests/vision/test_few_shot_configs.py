@@ -100,12 +100,12 @@ def test_what_was_trained_classifies_by_a_few_examples(name, copied, small: Path
     run = copied(name)
     results = json.loads((run / "results.json").read_text())
     assert any("characters to learn from, 6 to choose by, 6 tested on" in note for note in results["notes"])
-    assert list((run / "pictures").glob("test-episode*.png")) or "mann" in name
+    assert list((run / "figures").glob("test-episode*.png")) or "mann" in name
     examples, questions = small / "alphabet0", small / "alphabet1" / "character00"
     for character in ("character04", "character05"):
         (examples / character).rename(tmp_path / character)
     again = ["--config", str(run / "config.yaml"), "--ckpt_path", "best", *QUIET]
-    monkeypatch.setenv("RECOLLECT_DATA", str(tmp_path / "gone"))  # what was learnt is in the checkpoint
+    monkeypatch.setenv("RECOLLECT_DATA", str(tmp_path / "gone"))  # what was learned is in the checkpoint
     main(["predict", *again, "--data.examples", str(examples), "--data.images", str(questions)])
     with (run / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -123,9 +123,9 @@ def test_gradients_reach_examples_queries_and_sharpness():
         (x, label), query = examples(), examples(1)[0].requires_grad_()
         x.requires_grad_()
         loss = F.nll_loss(m.read(m.write(m.initial_state(), x, label), query).log_probability, label)
-        learnt = [p for p in m.parameters() if p.requires_grad]
-        assert len(learnt) == 1
-        for gradient in torch.autograd.grad(loss, [x, query, *learnt]):
+        learned = [p for p in m.parameters() if p.requires_grad]
+        assert len(learned) == 1
+        for gradient in torch.autograd.grad(loss, [x, query, *learned]):
             assert gradient.isfinite().all()
             assert gradient.abs().sum() > 0
 

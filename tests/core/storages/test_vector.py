@@ -76,7 +76,7 @@ def test_top_k_prefers_what_is_present_and_reads_zero_where_nothing_is():
     assert torch.equal(storage.read(storage.initial_state(), EYE).value, torch.zeros(K, V))
 
 
-def test_sharpness_can_be_learnt_and_stays_positive():
+def test_sharpness_can_be_learned_and_stays_positive():
     storage = VectorStorage(K, V, slots=3, learn_sharpness=True)
     state = storage.write(storage.initial_state(), EYE[:2], values(1, 2))
     storage.read(state, EYE[:1] + 0.5 * EYE[1:2]).value.sum().backward()

@@ -58,7 +58,7 @@ def test_bare_fit_trains_the_default_and_leaves_all_in_one_folder(trained: Path)
         "metrics.csv",
         "results.json",
         "checkpoints/last.ckpt",
-        "pictures/test-read-1.png",
+        "figures/test-read-1.png",
     ):
         assert (trained / name).stat().st_size > 0, name
     assert list((trained / "tensorboard").glob("events*"))
@@ -87,7 +87,7 @@ def test_fit_logs_memory_figures(trained: Path):
             assert 0 <= float(row["memory/memory/read_entropy"]) < 1.4
 
 
-def test_tensorboard_gets_config_figures_and_pictures(trained: Path):
+def test_tensorboard_gets_config_figures(trained: Path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(trained / "tensorboard"))
@@ -306,13 +306,13 @@ def test_a_flag_wins_over_what_the_checkpoint_says(
     assert "model.names.weight is (4, 16) in it, (4, 4) in the model" in capsys.readouterr().err
 
 
-def test_what_was_learnt_comes_from_the_checkpoint(copied: Path, tiny: Command, monkeypatch: Any):
+def test_what_was_fitted_comes_from_the_checkpoint(copied: Path, tiny: Command, monkeypatch: Any):
     from recollect_tiny.data import RecallData
 
-    def learn(self: RecallData) -> dict[str, Any]:
+    def fit(self: RecallData) -> dict[str, Any]:
         raise AssertionError("the training split was asked for")
 
-    monkeypatch.setattr(RecallData, "learn", learn)
+    monkeypatch.setattr(RecallData, "fit", fit)
     tiny("predict", "--ckpt_path", "last")
     tiny("test", "--ckpt_path", "last")
 

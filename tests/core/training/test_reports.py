@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recollect.training import DataError, TrainedRun
-from recollect.training.reports import report_runs
+from recollect.training.load import report_runs
 
 
 def test_each_run_is_reported_on_in_turn(trained: Path, monkeypatch: pytest.MonkeyPatch):

@@ -19,7 +19,7 @@ from .conftest import Command, only_run, results, run_tiny
 CALLBACKS = {
     "moving": ["recollect.training.callbacks.MovingAverage", "--trainer.callbacks.decay", "0.9"],
     "last": [
-        "recollect.training.callbacks.average_last.AverageLast",
+        "recollect.training.callbacks.checkpoint_averaging.CheckpointAveraging",
         "--trainer.callbacks.count=3",
         "--trainer.callbacks.every_n_steps=2",
     ],
@@ -80,8 +80,8 @@ def assert_same(run: Path, straight: Path) -> None:
     assert results(run)["metrics"] == results(straight)["metrics"]
     kept, expected = last(run), last(straight)
     parts = ("state_dict", "optimizer_states", "lr_schedulers", "random_states", "epoch", "global_step")
-    averages = ("current_model_state", "averaging_state", "average_last")
-    assert "current_model_state" in expected or "average_last" in expected
+    averages = ("current_model_state", "averaging_state", "checkpoint_averaging")
+    assert "current_model_state" in expected or "checkpoint_averaging" in expected
     for part in (*parts, *(name for name in averages if name in expected)):
         assert differing(kept[part], expected[part], part) == []
     for name, state in expected["callbacks"].items():
@@ -260,7 +260,7 @@ def test_a_batch_of_a_validation_that_takes_too_long_is_given_up(
     tiny: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     run_tiny(tmp_path / "straight", *FIT, *averaging("moving"))
-    monkeypatch.setattr("recollect.training.callbacks.interruption.GRACE", 0.3)
+    monkeypatch.setattr("recollect.training.callbacks.signals.GRACE", 0.3)
     quick, began = RecallTask.evaluate, []
 
     def slow(self: RecallTask, batch: Any, metrics: Any) -> Tensor:

@@ -80,7 +80,7 @@ def test_a_blank_line_is_named(tmp_path, side):
 
 
 def test_pieces_spell_the_text_and_the_unknown_stays_in_its_place():
-    subwords = Subwords(Subwords.learn(["a dog runs", "a cat sleeps"] * 3, size=40))
+    subwords = Subwords(Subwords.fit(["a dog runs", "a cat sleeps"] * 3, size=40))
     assert subwords.decode(subwords.encode("a cat runs")) == "a cat runs"
     pieces = subwords.encode("a dog ☃ runs")
     assert UNKNOWN in pieces
@@ -91,12 +91,12 @@ def test_pieces_spell_the_text_and_the_unknown_stays_in_its_place():
 
 def test_the_same_text_gives_the_same_vocabulary(corpus):
     lines = read_lines(corpus / "x")
-    assert torch.equal(Subwords.learn(lines, 30), Subwords.learn(lines, 30))
+    assert torch.equal(Subwords.fit(lines, 30), Subwords.fit(lines, 30))
 
 
 def test_a_vocabulary_too_small_for_the_characters_says_so():
     with pytest.raises(DataError, match="vocabulary of 8 pieces"):
-        Subwords.learn(["a dog runs quickly over the hill"], size=8)
+        Subwords.fit(["a dog runs quickly over the hill"], size=8)
 
 
 def test_something_else_is_no_vocabulary():
@@ -104,14 +104,14 @@ def test_something_else_is_no_vocabulary():
         Subwords(torch.arange(20, dtype=torch.uint8))
 
 
-def test_the_vocabulary_is_learnt_from_the_training_files_alone(corpus):
+def test_the_vocabulary_is_learned_from_the_training_files_alone(corpus):
     (corpus / "other").write_text("zyxwvut\n")
     with_test = data_of(corpus, test_source=corpus / "other", test_target=corpus / "other")
-    assert torch.equal(with_test.learnt["subwords"], data_of(corpus).learnt["subwords"])
+    assert torch.equal(with_test.fitted["subwords"], data_of(corpus).fitted["subwords"])
     assert UNKNOWN in with_test.dataset("test")[0].source
 
 
-def test_what_was_learnt_travels_so_that_prediction_needs_no_training_files(corpus):
+def test_what_was_learned_travels_so_that_prediction_needs_no_training_files(corpus):
     state = data_of(corpus).state_dict()
     lone = ParallelData(path=corpus / "x")
     lone.load_state_dict(state)

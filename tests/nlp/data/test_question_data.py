@@ -151,7 +151,7 @@ def test_prediction_goes_by_the_order_of_the_file_and_takes_the_test_split_witho
 def test_standard_input_is_read_for_prediction_only(monkeypatch):
     data = small(path="-")
     with pytest.raises(DataError, match=r"standard input .* serves predict only"):
-        data.learnt  # noqa: B018
+        data.fitted  # noqa: B018
     data.load_state_dict(small().state_dict())
     monkeypatch.setattr(
         sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"1 Anna went to the cellar.\n2 Who?\n"))
@@ -189,7 +189,7 @@ def test_another_checkpoint_brings_its_own_vocabulary():
     data = small()
     first = data.dataset("val").__getitems__([0])
     state = data.state_dict()
-    data.load_state_dict({"learnt": {**state["learnt"], "words": list(reversed(state["learnt"]["words"]))}})
+    data.load_state_dict({"fitted": {**state["fitted"], "words": list(reversed(state["fitted"]["words"]))}})
     second = data.dataset("val").__getitems__([0])
     assert not torch.equal(first.sentences, second.sentences)
 

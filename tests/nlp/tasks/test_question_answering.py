@@ -49,7 +49,7 @@ def test_a_run_leaves_results_and_pictures_of_what_was_read(trained: Path) -> No
     metrics = json.loads((trained / "results.json").read_text())["metrics"]
     assert 0 <= metrics["test/accuracy"] <= 1
     assert {"test/mean_error", "test/failed_tasks", "test/error/where_object"} <= metrics.keys()
-    names = sorted(path.name for path in (trained / "pictures").iterdir())
+    names = sorted(path.name for path in (trained / "figures").iterdir())
     assert names == [f"test-read-{number}.png" for number in range(1, 5)]
 
 

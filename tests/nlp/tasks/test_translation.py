@@ -1,4 +1,4 @@
-"""Translation from files to predictions, through the command line, on a language learnt in seconds."""
+"""Translation from files to predictions, through the command line, on a language learned in seconds."""
 
 import io
 import json
@@ -59,7 +59,7 @@ def settings(folder, steps):
             "enable_progress_bar": False,
             "callbacks": [
                 {
-                    "class_path": "recollect.training.callbacks.average_last.AverageLast",
+                    "class_path": "recollect.training.callbacks.checkpoint_averaging.CheckpointAveraging",
                     "init_args": {"count": 3, "every_n_steps": 5},
                 },
                 {
@@ -109,7 +109,7 @@ def test_it_learns_to_translate(run):
 
 
 def test_it_draws_what_was_read(run):
-    assert (run / "pictures" / "test-read-1.png").exists()
+    assert (run / "figures" / "test-read-1.png").exists()
 
 
 def test_it_translates_a_file_of_ones_own_from_the_checkpoint_alone(run, language, tmp_path):

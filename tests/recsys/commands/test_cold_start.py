@@ -61,8 +61,8 @@ def test_of_a_graph_the_first_click_tells_what_a_newcomer_likes(
 ) -> None:
     found = graph_run(tmp_path, monkeypatch)
     data, new = found.data, int(found.data.is_new.sum())
-    learnt = set(data.graph(held_out=True)[0].tolist())
-    assert len(learnt) == 60 - new
+    learned = set(data.graph(held_out=True)[0].tolist())
+    assert len(learned) == 60 - new
     nothing, one, ten, twenty = ndcg_by_clicks(found, clicks=(0, 1, 10, 20))
     assert [row.users for row in (nothing, one, ten, twenty)] == [new, new, new, 0]
     assert one.ndcg > nothing.ndcg + 0.05  # half of the items are out of question now

@@ -1,4 +1,4 @@
-"""Splits of clicks: what is learnt from, held out and tested, and who is new."""
+"""Splits of clicks: what is learned from, held out and tested, and who is new."""
 
 import random
 from pathlib import Path
@@ -31,15 +31,15 @@ def known_and_sought(data: CollaborativeData, split: str) -> dict[str, tuple[set
     }
 
 
-def test_each_click_is_learnt_from_or_held_out_or_tested(tmp_path: Path) -> None:
+def test_each_click_is_learned_from_or_held_out_or_tested(tmp_path: Path) -> None:
     data = InteractionGraphData(str(write(tmp_path / "clicks")))
     train, val, test, everything = (known_and_sought(data, s) for s in ("train", "val", "test", "predict"))
     for user in data.names:
-        learnt, held_out, sought = train[user][0], val[user][1], test[user][1]
-        assert (len(learnt), len(held_out), len(sought)) == (11, 1, 3)
-        assert val[user][0] == learnt
-        assert test[user][0] == learnt | held_out
-        assert everything[user][0] == learnt | held_out | sought
+        learned, held_out, sought = train[user][0], val[user][1], test[user][1]
+        assert (len(learned), len(held_out), len(sought)) == (11, 1, 3)
+        assert val[user][0] == learned
+        assert test[user][0] == learned | held_out
+        assert everything[user][0] == learned | held_out | sought
         assert len(everything[user][0]) == 15
     assert data.graph(held_out=True).shape == (2, 9 * 12)
     assert data.graph(held_out=False).shape == (2, 9 * 11)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from recollect.training import DataError
-from recollect.training.fetching import checksum
+from recollect.training.download import checksum
 from recollect_recsys.data import ml_1m, ml_100k
 from recollect_recsys.data.ml_1m import MovieLens1mData
 from recollect_recsys.data.ml_100k import MovieLens100kData

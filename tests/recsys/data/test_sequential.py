@@ -65,11 +65,11 @@ def test_a_session_begins_with_nothing(tmp_path: Path) -> None:
     assert batch.target.tolist() == [[1]]
 
 
-def test_short_users_are_learnt_from_and_not_measured(tmp_path: Path) -> None:
+def test_short_users_are_learned_from_and_not_measured(tmp_path: Path) -> None:
     made = data(tmp_path, {"a": LONG[:4], "b": LONG[:1], "c": LONG[:2]})
     assert len(made.dataset("test")) == len(made.dataset("val")) == 1
     assert set(made.dataset("train").windows.user.tolist()) == {0, 1, 2}
-    assert "2 users have fewer than 3 items and are learnt from, not measured" in made.notes
+    assert "2 users have fewer than 3 items and are trained on, not measured" in made.notes
 
 
 def test_a_file_in_which_nobody_can_be_measured_is_refused(tmp_path: Path) -> None:

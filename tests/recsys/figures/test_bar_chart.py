@@ -1,4 +1,4 @@
-"""Pictures: bars stand for what they are said to stand for, and labels can be told apart."""
+"""Figures: bars stand for what they are said to stand for, and labels can be told apart."""
 
 import pytest
 import torch
@@ -42,13 +42,13 @@ def test_names_of_items_stand_below_one_another() -> None:
 
 
 def test_every_picture_has_a_name_a_title_and_labelled_axes() -> None:
-    pictures = [
+    figures = [
         by_history_length(torch.ones(2, 12)),
         by_popularity(torch.arange(20), torch.arange(20)),
         memory_use(torch.tensor([0, 1, 7]), 30),
     ]
-    assert [picture.name for picture in pictures] == ["history-length", "popularity", "memory-use"]
-    for picture in pictures:
+    assert [picture.name for picture in figures] == ["history-length", "popularity", "memory-use"]
+    for picture in figures:
         figure = picture.draw()
         (axes,) = figure.axes
         assert figure.get_suptitle() == picture.title

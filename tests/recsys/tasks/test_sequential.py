@@ -34,12 +34,12 @@ def predict(trained: Path, output: Path, *flags: str) -> None:
     run(output.parent, "predict", *config, "--output", str(output), *flags)
 
 
-def test_a_run_leaves_figures_with_errors_the_best_possible_and_pictures(trained: Path) -> None:
+def test_a_run_leaves_figures_with_errors_the_best_possible_and_figures(trained: Path) -> None:
     results = json.loads((trained / "results.json").read_text())
     assert 0 <= results["metrics"]["test/ndcg@10"] <= 1
     assert {"test/ndcg@10_se", "test/mrr", "test/recall@20", "test/coverage@10"} <= results["metrics"].keys()
     assert any(note.startswith("best possible, knowing every taste: HR@10 0.") for note in results["notes"])
-    names = {path.name for path in (trained / "pictures").iterdir()}
+    names = {path.name for path in (trained / "figures").iterdir()}
     assert names == {f"test-{kind}.png" for kind in ("history-length", "popularity", "memory-use", "read")}
 
 

@@ -60,7 +60,7 @@ def test_an_extra_manifest_adds_training_recordings_but_no_ngrams(manifest: Path
     assert lengths == [16, 25]
     for split in ("val", "test"):
         assert data.utterances(split) == alone.utterances(split)  # type: ignore[arg-type]
-    assert data.learnt == alone.learnt
+    assert data.fitted == alone.fitted
 
 
 def test_units_and_ngram_know_the_training_texts_alone(manifest: Path, tmp_path: Path) -> None:

@@ -2,14 +2,14 @@
 
 import torch
 
-from recollect_speech.figures.recognition import TranscriptPicture
+from recollect_speech.figures.recognition import TranscriptFigure
 from recollect_speech.types import TimedWord
 
 WORDS = [TimedWord("one", 0.04, 0.16, 0.9), TimedWord("$two", 0.32, 1.0, 0.5)]
 
 
 def test_words_stand_where_they_were_said() -> None:
-    figure = TranscriptPicture("transcript: one two", torch.randn(100, 40), WORDS).draw()
+    figure = TranscriptFigure("transcript: one two", torch.randn(100, 40), WORDS).draw()
     (axes,) = figure.axes
     assert figure.get_suptitle() == "transcript: one two"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("seconds", "mel bin")
@@ -27,7 +27,7 @@ def test_words_stand_where_they_were_said() -> None:
 
 def test_what_was_read_is_drawn_where_there_is_a_memory() -> None:
     weights = torch.tril(torch.ones(3, 3), -1) / 2
-    picture = TranscriptPicture("", torch.randn(100, 40), [], weights, 0.32)
+    picture = TranscriptFigure("", torch.randn(100, 40), [], weights, 0.32)
     spectrogram, read, *_ = picture.draw().axes
     assert spectrogram.get_xlabel() == "seconds"
     shown = read.images[0].get_array()

@@ -68,7 +68,7 @@ def test_it_learns_the_words_and_draws_them(folder: Path) -> None:
     results = json.loads((run_of(folder) / "results.json").read_text())["metrics"]
     assert results["test/accuracy"] > 0.9
     assert results["test/deletions"] == results["test/insertions"] == 0
-    names = sorted(path.name for path in (run_of(folder) / "pictures").glob("test-*"))
+    names = sorted(path.name for path in (run_of(folder) / "figures").glob("test-*"))
     assert names == ["test-word.png"]  # the middle batch has one recording
 
 

@@ -108,7 +108,7 @@ def test_it_learns_the_names_of_the_tones(folder: Path) -> None:
     results = json.loads((run_of(folder) / "results.json").read_text())["metrics"]
     assert results["test/wer"] < 0.1
     assert results["test/wer_low"] <= results["test/wer"] <= results["test/wer_high"]
-    names = sorted(path.name for path in (run_of(folder) / "pictures").glob("test-*"))
+    names = sorted(path.name for path in (run_of(folder) / "figures").glob("test-*"))
     assert names == ["test-recognition-1.png", "test-recognition-2.png"]  # the middle batch has two
 
 

@@ -23,7 +23,7 @@ def run_of(model: Recognizer, units: Units, folder: Path) -> Path:
         "state_dict": {f"model.{name}": value for name, value in model.state_dict().items()},
         "callbacks": {"ModelCheckpoint{}": {"best_model_path": "/elsewhere/best.ckpt"}},
         "recollect": {"task": "Recognition", "data": "somewhere.Recordings"},
-        "Recordings": {"learnt": {"kind": units.kind, "units": units.state(), "ngram": None}},
+        "Recordings": {"fitted": {"kind": units.kind, "units": units.state(), "ngram": None}},
     }
     for name in ("best", "last"):
         torch.save(checkpoint, folder / "checkpoints" / f"{name}.ckpt")

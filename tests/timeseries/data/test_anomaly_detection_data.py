@@ -1,4 +1,4 @@
-"""Series to be judged: what is learnt from, what is judged, what is refused."""
+"""Series to be judged: what is learned from, what is judged, what is refused."""
 
 import json
 from zipfile import ZipFile
@@ -177,7 +177,7 @@ def test_prediction_is_of_every_row_scaled_as_in_training(tmp_path):
     torch.testing.assert_close(later.dataset("predict")[0].values, item.values[:20])
     other = own(tmp_path, "x\n1\n2\n3\n")
     other.load_state_dict(data.state_dict())
-    with pytest.raises(DataError, match="has the columns x; the detector has learnt a, b"):
+    with pytest.raises(DataError, match="has the columns x; the detector has learned a, b"):
         other.dataset("predict")
 
 
@@ -206,7 +206,7 @@ def test_a_file_of_what_is_normal(tmp_path):
 )
 def test_what_is_wrong_with_a_file_is_said(tmp_path, text, message):
     with pytest.raises(DataError, match=message):
-        _ = own(tmp_path, text).learnt
+        _ = own(tmp_path, text).fitted
 
 
 def test_empty_cells_are_filled_with_what_was_before(tmp_path):
@@ -219,16 +219,16 @@ def test_empty_cells_are_filled_with_what_was_before(tmp_path):
 def test_a_constant_column_is_told_and_not_divided_by_zero(tmp_path):
     data = own(tmp_path, plain(40, {i: f"7,{i % 5},0" for i in range(10)}))
     with pytest.warns(UserWarning, match="column 'a' is constant in the 10 normal rows"):
-        assert data.learnt["std"][0, 0] == 1
+        assert data.fitted["std"][0, 0] == 1
     assert data.dataset("test")[0].values.isfinite().all()
 
 
-def test_labels_do_not_change_what_is_learnt(tmp_path):
+def test_labels_do_not_change_what_is_learned(tmp_path):
     """Nor does what is judged, unless ``transductive`` says so."""
     one, other = own(tmp_path, plain(40)), own(tmp_path, plain(40, {38: "99,99,0"}))
-    torch.testing.assert_close(one.learnt["std"], other.learnt["std"])
+    torch.testing.assert_close(one.fitted["std"], other.fitted["std"])
     aware = own(tmp_path, plain(40, {38: "99,99,0"}), transductive=True)
-    assert aware.learnt["std"][0, 0] > 3 * one.learnt["std"][0, 0]
+    assert aware.fitted["std"][0, 0] > 3 * one.fitted["std"][0, 0]
     assert aware.notes
     assert not one.notes
 

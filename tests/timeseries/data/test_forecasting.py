@@ -38,13 +38,13 @@ def test_training_windows_end_before_validation_begins(data):
 
 
 def test_scaling_looks_at_the_training_split_alone(data):
-    learnt = data.learn()
+    learned = data.fit()
     train = data.series.values[:140]
-    np.testing.assert_allclose(learnt["mean"], train.mean(0), rtol=1e-5)
-    np.testing.assert_allclose(learnt["std"], train.std(0), rtol=1e-5)
+    np.testing.assert_allclose(learned["mean"], train.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(learned["std"], train.std(0), rtol=1e-5)
     data.series.values[140:] = 1e6
-    again = data.learn()
-    torch.testing.assert_close((again["mean"], again["std"]), (learnt["mean"], learnt["std"]))
+    again = data.fit()
+    torch.testing.assert_close((again["mean"], again["std"]), (learned["mean"], learned["std"]))
     values = torch.randn(3, 2)
     torch.testing.assert_close(data.unscale(data.scale(values)), values)
 
@@ -69,12 +69,12 @@ def test_a_series_too_short_is_named(write_series, lookback, horizon, part):
 
 
 def test_prediction_goes_on_after_the_end_on_the_training_calendar(data, write_series):
-    data.learn()
+    data.fit()
     batch = data.dataset("predict").__getitems__([0])
     assert batch.clock.tolist() == [200]
     assert batch.future.isnan().all()
     assert data.stamps(200, 2) == ["2020-01-09 08:00:00", "2020-01-09 09:00:00"]
-    kept = {"learnt": data.learnt}
+    kept = {"fitted": data.fitted}
     later = CsvData(12, 5, path=write_series("later.csv", rows=30))
     later.load_state_dict(kept)
     later.series.values[:] += 1
@@ -87,7 +87,7 @@ def test_the_test_split_can_be_predicted_horizon_by_horizon(write_series):
 
 
 def test_prediction_needs_the_columns_and_the_step_of_training(data, write_series):
-    kept = {"learnt": data.learnt}
+    kept = {"fitted": data.fitted}
     for options, message in (
         ({"columns": 3}, "has the columns x0, x1, x2"),
         ({"frequency": "D"}, "a step of 1 day"),

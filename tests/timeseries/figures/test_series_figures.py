@@ -1,4 +1,4 @@
-"""Pictures of forecasts and of anomalies: dates below, names beside, what is what in the legend."""
+"""Figures of forecasts and of anomalies: dates below, names beside, what is what in the legend."""
 
 import numpy as np
 import torch

@@ -91,7 +91,7 @@ def test_an_own_file_from_training_to_prediction(folder, capsys):
     assert metrics["test/vus_pr"] > 0.8
     assert metrics["test/f1"] > 0.5  # by a threshold that has seen no label
     assert (run / "series.csv").read_text().startswith("series,vus_pr,vus_roc,auc_pr,best_f1")
-    assert [path.name for path in (run / "pictures").iterdir()] == ["test-anomalies.png"]
+    assert [path.name for path in (run / "figures").iterdir()] == ["test-anomalies.png"]
 
     write_own(folder / "new.csv", steps=200, label=False)
     config = str(run / "config.yaml")

@@ -40,7 +40,7 @@ def test_a_run_leaves_scores_pictures_and_forecasts(fitted, write_series, capsys
     assert "of 2 variables have maps of their own" in results["notes"][0]
     shown = parts(load_run(run).task.model)
     assert sum(part.parameters for part in shown) == results["parameters"]
-    names = sorted(path.name for path in (run / "pictures").iterdir())
+    names = sorted(path.name for path in (run / "figures").iterdir())
     assert names == [f"test-forecast-{number}.png" for number in range(1, 5)]
 
     use = ["--config", str(run / "config.yaml"), "--ckpt_path", "best", *QUIET]

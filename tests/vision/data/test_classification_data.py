@@ -48,7 +48,7 @@ def test_official_splits_are_kept(write_images):
 
 def test_batches_are_normalised_by_the_training_split(write_images):
     data = folder(write_images())
-    data.learnt  # noqa: B018
+    data.fitted  # noqa: B018
     pixels = torch.cat([batch.images for batch in data.train_dataloader()])
     torch.testing.assert_close(pixels.mean((0, 2, 3)), torch.zeros(3), atol=1e-3, rtol=0)
     torch.testing.assert_close(pixels.pow(2).mean((0, 2, 3)).sqrt(), torch.ones(3), atol=1e-3, rtol=0)
@@ -60,10 +60,10 @@ def test_batches_are_normalised_by_the_training_split(write_images):
 def test_statistics_come_from_the_training_split_alone(write_images):
     path = write_images("own/train").parent
     write_images("own/test", count=2)
-    before = folder(path).learnt
+    before = folder(path).fitted
     for file in (path / "test").rglob("*.png"):
         Image.new("RGB", (12, 12), (255, 255, 255)).save(file)
-    assert folder(path).learnt == before
+    assert folder(path).fitted == before
 
 
 def test_classes_that_are_left_out_come_last_and_in_no_split(write_images):

@@ -39,7 +39,7 @@ def test_every_image_of_validation_and_test_comes_once(data):
         assert torch.cat([batch.images for batch in batches]).shape == (len(labels), 1, 28, 28)
 
 
-def test_statistics_of_other_splits_are_not_learnt(data):
+def test_statistics_of_other_splits_are_not_learned(data):
     assert data.training_classes == len(data.classes("train"))
     restored = CharacterFolderData(path=data.path / "gone")
     restored.load_state_dict(data.state_dict())

@@ -13,5 +13,5 @@ def test_fashion_mnist_has_as_many_images_of_each_class():
     assert data.part("train").labels.bincount().tolist() == [6000] * 10
     assert data.part("test").labels.bincount().tolist() == [1000] * 10
     assert [len(data.numbers[split]) for split in ("train", "val", "test")] == [54000, 6000, 10000]
-    assert abs(data.learnt["mean"][0] - 0.286) < 1e-3
-    assert abs(data.learnt["deviation"][0] - 0.353) < 1e-3
+    assert abs(data.fitted["mean"][0] - 0.286) < 1e-3
+    assert abs(data.fitted["deviation"][0] - 0.353) < 1e-3

@@ -1,12 +1,12 @@
-"""Pictures of classifications: titles, axes, and what is written in the cells."""
+"""Figures of classifications: titles, axes, and what is written in the cells."""
 
 import torch
 
-from recollect_vision.figures.classification import CaptionedImage, ConfusionPicture, NeighbourPicture
+from recollect_vision.figures.classification import CaptionedImage, ConfusionFigure, NeighbourFigure
 
 
 def test_a_confusion_matrix_has_true_classes_down_and_predicted_ones_across() -> None:
-    picture = ConfusionPicture(torch.tensor([[5, 1], [0, 9]]), ["cat", "5 $"])
+    picture = ConfusionFigure(torch.tensor([[5, 1], [0, 9]]), ["cat", "5 $"])
     figure = picture.draw()
     axes, bar = figure.axes
     assert picture.name == "confusion"
@@ -27,7 +27,7 @@ def test_neighbours_stand_beside_the_image_that_was_compared_with_them() -> None
         [CaptionedImage(image, "true: a\npredicted: b"), CaptionedImage(image, "b\nweight 0.90")],
         [CaptionedImage(image, "true: c")],
     ]
-    picture = NeighbourPicture(rows)
+    picture = NeighbourFigure(rows)
     figure = picture.draw()
     assert picture.name == "neighbours"
     assert "least certain images" in figure.get_suptitle()

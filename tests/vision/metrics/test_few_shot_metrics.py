@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recollect.training.errors import ArgumentError
-from recollect_vision.figures.few_shot import EpisodePicture
+from recollect_vision.figures.few_shot import EpisodeFigure
 from recollect_vision.metrics.few_shot import (
     FeatureCollector,
     Setting,
@@ -83,7 +83,7 @@ def test_features_of_all_batches_are_kept():
 @pytest.mark.parametrize("weights", [torch.eye(3), None])
 def test_an_episode_can_be_drawn(weights):
     images = torch.rand(3, 1, 8, 8)
-    figure = EpisodePicture("title", images, images, weights, [0, 1, 1], range(3), range(3)).draw()
+    figure = EpisodeFigure("title", images, images, weights, [0, 1, 1], range(3), range(3)).draw()
     assert len(figure.axes) == 3 * 4
     assert figure.axes[0].spines["top"].get_edgecolor() != figure.axes[8].spines["top"].get_edgecolor()
     assert figure.axes[1].get_xlabel() == ("1.00" if weights is not None else "")

@@ -87,7 +87,7 @@ def test_forgetting_a_class_spares_examples_of_others_that_look_the_same():
     assert before.number[:, :2].tolist() == after.number[:, :2].tolist()
 
 
-def test_a_learnt_class_can_be_forgotten():
+def test_a_learned_class_can_be_forgotten():
     model, features = classifier(), directions()
     model.remember(features[:2], torch.tensor([0, 1]), torch.tensor([0, 1]))
     model.forget(0)

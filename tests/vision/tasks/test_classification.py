@@ -62,11 +62,11 @@ def fitted(tmp_path_factory, colours) -> Callable[..., Path]:
     return functools.cache(lambda *flags: fit(tmp_path_factory.mktemp("fitted"), colours, *flags))
 
 
-def test_a_run_learns_and_leaves_figures_and_pictures(trained):
+def test_a_run_learns_and_leaves_figures(trained):
     results = json.loads((trained / "results.json").read_text())
     assert results["metrics"]["test/accuracy"] == 1.0
     assert {"test/f1", "test/ece", "test/loss"} <= results["metrics"].keys()
-    names = sorted(path.name for path in (trained / "pictures").iterdir())
+    names = sorted(path.name for path in (trained / "figures").iterdir())
     assert names == ["test-confusion.png", "test-neighbours.png"]
 
 
@@ -179,7 +179,7 @@ def test_a_network_is_prepared_with_training_images(fitted):
     torch.testing.assert_close(run.task.model.backbone.whiten.weight[:12], filters)
 
 
-def test_classes_that_were_left_out_are_learnt_from_examples_and_erased(tmp_path, colours, capsys):
+def test_classes_that_were_left_out_are_learned_from_examples_and_erased(tmp_path, colours, capsys):
     folder = fit(tmp_path, colours, "--data.leave_out", "[green]")
     run = load_run(folder)
     images = all_features(run.task, run.data)
@@ -196,7 +196,7 @@ def test_classes_that_were_left_out_are_learnt_from_examples_and_erased(tmp_path
     printed = capsys.readouterr().out
     assert "read one by one; new: green" in printed
     assert "read as prototypes; new: green" in printed
-    assert (folder / "pictures" / "class-incremental.png").exists()
+    assert (folder / "figures" / "class-incremental.png").exists()
 
 
 def test_the_memory_is_of_the_weights_that_are_saved(trained):

@@ -2,15 +2,15 @@
 
 from recollect.training.data import DataModule, Split, data_folder, fetch
 from recollect.training.errors import DataError, UserError
-from recollect.training.pictures import Picture, ReadPicture
+from recollect.training.figures import NamedFigure, ReadHeatmap
+from recollect.training.load import TrainedRun, load_run
 from recollect.training.task import Task
-from recollect.training.trained import TrainedRun, load_run
 
 __all__ = [
     "DataError",
     "DataModule",
-    "Picture",
-    "ReadPicture",
+    "NamedFigure",
+    "ReadHeatmap",
     "Split",
     "Task",
     "TrainedRun",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from recollect.training.runs import best_checkpoint
+from recollect.training.run_folder import best_checkpoint
 from recollect_cli.request import read_request
 
 

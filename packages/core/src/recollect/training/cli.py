@@ -50,7 +50,7 @@ from recollect.training.results import (
     training_seconds,
     write_results,
 )
-from recollect.training.runs import discard, fill, new_folder, stamp
+from recollect.training.run_folder import discard, fill, new_folder, stamp
 from recollect.training.signals import Stopped, stopping
 from recollect.training.task import Task
 from recollect_cli.flags import flags
@@ -221,7 +221,7 @@ class RecollectCLI(LightningCLI):
         return folder
 
     def instantiate_classes(self) -> None:
-        """Make trainer, task and data, and let the data take over what the checkpoint had learnt."""
+        """Make trainer, task and data, and let the data take over what the checkpoint had learned."""
         try:
             super().instantiate_classes()
         except ValueError as error:
@@ -347,6 +347,6 @@ class RecollectCLI(LightningCLI):
         else:
             write_results(self.folder / "results.json", results)
             lines.append(("run folder", str(self.folder)))
-            if any((self.folder / "pictures").glob("*.png")):
-                lines.append(("pictures", str(self.folder / "pictures")))
+            if any((self.folder / "figures").glob("*.png")):
+                lines.append(("figures", str(self.folder / "figures")))
         show_results(self.console, metrics, lines)

@@ -9,8 +9,8 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import Dataset, default_collate
 
-from recollect.training.fetching import data_folder, fetch
-from recollect.training.loading import Batches, Loader
+from recollect.training.download import data_folder, fetch
+from recollect.training.loader import Batches, Loader
 from recollect.training.workers import suggested_workers
 
 __all__ = ["DataModule", "Split", "data_folder", "fetch"]
@@ -19,10 +19,10 @@ Split = Literal["train", "val", "test", "predict"]
 
 
 class DataModule(LightningDataModule, ABC):
-    """Datasets by split, batches of them, and what was learnt from the training split.
+    """Datasets by split, batches of them, and what was learned from the training split.
 
     A subclass implements ``dataset`` and, where items cannot simply be stacked, ``collate``; ``prepare_data``
-    where there is something to fetch; ``learn`` where there are vocabularies or statistics; ``batches`` where
+    where there is something to fetch; ``fit`` where there are vocabularies or statistics; ``batches`` where
     they go by length. The loaders are made here: processes share the batches exactly, and training resumes in
     mid-epoch. Items and ``collate`` may draw random numbers from the generators of python, numpy and torch:
     they are seeded for each batch, by ``seed``, epoch and the batch's number, whatever ``num_workers`` is.
@@ -47,7 +47,7 @@ class DataModule(LightningDataModule, ABC):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
-        self._learnt: dict[str, Any] | None = None
+        self._fitted: dict[str, Any] | None = None
         self._loaders: WeakSet[Loader] = WeakSet()  # weak, for a loader refers to its data
 
     # --- what a subclass implements -------------------------------------------------------------------------
@@ -59,10 +59,10 @@ class DataModule(LightningDataModule, ABC):
         Called after ``prepare_data`` and ``setup``; what is costly to read should be kept by ``setup``.
         """
 
-    def learn(self) -> dict[str, Any]:
-        """What is learnt from the training split alone: vocabularies, statistics; plain data and tensors.
+    def fit(self) -> dict[str, Any]:
+        """What is learned from the training split alone: vocabularies, statistics; plain data and tensors.
 
-        Called when ``learnt`` is first asked for. It travels in the checkpoint, and is restored from there
+        Called when ``fitted`` is first read. It travels in the checkpoint, and is restored from there
         before ``setup`` whenever a checkpoint is given, so that testing and predicting need no training data.
         """
         return {}
@@ -96,11 +96,11 @@ class DataModule(LightningDataModule, ABC):
     # --- what callers use -----------------------------------------------------------------------------------
 
     @property
-    def learnt(self) -> dict[str, Any]:
-        """What ``learn`` gave, or what the checkpoint held."""
-        if self._learnt is None:
-            self._learnt = self.learn()
-        return self._learnt
+    def fitted(self) -> dict[str, Any]:
+        """What ``fit`` gave, or what the checkpoint held."""
+        if self._fitted is None:
+            self._fitted = self.fit()
+        return self._fitted
 
     def shuffled(self, size: int, epoch: int) -> list[int]:
         """The numbers below ``size`` in an order that depends on seed and epoch alone."""
@@ -169,9 +169,9 @@ class DataModule(LightningDataModule, ABC):
         self.teardown("fit")
 
     def state_dict(self) -> dict[str, Any]:
-        """What was learnt from the training split."""
-        return {"learnt": self.learnt}
+        """What was learned from the training split."""
+        return {"fitted": self.fitted}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what was learnt when the checkpoint was made."""
-        self._learnt = state_dict["learnt"]
+        """Take over what was learned when the checkpoint was made."""
+        self._fitted = state_dict["fitted"]

@@ -16,7 +16,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from recollect.training.checkpoints import check_fit, check_task, sign
 from recollect.training.data import DataModule
 from recollect.training.errors import ArgumentError, NonFiniteError, UserError
-from recollect.training.pictures import Picture
+from recollect.training.figures import NamedFigure
 from recollect.training.schedules import check_resumed, fit_schedule, length_argument, planned_length
 from recollect.training.sharding import shard_module
 
@@ -96,7 +96,7 @@ class Task(LightningModule, ABC):
         """What a reader of the results has to know about how they were measured; none by default."""
         return []
 
-    def pictures(self, batch: Any) -> Sequence[Picture]:
+    def figures(self, batch: Any) -> Sequence[NamedFigure]:
         """A few items of the batch, to be drawn: what the memory read, what came of it; none by default."""
         return []
 

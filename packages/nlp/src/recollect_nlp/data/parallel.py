@@ -85,7 +85,7 @@ class ParallelDataset(Dataset[ParallelItem]):
 class ParallelData(DataModule):
     """Your own parallel text: two UTF-8 files for each split, line i of one translating line i of the other.
 
-    The subword vocabulary is learnt from the training files alone, jointly for both languages; it travels
+    The subword vocabulary is learned from the training files alone, jointly for both languages; it travels
     in the checkpoint. Batches hold sentences of about one length and ``batch_pieces`` pieces, padding
     included. A sentence with more pieces than the model's memory can hold, or than ``LONGEST``, is cut to its
     first ones, and a warning names its file and line.
@@ -155,16 +155,16 @@ class ParallelData(DataModule):
 
     @property
     def subwords(self) -> Subwords:
-        """The vocabulary, learnt or from the checkpoint."""
+        """The vocabulary, learned or from the checkpoint."""
         if self._subwords is None:
-            self._subwords = Subwords(self.learnt["subwords"])
+            self._subwords = Subwords(self.fitted["subwords"])
         return self._subwords
 
-    def learn(self) -> dict[str, Any]:
+    def fit(self) -> dict[str, Any]:
         """The subword vocabulary, from the training files alone."""
         pairs = read_pairs(*self.files("train"))
         lines = (line for pair in pairs for line in pair)
-        return {"subwords": Subwords.learn(lines, self.vocabulary_size)}
+        return {"subwords": Subwords.fit(lines, self.vocabulary_size)}
 
     def dataset(self, split: Split) -> Dataset[Any] | None:
         """The pairs of a split, if it has files; for ``"predict"`` the lines of ``path``, untranslated."""

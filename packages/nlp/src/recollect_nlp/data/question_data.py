@@ -113,12 +113,12 @@ class QuestionData(DataModule):
     @property
     def vocabulary(self) -> Vocabulary:
         """The words of the training questions."""
-        return Vocabulary(self.learnt["words"])
+        return Vocabulary(self.fitted["words"])
 
     @property
     def answers(self) -> Answers:
         """The answers of the training questions."""
-        return Answers(self.learnt["answers"])
+        return Answers(self.fitted["answers"])
 
     def questions(self, split: Split) -> list[Question]:
         """The questions of a split, in the order of their file, each with its whole story."""
@@ -132,7 +132,7 @@ class QuestionData(DataModule):
 
     # --- what the base class asks for -----------------------------------------------------------------------
 
-    def learn(self) -> dict[str, Any]:
+    def fit(self) -> dict[str, Any]:
         """Vocabulary and answers of the training questions."""
         questions = self.questions("train")
         texts = {text for question in questions for text in (*question.story, question.question)}

@@ -1,4 +1,4 @@
-"""Subword pieces: a vocabulary learnt from text, and the way from text to pieces and back."""
+"""Subword pieces: a vocabulary learned from text, and the way from text to pieces and back."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -18,13 +18,13 @@ class Subwords:
     Pieces 0 to 3 are padding, the unknown piece, the beginning and the end of a sentence.
 
     Args:
-        model: What ``learn`` gave: the serialised sentencepiece model, ``(bytes,)`` uint8.
+        model: What ``fit`` gave: the serialised sentencepiece model, ``(bytes,)`` uint8.
 
     Raises:
         ValueError: If ``model`` is not one.
 
     Example:
-        >>> subwords = Subwords(Subwords.learn(["a dog runs", "ein Hund rennt", "a cat runs"], size=40))
+        >>> subwords = Subwords(Subwords.fit(["a dog runs", "ein Hund rennt", "a cat runs"], size=40))
         >>> subwords.decode(subwords.encode("a dog runs"))
         'a dog runs'
     """
@@ -38,7 +38,7 @@ class Subwords:
             raise ValueError(f"this is no sentencepiece model: {error}") from error
 
     @staticmethod
-    def learn(lines: Iterable[str], size: int) -> Tensor:
+    def fit(lines: Iterable[str], size: int) -> Tensor:
         """A vocabulary of at most ``size`` pieces from ``lines``; fewer where the text does not hold so many.
 
         It covers every character of the text, and is the same for the same text.

@@ -12,7 +12,7 @@ from torchmetrics import MetricCollection
 
 from recollect import Memory, Read, Storage
 from recollect.tracing import trace
-from recollect.training import DataModule, ReadPicture, Split, Task
+from recollect.training import DataModule, ReadHeatmap, Split, Task
 from recollect.training.errors import ArgumentError
 from recollect_nlp.data.question_data import QuestionData
 from recollect_nlp.data.questions import QuestionBatch
@@ -130,22 +130,22 @@ class QuestionAnswering(Task):
             )
         return rows
 
-    def pictures(self, batch: QuestionBatch) -> list[ReadPicture]:
+    def figures(self, batch: QuestionBatch) -> list[ReadHeatmap]:
         """What each hop read for the first few questions, the supporting sentences marked."""
         if self.memory is None:
             return []
         batch = first_questions(batch, PICTURES)
         split: Split = "test" if self.trainer.testing else "val"
         probabilities, read = self._answer(batch)
-        pictures = []
+        figures = []
         for b, index in enumerate(batch.index.tolist()):
             question, weights = self._data.question(split, index), read[b]
             if weights is None:
                 continue
             answer = self._data.answers[int(probabilities[b].argmax())]
             chance = float(probabilities[b].max())
-            pictures.append(
-                ReadPicture(
+            figures.append(
+                ReadHeatmap(
                     title=f"{question.question} → {answer} ({chance:.0%}); true: {question.answer}",
                     weights=weights,
                     rows=[f"hop {k + 1}" for k in range(len(weights))],
@@ -155,7 +155,7 @@ class QuestionAnswering(Task):
                     down="sentences of the story",
                 )
             )
-        return pictures
+        return figures
 
     def _answer(self, batch: QuestionBatch) -> tuple[Tensor, list[Tensor | None]]:
         """Probabilities of the answers, and what was read of each story, where that can be told."""

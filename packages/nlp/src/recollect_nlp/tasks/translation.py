@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim import AdamW
 from torchmetrics import MetricCollection
 
-from recollect.training import DataModule, ReadPicture, Task
+from recollect.training import DataModule, ReadHeatmap, Task
 from recollect.training.errors import ArgumentError
 from recollect_nlp.corpus_metric import CorpusMetric
 from recollect_nlp.data.parallel import LONGEST, ParallelBatch, ParallelData
@@ -168,7 +168,7 @@ class Translation(Task):
             rows.append(row)
         return rows
 
-    def pictures(self, batch: ParallelBatch) -> list[ReadPicture]:
+    def figures(self, batch: ParallelBatch) -> list[ReadHeatmap]:
         """What was read of the source before each piece of the translation was told."""
         few = min(PICTURES, len(batch.source))
         source = batch.source[:few]
@@ -176,17 +176,17 @@ class Translation(Task):
         reads = self._alignment(source, found)
         if reads is None:
             return []
-        pictures = []
+        figures = []
         for i in range(few):
             columns = self._source_pieces(batch.source_text[i], int((source[i] != PAD).sum()))
             told = until_end(found.pieces[i])
             title = f"{batch.source_text[i]} → {subwords.decode(told)}"
             weights = reads[i, : len(told), : len(columns)]
             rows = [subwords.name(piece) for piece in told]
-            pictures.append(
-                ReadPicture(title, weights, rows, columns, across="translation", down="source that is read")
+            figures.append(
+                ReadHeatmap(title, weights, rows, columns, across="translation", down="source that is read")
             )
-        return pictures
+        return figures
 
     # --- shared parts ---------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 import torch
 
 from recollect.training import DataError, TrainedRun
-from recollect.training.reports import report_runs
+from recollect.training.load import report_runs
 from recollect_recsys.data.clicks import ClickDataset
 from recollect_recsys.data.collaborative import CollaborativeData
 from recollect_recsys.data.sequential import SequentialData

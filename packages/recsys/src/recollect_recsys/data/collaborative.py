@@ -31,11 +31,11 @@ class Interactions(NamedTuple):
     """Training and test interactions.
 
     Attributes:
-        learnt: Clicks to train on.
+        train: Clicks to train on.
         test: Test clicks; ``None`` to hold them out at random.
     """
 
-    learnt: Events
+    train: Events
     test: Events | None
 
 
@@ -89,16 +89,16 @@ class CollaborativeData(DataModule):
     @property
     def items(self) -> list[str]:
         """Names of the I items of the catalogue; the first has number 1."""
-        return cast(list[str], self.learnt["items"])
+        return cast(list[str], self.fitted["items"])
 
     @property
     def popularity(self) -> Tensor:
         """``(I + 1,)`` int64, number of training clicks of each item; 0 for number 0."""
-        return cast(Tensor, self.learnt["popularity"])
+        return cast(Tensor, self.fitted["popularity"])
 
     def graph(self, held_out: bool) -> Tensor:
         """Return clicks ``(2, n)`` of user and item, from 1 on, with or without those held out."""
-        clicks, aside = cast(Tensor, self.learnt["clicks"]), cast(Tensor, self.learnt["held_out"])
+        clicks, aside = cast(Tensor, self.fitted["clicks"]), cast(Tensor, self.fitted["held_out"])
         return clicks if held_out else clicks[:, ~aside]
 
     @cached_property
@@ -109,8 +109,8 @@ class CollaborativeData(DataModule):
     @cached_property
     def names(self) -> list[str]:
         """The users of the files."""
-        learnt, test = self.files
-        return natural_sort([*learnt.users, *(() if test is None else test.users)])
+        train, test = self.files
+        return natural_sort([*train.users, *(() if test is None else test.users)])
 
     @cached_property
     def is_new(self) -> Tensor:
@@ -134,17 +134,17 @@ class CollaborativeData(DataModule):
 
     # --- overrides ------------------------------------------------------------------------------------------
 
-    def learn(self) -> dict[str, Any]:
+    def fit(self) -> dict[str, Any]:
         """Return catalogue, users, clicks, which of these are held out, and item counts."""
-        learnt, test = self.files
-        items = natural_sort([*learnt.items, *(() if test is None else test.items)])
+        train, test = self.files
+        items = natural_sort([*train.items, *(() if test is None else test.items)])
         users = [name for name, new in zip(self.names, self.is_new.tolist(), strict=True) if not new]
-        self._learnt = {"items": items, "users": users}
+        self._fitted = {"items": items, "users": users}
         pairs, aside = self._pairs["known"], self._pairs["aside"]
         popularity = torch.bincount(pairs[1, ~aside], minlength=len(items) + 1)
         clicks = torch.stack([self._numbers[pairs[0]], pairs[1]])
-        self._learnt |= {"clicks": clicks, "held_out": aside, "popularity": popularity}
-        return self._learnt
+        self._fitted |= {"clicks": clicks, "held_out": aside, "popularity": popularity}
+        return self._fitted
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load catalogue and graph of a checkpoint."""
@@ -182,13 +182,13 @@ class CollaborativeData(DataModule):
         """Numbers of clicks."""
         aside, test = self._pairs["aside"], self._pairs["test"]
         told = [
-            f"{len(aside) - int(aside.sum())} clicks learnt from, {int(aside.sum())} held out for validation "
+            f"{len(aside) - int(aside.sum())} clicks to train on, {int(aside.sum())} held out for validation "
             f"and written to the memory before the test, {test.shape[1]} tested"
         ]
         if self.is_new.any():
             told.append(f"{int(self.is_new.sum())} users are set aside as newcomers")
         parts = ["known", "arrived", *(("test", "arrived_test") if self.files.test is None else ())]
-        twice = len(self.files.learnt.users) - sum(self._pairs[part].shape[1] for part in parts)
+        twice = len(self.files.train.users) - sum(self._pairs[part].shape[1] for part in parts)
         return [*told, f"{twice} clicks stand in the file twice and count once"] if twice else told
 
     # --- splits ---------------------------------------------------------------------------------------------
@@ -199,12 +199,12 @@ class CollaborativeData(DataModule):
 
         Those of held-out users are separate, as ``arrived`` and ``arrived_test``.
         """
-        learnt, test = self.files
+        train, test = self.files
         users = {name: number for number, name in enumerate(self.names)}
         items = {name: number for number, name in enumerate(self.items, 1)}
-        for events in (learnt, test):
+        for events in (train, test):
             self._warn_of_unknown(events, items)
-        known = index_events(learnt, users, items)
+        known = index_events(train, users, items)
         if test is not None:
             tested = index_events(test, users, items)
         else:
@@ -222,13 +222,13 @@ class CollaborativeData(DataModule):
     @cached_property
     def _numbers(self) -> Tensor:
         """Number of each user in the model, from 1 on; 0 for unknown users."""
-        known = {name: number for number, name in enumerate(self.learnt["users"], 1)}
+        known = {name: number for number, name in enumerate(self.fitted["users"], 1)}
         return torch.tensor([known.get(name, 0) for name in self.names], dtype=torch.int64)
 
     def _evaluation_dataset(self, seen: Clicks, target: Clicks) -> ClickDataset:
         places = target.lengths.nonzero().squeeze(1)
         if len(places) == 0:
-            raise DataError(f"{self.files.learnt.source}: nobody has items enough to be measured")
+            raise DataError(f"{self.files.train.source}: nobody has items enough to be measured")
         return ClickDataset(places, self._numbers, seen, target)
 
     def _selected_users(self) -> Tensor:
@@ -239,7 +239,7 @@ class CollaborativeData(DataModule):
         if unknown:
             raise DataError(
                 f"--data.users names {', '.join(map(repr, unknown[:MAX_SHOWN]))}, "
-                f"whom {self.files.learnt.source} does not have"
+                f"whom {self.files.train.source} does not have"
             )
         return torch.tensor([numbers[name] for name in self.users], dtype=torch.int64)
 

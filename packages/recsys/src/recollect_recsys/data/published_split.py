@@ -73,8 +73,8 @@ class PublishedSplit(CollaborativeData):
         Raises:
             DataError: If a file has other pairs than the published ones.
         """
-        learnt, test = (self._read(part) for part in self.parts)
-        return Interactions(learnt, test)
+        train, test = (self._read(part) for part in self.parts)
+        return Interactions(train, test)
 
     def _read(self, part: Part) -> Events:
         path = fetch_part(self.folder, self.url, part)

@@ -80,12 +80,12 @@ class SequentialData(DataModule):
     @property
     def items(self) -> list[str]:
         """Names of the I items of the catalogue; the first has number 1."""
-        return cast(list[str], self.learnt["items"])
+        return cast(list[str], self.fitted["items"])
 
     @property
     def popularity(self) -> Tensor:
         """``(I + 1,)`` int64, how often each item occurs in the training split; 0 for number 0."""
-        return cast(Tensor, self.learnt["popularity"])
+        return cast(Tensor, self.fitted["popularity"])
 
     @cached_property
     def histories(self) -> Histories:
@@ -105,19 +105,19 @@ class SequentialData(DataModule):
 
     # --- overrides ------------------------------------------------------------------------------------------
 
-    def learn(self) -> dict[str, Any]:
+    def fit(self) -> dict[str, Any]:
         """Return the catalogue and the item counts of the training split."""
         items = natural_sort(self.events.items)
-        self._learnt = {"items": items, "popularity": torch.zeros(len(items) + 1, dtype=torch.int64)}
+        self._fitted = {"items": items, "popularity": torch.zeros(len(items) + 1, dtype=torch.int64)}
         users, ends = self._training()
         windows = Windows(users, torch.zeros_like(ends), ends)
         everything = SessionDataset(self.histories, windows, past=0)
         rows = torch.arange(len(users)).split(1024)  # type: ignore[no-untyped-call]
         for part in rows:
             targets = everything.cut(part).target.flatten()
-            self._learnt["popularity"] += torch.bincount(targets, minlength=len(items) + 1)
-        self._learnt["popularity"][0] = 0
-        return self._learnt
+            self._fitted["popularity"] += torch.bincount(targets, minlength=len(items) + 1)
+        self._fitted["popularity"][0] = 0
+        return self._fitted
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load the catalogue of a checkpoint."""
@@ -146,7 +146,7 @@ class SequentialData(DataModule):
             notes.append(f"{known.repeats} events with an item that the user had before are left out")
         short = int((known.lengths < MIN_ITEMS).sum())
         if short:
-            notes.append(f"{short} users have fewer than {MIN_ITEMS} items and are learnt from, not measured")
+            notes.append(f"{short} users have fewer than {MIN_ITEMS} items and are trained on, not measured")
         if self.is_new.any():
             notes.append(f"{int(self.is_new.sum())} users are set aside as newcomers")
         return notes

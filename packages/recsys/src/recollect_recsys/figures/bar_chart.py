@@ -6,7 +6,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from recollect.training.pictures import COLOURS, plain, title
+from recollect.training.figures import COLOURS, plain, title
 
 GROUPS = 10
 """Groups of items of equal size, from the most to the least popular."""
@@ -34,7 +34,7 @@ class BarFigure(NamedTuple):
     lying: bool = False
 
     def draw(self) -> Figure:
-        """See ``recollect.training.Picture``."""
+        """See ``recollect.training.NamedFigure``."""
         height = 1.4 + 0.22 * len(self.labels) if self.lying else 3.8
         figure = Figure(figsize=(7.6, height), layout="constrained")
         title(figure, self.title)

@@ -34,7 +34,7 @@ class ClickMemory(nn.Module):
     """Nodes are users and items, edges are clicks; a message along an edge weighs 1 / (d_u^a d_i^b).
 
     The nodes are the slots of a ``GraphMemory``. They are found by random codes, so that whoever is erased is
-    found by theirs; nothing of this is learnt.
+    found by theirs; nothing of this is learned.
 
     Args:
         items: Number I of items.

@@ -34,7 +34,7 @@ class ItemVectors(NamedTuple):
 class LightGCN(ClickRecommender):
     """LightGCN (He et al. 2020, arXiv:2002.02126) whose user nodes begin at zero.
 
-    e_i^(0) is learnt, e_u^(0) = 0, e^(k+1) = D^-½ A D^-½ e^(k) over the graph of clicks (eq. 3), and a node's
+    e_i^(0) is learned, e_u^(0) = 0, e^(k+1) = D^-½ A D^-½ e^(k) over the graph of clicks (eq. 3). A node's
     vector is the mean over k = 0 … K (eq. 4). With users at zero, even layers reach items and odd ones users:
     z_i = (e_i^(0) + e_i^(2) + …) / (K + 1), and x_u = Σ_{i ∈ u} z_i / √(d_u d_i), a message of one step. So a
     user is what they clicked on and nothing else: new ones are served as all others are, and whoever is

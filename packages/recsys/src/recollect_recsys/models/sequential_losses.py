@@ -32,7 +32,7 @@ def full_softmax_loss(
     """Mean of −log softmax(E h + b)[target], over all items but the excluded ones.
 
     Full softmax rather than a sampled or pairwise loss is what makes these models strong (Klenitskiy &
-    Vasilev 2023, arXiv:2309.07602). Where lists leave out what was seen, the probabilities are learnt as
+    Vasilev 2023, arXiv:2309.07602). Where lists leave out what was seen, the probabilities are learned as
     they will be used: a model that likes what resembles the items seen must not be punished for liking those
     very items. Scores are computed, and their gradient taken, a few rows at a time, and never kept.
 
@@ -71,7 +71,7 @@ class _Softmax(torch.autograd.Function):
         count: Tensor | None,
         learn: bool,
     ) -> Tensor:
-        """See ``full_softmax_loss``; ``learn`` is whether there will be a gradient."""
+        """See ``full_softmax_loss``; ``fit`` is whether there will be a gradient."""
         ctx.dtype = states.dtype
         with torch.autocast(states.device.type, enabled=False):
             states = states.to(weight.dtype)

@@ -23,7 +23,7 @@ class GraphRecommender:
 
     Item representations are computed once from the training clicks. A user who arrives becomes
     a node, each click an edge, and the next list is read along these edges: nothing is trained. ``erase``
-    removes node and edges. Nobody's list depends on who else is served. What training learnt from a user's
+    removes node and edges. Nobody's list depends on who else is served. What training learned from a user's
     clicks is in what the items mean, and is not undone: that takes another ``fit`` without them.
 
     Args:

@@ -43,7 +43,7 @@ class Recommender:
     ``click`` takes effect at once: recent clicks are the session, which the memory is written with as it is
     read; clicks that leave the session are written to the user's own memory state, which holds as many as its
     storage has room for. Each user is computed alone, so that nobody's list depends on anybody else.
-    ``erase`` drops all that is held of a user. What training learnt from a user's clicks is in the parameters
+    ``erase`` drops all that is held of a user. What training learned from a user's clicks is in the weights
     and is not undone.
 
     Args:

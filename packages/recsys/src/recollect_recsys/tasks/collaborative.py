@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 from torchmetrics import MetricCollection
 
-from recollect.training import DataModule, Picture, ReadPicture, Task
+from recollect.training import DataModule, NamedFigure, ReadHeatmap, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
 from recollect_recsys.data.collaborative import CollaborativeData
@@ -69,9 +69,9 @@ class CollaborativeFiltering(Task):
         self.negatives = negatives
         self.top = top
         self.num_explanations = num_explanations
-        self._graph: Any = None  # of the clicks that are learnt from
+        self._graph: Any = None  # of the clicks that are learned from
         self._precomputed: Any = None  # until the epoch ends
-        self._figures: list[Picture] = []
+        self._figures: list[NamedFigure] = []
 
     @property
     def data(self) -> CollaborativeData:
@@ -102,7 +102,7 @@ class CollaborativeFiltering(Task):
         return MetricCollection({"lists": ListMetrics(len(_clicks(data).items))})
 
     def training_loss(self, batch: ClickBatch) -> tuple[Tensor, int]:
-        """Every click of the batch's users against the catalogue; zero where nothing is to be learnt."""
+        """Every click of the batch's users against the catalogue; zero where nothing is to be learned."""
         clicks = int((batch.seen > 0).sum())
         if not self._learns:
             return torch.zeros((), device=self.device), clicks
@@ -142,7 +142,7 @@ class CollaborativeFiltering(Task):
         """What validation chose."""
         return [*super().notes, *self.model.selection_notes()]
 
-    def pictures(self, batch: ClickBatch) -> list[Picture]:
+    def figures(self, batch: ClickBatch) -> list[NamedFigure]:
         """Recall by known items, popularity of what is recommended, and what one list was made of."""
         one = ((batch.seen > 0).sum(1) - DRAWN).abs().argmin()  # as many items as can be told apart
         part, items, _ = next(self._lists(ClickBatch(*(field[one : one + 1] for field in batch)), 5))
@@ -155,7 +155,7 @@ class CollaborativeFiltering(Task):
         shares = shares_of(added[0])[:, order].cpu()
         rows, columns = items[0].tolist(), part.seen[0, order].tolist()
         title = f"share of each item of user {self.data.names[int(batch.place[one])]} in what is recommended"
-        picture = ReadPicture(
+        picture = ReadHeatmap(
             title,
             shares,
             [names[i - 1] for i in rows],
@@ -181,7 +181,7 @@ class CollaborativeFiltering(Task):
     # --- the graph ------------------------------------------------------------------------------------------
 
     def on_train_epoch_start(self) -> None:
-        """Where nothing is learnt by descent, an epoch is the trial of a setting."""
+        """Where nothing is learned by descent, an epoch is the trial of a setting."""
         if not self._learns:
             self.model.select_candidate(self.current_epoch)
 
@@ -203,7 +203,7 @@ class CollaborativeFiltering(Task):
         self._precomputed = None
 
     def _training_graph(self) -> Any:
-        """The clicks that are learnt from, or, where the model keeps them in a memory, that memory."""
+        """The clicks that are learned from, or, where the model keeps them in a memory, that memory."""
         if self._graph is None:
             self._graph = self.model.graph(self.data.graph(held_out=False).to(self.device))
         return self._graph

@@ -9,11 +9,11 @@ from torch.optim import Adam
 from torchmetrics import MetricCollection
 
 from recollect import Concatenation, Integration, Memory
-from recollect.training import DataModule, Picture, Task
+from recollect.training import DataModule, NamedFigure, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
 from recollect_recsys.data.sequential import SequentialData
-from recollect_recsys.figures.sequential import measured_pictures, memory_pictures
+from recollect_recsys.figures.sequential import measured_figures, memory_figures
 from recollect_recsys.metrics.ranking import chunks, mask_seen, rank_targets, top_items
 from recollect_recsys.metrics.sequential import TOP_K, NextItemMetrics
 from recollect_recsys.models.backbone import Backbone
@@ -74,7 +74,7 @@ class NextItem(Task):
         self.negatives = negatives
         self.top = top
         self.num_explanations = num_explanations
-        self._figures: list[Picture] = []
+        self._figures: list[NamedFigure] = []
 
     @property
     def data(self) -> SequentialData:
@@ -148,11 +148,11 @@ class NextItem(Task):
                 )
         return rows
 
-    def pictures(self, batch: SessionBatch) -> list[Picture]:
+    def figures(self, batch: SessionBatch) -> list[NamedFigure]:
         """What was measured by length of history, what is recommended, what is remembered and read."""
         if self.memory is None:
             return self._figures
-        drawn = memory_pictures(
+        drawn = memory_figures(
             self.model, batch, self.data.items, self.data.histories.users, capacity(self.memory)
         )
         return [*self._figures, *drawn]
@@ -160,7 +160,7 @@ class NextItem(Task):
     def summarize(self, stage: Stage, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """The figures as they are; what is drawn of them is kept."""
         metrics = cast(NextItemMetrics, cast(MetricCollection, self.metrics[stage])["next_item"])
-        self._figures = measured_pictures(metrics, self.data.popularity)
+        self._figures = measured_figures(metrics, self.data.popularity)
         return values
 
 

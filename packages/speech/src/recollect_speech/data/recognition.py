@@ -10,7 +10,7 @@ import torch
 
 from recollect.training import DataModule, Split
 from recollect.training.errors import ArgumentError
-from recollect.training.loading import Batches
+from recollect.training.loader import Batches
 from recollect_speech.data.ngram import NGram
 from recollect_speech.data.speech_dataset import SpeechDataset, WaveformAugmentation, collate
 from recollect_speech.data.units import UnitKind, Units, fit_units, normalize_text, restore_units
@@ -95,7 +95,7 @@ class RecognitionData(DataModule):
             utterances, self.units, self.rate, self.augmentation if split == "train" else None
         )
 
-    def learn(self) -> dict[str, Any]:
+    def fit(self) -> dict[str, Any]:
         """Fit the units and, if wanted, the n-gram model."""
         texts = [utterance.text for utterance in self.utterances("train") or []]
         units = fit_units(self.kind, texts, self.subwords)
@@ -129,13 +129,13 @@ class RecognitionData(DataModule):
     def units(self) -> Units:
         """The units of the transcripts."""
         if self._units is None:
-            self._units = restore_units(self.learnt["kind"], self.learnt["units"])
+            self._units = restore_units(self.fitted["kind"], self.fitted["units"])
         return self._units
 
     @property
     def ngram(self) -> NGram | None:
         """The n-gram model of the training transcripts, or ``None``."""
-        state = self.learnt["ngram"]
+        state = self.fitted["ngram"]
         return None if state is None else NGram.restore(state)
 
     def utterances(self, split: Split) -> list[Utterance] | None:

@@ -7,8 +7,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from recollect.training import Picture
-from recollect.training.pictures import COLOURS, plain, title
+from recollect.training import NamedFigure
+from recollect.training.figures import COLOURS, plain, title
 from recollect_speech.data.units import Units
 from recollect_speech.figures.spectrogram import draw_spectrogram, title_of, unpadded
 from recollect_speech.models.acoustic_model import AcousticOutput
@@ -19,7 +19,7 @@ WORDS = 10
 """Number of words that are drawn, the most probable first."""
 
 
-class KeywordPicture(NamedTuple):
+class KeywordFigure(NamedTuple):
     """Spectrogram of a recording of one word, and the probabilities of the words.
 
     Attributes:
@@ -39,11 +39,11 @@ class KeywordPicture(NamedTuple):
 
     @property
     def name(self) -> str:
-        """See ``recollect.training.Picture``."""
+        """See ``recollect.training.NamedFigure``."""
         return "word"
 
     def draw(self) -> Figure:
-        """See ``recollect.training.Picture``."""
+        """See ``recollect.training.NamedFigure``."""
         figure = Figure(figsize=(9, 3.2), layout="constrained")
         title(figure, self.title)
         spectrogram, bars = figure.subplots(1, 2)
@@ -69,20 +69,20 @@ class KeywordPicture(NamedTuple):
         return figure
 
 
-def keyword_pictures(
+def keyword_figures(
     model: KeywordSpotter,
     units: Units,
     batch: SpeechBatch,
     output: AcousticOutput,
     words: Sequence[Sequence[TimedWord]],
-) -> list[Picture]:
-    """Pictures of the first recordings of a batch, with and without the memory of the speaker."""
+) -> list[NamedFigure]:
+    """Figures of the first recordings of a batch, with and without the memory of the speaker."""
     names = [units.name(unit).strip() for unit in range(1, len(units))]
     count = len(words)
     alone = model.alone(batch.samples[:count], batch.lengths[:count]).exp()
-    pictures: list[Picture] = []
+    figures: list[NamedFigure] = []
     for i, found in enumerate(words):
         _, frames = unpadded(model, batch, i)
         adapted = None if model.memory is None else output.log_probs[i, 0, 1:].exp()
-        pictures.append(KeywordPicture(title_of(batch, i, found), frames, names, alone[i], adapted))
-    return pictures
+        figures.append(KeywordFigure(title_of(batch, i, found), frames, names, alone[i], adapted))
+    return figures

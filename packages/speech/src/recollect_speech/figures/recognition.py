@@ -8,15 +8,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from recollect import Integration, Read
-from recollect.training import Picture
-from recollect.training.pictures import COLOURS, plain, title
+from recollect.training import NamedFigure
+from recollect.training.figures import COLOURS, plain, title
 from recollect_speech.figures.spectrogram import draw_spectrogram, title_of, unpadded
 from recollect_speech.models.recognition import SECONDS_PER_STEP, Recognizer
 from recollect_speech.models.summary_memory import SummaryMemory
 from recollect_speech.types import SpeechBatch, TimedWord
 
 
-class TranscriptPicture(NamedTuple):
+class TranscriptFigure(NamedTuple):
     """Spectrogram of a recording, the recognized words, and the attention of its segments to earlier ones.
 
     Attributes:
@@ -36,11 +36,11 @@ class TranscriptPicture(NamedTuple):
 
     @property
     def name(self) -> str:
-        """See ``recollect.training.Picture``."""
+        """See ``recollect.training.NamedFigure``."""
         return "recognition"
 
     def draw(self) -> Figure:
-        """See ``recollect.training.Picture``."""
+        """See ``recollect.training.NamedFigure``."""
         rows = 2 if self.weights is not None else 1
         figure = Figure(figsize=(9, 3.2 + 2.6 * (rows - 1)), layout="constrained")
         title(figure, self.title)
@@ -69,16 +69,16 @@ class TranscriptPicture(NamedTuple):
         axes.tick_params(labelsize=7, length=0)
 
 
-def transcript_pictures(
+def transcript_figures(
     model: Recognizer, batch: SpeechBatch, words: Sequence[Sequence[TimedWord]]
-) -> list[Picture]:
-    """Pictures of the first recordings of a batch, each transcribed by itself."""
-    pictures: list[Picture] = []
+) -> list[NamedFigure]:
+    """Figures of the first recordings of a batch, each transcribed by itself."""
+    figures: list[NamedFigure] = []
     for i, found in enumerate(words):
         samples, frames = unpadded(model, batch, i)
         weights, segment = read_weights(model, samples)
-        pictures.append(TranscriptPicture(title_of(batch, i, found), frames, found, weights, segment))
-    return pictures
+        figures.append(TranscriptFigure(title_of(batch, i, found), frames, found, weights, segment))
+    return figures
 
 
 def read_weights(model: Recognizer, samples: Tensor) -> tuple[Tensor | None, float]:

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from recollect import ExampleMemory, Storage
-from recollect.training import DataModule, Picture
+from recollect.training import DataModule, NamedFigure
 from recollect.training.errors import ArgumentError, DataError
-from recollect_speech.figures.keywords import keyword_pictures
+from recollect_speech.figures.keywords import keyword_figures
 from recollect_speech.figures.spectrogram import PICTURES
 from recollect_speech.models.acoustic_model import AcousticOutput
 from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentation
@@ -95,13 +95,13 @@ class KeywordSpotting(SpeechTask):
         """The most probable word."""
         return [[unit] for unit in output.log_probs[:, 0].argmax(-1).tolist()]
 
-    def pictures(self, batch: SpeechBatch) -> list[Picture]:
+    def figures(self, batch: SpeechBatch) -> list[NamedFigure]:
         """Spectrogram, and word probabilities with and without the memory of the speaker."""
         few = min(PICTURES, len(batch.lengths))
         output = self.model(
             batch.samples[:few], batch.lengths[:few], batch.speakers[:few], self._speaker_states
         )
-        return keyword_pictures(self.model, self.data.units, batch, output, self.transcripts(output, batch))
+        return keyword_figures(self.model, self.data.units, batch, output, self.transcripts(output, batch))
 
 
 def _check(batch: SpeechBatch) -> None:

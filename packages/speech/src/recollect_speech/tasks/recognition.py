@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from recollect import Concatenation, Integration, Memory
-from recollect.training import DataModule, Picture
-from recollect_speech.figures.recognition import transcript_pictures
+from recollect.training import DataModule, NamedFigure
+from recollect_speech.figures.recognition import transcript_figures
 from recollect_speech.figures.spectrogram import PICTURES
 from recollect_speech.models.acoustic_model import AcousticOutput
 from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentation
@@ -107,13 +107,13 @@ class Recognition(SpeechTask):
         self._warn_of_short(output, batch)
         return self.loss(output, batch), len(batch.lengths)
 
-    def pictures(self, batch: SpeechBatch) -> list[Picture]:
+    def figures(self, batch: SpeechBatch) -> list[NamedFigure]:
         """Spectrogram, words, and reads of the memory of segments."""
         few = min(PICTURES, len(batch.lengths))
         output = self.model(
             batch.samples[:few], batch.lengths[:few], batch.speakers[:few], self._speaker_states
         )
-        return transcript_pictures(self.model, batch, self.transcripts(output, batch))
+        return transcript_figures(self.model, batch, self.transcripts(output, batch))
 
     def loss(self, output: AcousticOutput, batch: SpeechBatch) -> Tensor:
         """CTC loss; recordings with too few steps for their text have loss zero."""

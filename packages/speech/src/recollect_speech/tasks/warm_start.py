@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recollect.training.checkpoints import SIGNATURE, load
 from recollect.training.errors import CheckpointError
-from recollect.training.runs import best_checkpoint
+from recollect.training.run_folder import best_checkpoint
 from recollect_speech.data.units import Units, restore_units
 from recollect_speech.models.recognition import Recognizer
 
@@ -66,5 +66,5 @@ def _carry_over(
 
 def _units_of(checkpoint: Mapping[str, Any]) -> Units:
     data = checkpoint[SIGNATURE]["data"].rpartition(".")[2]
-    learnt = checkpoint[data]["learnt"]
-    return restore_units(learnt["kind"], learnt["units"])
+    fitted = checkpoint[data]["fitted"]
+    return restore_units(fitted["kind"], fitted["units"])

@@ -81,17 +81,17 @@ class AnomalyData(DataModule):
     @property
     def channels(self) -> list[str]:
         """Names of the G channels fitted on."""
-        return cast(list[str], self.learnt["channels"])
+        return cast(list[str], self.fitted["channels"])
 
     @property
     def columns(self) -> list[str]:
         """Names of the C columns that every channel has."""
-        return cast(list[str], self.learnt["columns"])
+        return cast(list[str], self.fitted["columns"])
 
     @property
     def periods(self) -> list[int]:
         """Period of each channel's first column, in steps."""
-        return cast(list[int], self.learnt["periods"])
+        return cast(list[int], self.fitted["periods"])
 
     def normal(self, split: Split) -> list[Tensor]:
         """Return each channel's scaled normal data ``(N_g, C)``; for ``"train"``, without validation."""
@@ -102,13 +102,13 @@ class AnomalyData(DataModule):
 
     def scale(self, values: Any, channel: int) -> Tensor:
         """Scale values ``(T, C)`` for the model."""
-        mean, std = self.learnt["mean"][channel], self.learnt["std"][channel]
+        mean, std = self.fitted["mean"][channel], self.fitted["std"][channel]
         scaled: Tensor = (torch.as_tensor(values) - mean) / std
         return scaled.float()
 
     # --- overrides ------------------------------------------------------------------------------------------
 
-    def learn(self) -> dict[str, Any]:
+    def fit(self) -> dict[str, Any]:
         """Return names, and mean, standard deviation and period of each channel."""
         channels = self.series
         self._check_sizes(channels)
@@ -162,7 +162,7 @@ class AnomalyData(DataModule):
     @property
     def notes(self) -> list[str]:
         """A note if the detector is fitted on the test series."""
-        return ["learnt from what is judged, without its labels"] if self.transductive else []
+        return ["learned from what is judged, without its labels"] if self.transductive else []
 
     # --- helpers --------------------------------------------------------------------------------------------
 
@@ -176,7 +176,7 @@ class AnomalyData(DataModule):
     def _number(self, series: LabelledSeries) -> int:
         if series.name not in self.channels:
             raise DataError(
-                f"{series.name} is no channel that the detector has learnt; those are "
+                f"{series.name} is no channel that the detector has learned; those are "
                 f"{', '.join(self.channels)}"
             )
         return self.channels.index(series.name)

@@ -98,7 +98,7 @@ class CsvAnomalyData(AnomalyData):
         """Return all rows of ``path``."""
         if self.rows.columns != self.columns:
             raise DataError(
-                f"{self.path} has the columns {', '.join(self.rows.columns)}; the detector has learnt "
+                f"{self.path} has the columns {', '.join(self.rows.columns)}; the detector has learned "
                 f"{', '.join(self.columns)}"
             )
         return [self._labelled_series(self.rows, self.rows.values[:0], 0)]
@@ -107,17 +107,17 @@ class CsvAnomalyData(AnomalyData):
         """Return the names of the value columns."""
         return self.rows.columns
 
-    def learn(self) -> dict[str, Any]:
+    def fit(self) -> dict[str, Any]:
         """See ``AnomalyData``; warn about columns that are constant in the normal data."""
-        learnt = super().learn()
+        fitted = super().fit()
         normal = self._normal(self.series[0])
-        for name, values in zip(learnt["columns"], normal.T, strict=True):
+        for name, values in zip(fitted["columns"], normal.T, strict=True):
             if np.ptp(values) == 0:
                 rank_zero_warn(
                     f"{self.path}, column {name!r} is constant in the {len(values)} normal rows: any change "
                     "of it is measured in its own units"
                 )
-        return learnt
+        return fitted
 
     @cached_property
     def rows(self) -> LabelledTable:

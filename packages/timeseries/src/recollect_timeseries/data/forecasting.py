@@ -84,17 +84,17 @@ class ForecastingData(DataModule):
     @property
     def columns(self) -> list[str]:
         """Names of the C variables."""
-        return cast(list[str], self.learnt["columns"])
+        return cast(list[str], self.fitted["columns"])
 
     @property
     def calendar(self) -> Calendar:
         """The grid of time of the training data."""
-        return Calendar(*self.learnt["calendar"])
+        return Calendar(*self.fitted["calendar"])
 
     @property
     def train_steps(self) -> int:
         """Number of steps of the training split."""
-        return int(self.learnt["steps"])
+        return int(self.fitted["steps"])
 
     def scale(self, values: Tensor) -> Tensor:
         """Scale values ``(…, C)`` for the model."""
@@ -106,11 +106,11 @@ class ForecastingData(DataModule):
 
     @property
     def _mean(self) -> Tensor:
-        return cast(Tensor, self.learnt["mean"])
+        return cast(Tensor, self.fitted["mean"])
 
     @property
     def _std(self) -> Tensor:
-        return cast(Tensor, self.learnt["std"])
+        return cast(Tensor, self.fitted["std"])
 
     def stamps(self, clock: int, steps: int) -> list[str]:
         """Return ISO 8601 timestamps of ``steps`` steps from ``clock`` on."""
@@ -118,7 +118,7 @@ class ForecastingData(DataModule):
 
     # --- overrides ------------------------------------------------------------------------------------------
 
-    def learn(self) -> dict[str, Any]:
+    def fit(self) -> dict[str, Any]:
         """Return columns, calendar, and mean and standard deviation of the training split.
 
         Raises:

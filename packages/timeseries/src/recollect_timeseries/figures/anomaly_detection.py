@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recollect.training.pictures import COLOURS, plain, title
+from recollect.training.figures import COLOURS, plain, title
 from recollect_timeseries.figures.forecasting import format_dates
 from recollect_timeseries.metrics.volume_under_surface import anomalous_ranges
 
@@ -36,7 +36,7 @@ class AnomalyFigure(NamedTuple):
 
     @property
     def name(self) -> str:
-        """See ``recollect.training.Picture``."""
+        """See ``recollect.training.NamedFigure``."""
         return "anomalies"
 
     def draw(self) -> Figure:

@@ -10,7 +10,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from recollect.training.pictures import COLOURS, plain, title
+from recollect.training.figures import COLOURS, plain, title
 from recollect_timeseries.data.forecasting import ForecastingData
 from recollect_timeseries.models.window_memory import RetrievedWindows, WindowMemory
 from recollect_timeseries.types import WindowBatch
@@ -62,7 +62,7 @@ class ForecastFigure(NamedTuple):
 
     @property
     def name(self) -> str:
-        """See ``recollect.training.Picture``."""
+        """See ``recollect.training.NamedFigure``."""
         return "forecast"
 
     def draw(self) -> Figure:
@@ -137,7 +137,7 @@ def forecast_figures(
     """
     past, truth, point = (data.unscale(part)[..., -1] for part in (batch.past, batch.future, forecast))
     lower, upper = (None, None) if bounds is None else (data.unscale(part)[..., -1] for part in bounds)
-    pictures = []
+    figures = []
     for b, clock in enumerate(batch.clock.tolist()):
         windows = (
             []
@@ -145,7 +145,7 @@ def forecast_figures(
             else _retrieved_windows(data, memory, retrieved, past[b], b)
         )
         variable = data.columns[-1]
-        pictures.append(
+        figures.append(
             ForecastFigure(
                 f"{variable}: forecast of {data.horizon} steps from {_date(data, clock)} on",
                 variable,
@@ -159,7 +159,7 @@ def forecast_figures(
                 windows,
             )
         )
-    return pictures
+    return figures
 
 
 def _retrieved_windows(

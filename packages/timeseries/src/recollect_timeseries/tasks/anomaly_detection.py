@@ -157,7 +157,7 @@ class AnomalyDetection(Task):
             for time, score in zip(series.times, detection.scores.tolist(), strict=True)
         ]
 
-    def pictures(self, batch: Any) -> list[AnomalyFigure]:
+    def figures(self, batch: Any) -> list[AnomalyFigure]:
         """Draw some test channels: values, scores, threshold and labels."""
         if not self.trainer.testing:
             return []

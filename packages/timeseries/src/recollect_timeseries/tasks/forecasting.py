@@ -182,7 +182,7 @@ class Forecasting(Task):
                     rows.append({"time": stamp, "column": column, **row})
         return rows
 
-    def pictures(self, batch: WindowBatch) -> list[ForecastFigure]:
+    def figures(self, batch: WindowBatch) -> list[ForecastFigure]:
         """Draw forecast and truth of some windows, with the retrieved past windows."""
         count = len(batch.past)
         spread = torch.linspace(0, count - 1, min(4, count), device="cpu").long().to(self.device)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from recollect.training import TrainedRun
-from recollect.training.reports import report_runs
+from recollect.training.load import report_runs
 from recollect_vision.commands.features import classification_run, split_features
 from recollect_vision.data.classification import ImageData
 from recollect_vision.metrics.classification import Calibration, calibration, fit_temperature

@@ -15,11 +15,11 @@ from torch import Tensor
 from recollect.memories.example import ExampleMemory, ExampleMethod
 from recollect.state import map_state
 from recollect.training import DataError, TrainedRun
-from recollect.training.pictures import save
-from recollect.training.reports import report_runs
+from recollect.training.figures import save
+from recollect.training.load import report_runs
 from recollect_vision.commands.features import LabelledFeatures, classification_run, split_features
 from recollect_vision.data.classification import ImageData
-from recollect_vision.figures.classification import CurvePicture
+from recollect_vision.figures.classification import CurveFigure
 from recollect_vision.models.classification import ImageClassifier
 from recollect_vision.tasks.classification import Classification
 
@@ -119,7 +119,7 @@ def _measure(
 
 
 def report(folder: str, run: TrainedRun) -> None:
-    """Print the accuracies of a run and draw them in its ``pictures`` folder."""
+    """Print the accuracies of a run and draw them in its ``figures`` folder."""
     task, data = classification_run(folder, run)
     curves = {}
     images, old = all_features(task, data), len(data.classes)
@@ -137,8 +137,8 @@ def report(folder: str, run: TrainedRun) -> None:
                 [float(v.mean()) for v in values],
                 [float(v.std(correction=0)) for v in values],
             )
-    picture = Path(folder) / "pictures" / "class-incremental.png"
-    save(CurvePicture(f"learned after training: {', '.join(data.leave_out)}", SHOTS, curves).draw(), picture)
+    picture = Path(folder) / "figures" / "class-incremental.png"
+    save(CurveFigure(f"learned after training: {', '.join(data.leave_out)}", SHOTS, curves).draw(), picture)
     print(f"{picture}")
 
 

@@ -147,14 +147,14 @@ class ImageData(DataModule):
     @property
     def classes(self) -> list[str]:
         """Names of the trained classes."""
-        return list(self.learnt["classes"])
+        return list(self.fitted["classes"])
 
     @property
     def sizes(self) -> ImageSizes:
         """Size of the images."""
-        return ImageSizes(*self.learnt["sizes"])
+        return ImageSizes(*self.fitted["sizes"])
 
-    def learn(self) -> dict[str, Any]:
+    def fit(self) -> dict[str, Any]:
         """Return classes, size, and mean and standard deviation of each channel."""
         numbers, train = self.numbers["train"], self.splits.train
         count = len(self.splits.classes) - len(self.leave_out)
@@ -177,11 +177,11 @@ class ImageData(DataModule):
     @property
     def num_training_images(self) -> int:
         """Number of images in the training set, including those held out."""
-        return int(self.learnt["trained_on"])
+        return int(self.fitted["trained_on"])
 
     def image_name(self, number: int) -> str:
         """Return the name of image ``number`` of the training set."""
-        files = self.learnt["files"]
+        files = self.fitted["files"]
         return f"train/{number}" if files is None else str(files[number])
 
     def example_numbers(self, per_class: int) -> list[int]:
@@ -232,7 +232,7 @@ class ImageData(DataModule):
 
     def denormalized(self, images: Tensor) -> Tensor:
         """Invert ``normalized``; the result is in [0, 1]."""
-        mean, deviation = (torch.tensor(self.learnt[name]).view(-1, 1, 1) for name in ("mean", "deviation"))
+        mean, deviation = (torch.tensor(self.fitted[name]).view(-1, 1, 1) for name in ("mean", "deviation"))
         return (images.cpu() * deviation + mean).clamp(0, 1)
 
     def collate(self, items: list[Any]) -> ImageBatch:
@@ -242,5 +242,5 @@ class ImageData(DataModule):
 
     def normalized(self, images: Tensor) -> Tensor:
         """Normalise images ``(B, C, height, width)`` uint8 to mean 0 and standard deviation 1 per channel."""
-        mean, deviation = (torch.tensor(self.learnt[name]).view(-1, 1, 1) for name in ("mean", "deviation"))
+        mean, deviation = (torch.tensor(self.fitted[name]).view(-1, 1, 1) for name in ("mean", "deviation"))
         return (images.float() / 255 - mean) / deviation

@@ -118,7 +118,7 @@ class FewShotData(DataModule):
     @property
     def training_classes(self) -> int:
         """Number of training classes."""
-        return int(self.learnt["classes"])
+        return int(self.fitted["classes"])
 
     def classes(self, split: Literal["train", "val", "test"]) -> list[Tensor]:
         """Return the images ``(n, 1, S, S)`` uint8 of each class of a split; rotated classes come last."""
@@ -129,7 +129,7 @@ class FewShotData(DataModule):
 
     # --- implementation of the base class -------------------------------------------------------------------
 
-    def learn(self) -> dict[str, Any]:
+    def fit(self) -> dict[str, Any]:
         """Return the number of training classes."""
         return {"classes": len(self.classes("train"))}
 

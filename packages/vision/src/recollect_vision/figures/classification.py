@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from recollect.training.pictures import COLOURS, plain, title
+from recollect.training.figures import COLOURS, plain, title
 from recollect_vision.data.classification import ImageData
 from recollect_vision.models.classification import NO_EXAMPLE, ClassifierOutput
 from recollect_vision.types import ImageBatch
@@ -16,7 +16,7 @@ MAX_ANNOTATED_CLASSES = 20
 """Largest number of classes for which the cells of the matrix carry numbers."""
 
 
-class ConfusionPicture(NamedTuple):
+class ConfusionFigure(NamedTuple):
     """A confusion matrix.
 
     Attributes:
@@ -29,11 +29,11 @@ class ConfusionPicture(NamedTuple):
 
     @property
     def name(self) -> str:
-        """See ``recollect.training.Picture``."""
+        """See ``recollect.training.NamedFigure``."""
         return "confusion"
 
     def draw(self) -> Figure:
-        """See ``recollect.training.Picture``."""
+        """See ``recollect.training.NamedFigure``."""
         count = len(self.classes)
         side = 2.5 + 0.45 * min(count, 40)
         figure = Figure(figsize=(side + 1, side), layout="constrained")
@@ -67,7 +67,7 @@ class CaptionedImage(NamedTuple):
     title: str
 
 
-class NeighbourPicture(NamedTuple):
+class NeighbourFigure(NamedTuple):
     """Images beside their nearest examples in memory.
 
     Attributes:
@@ -78,11 +78,11 @@ class NeighbourPicture(NamedTuple):
 
     @property
     def name(self) -> str:
-        """See ``recollect.training.Picture``."""
+        """See ``recollect.training.NamedFigure``."""
         return "neighbours"
 
     def draw(self) -> Figure:
-        """See ``recollect.training.Picture``."""
+        """See ``recollect.training.NamedFigure``."""
         columns = max(len(row) for row in self.rows)
         figure = Figure(figsize=(1.5 * columns, 0.6 + 1.75 * len(self.rows)), layout="constrained")
         title(
@@ -104,7 +104,7 @@ class NeighbourPicture(NamedTuple):
         return figure
 
 
-class CurvePicture(NamedTuple):
+class CurveFigure(NamedTuple):
     """Accuracy by number of examples.
 
     Attributes:
@@ -118,7 +118,7 @@ class CurvePicture(NamedTuple):
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
     def draw(self) -> Figure:
-        """See ``recollect.training.Picture``."""
+        """See ``recollect.training.NamedFigure``."""
         figure = Figure(figsize=(6.4, 3.8), layout="constrained")
         axes = figure.add_subplot()
         for number, (name, (means, deviations)) in enumerate(self.curves.items()):
@@ -149,9 +149,9 @@ NEIGHBOURS = 5
 """Examples beside each image."""
 
 
-def neighbour_pictures(
+def neighbour_figures(
     data: ImageData, classes: Sequence[str], batch: ImageBatch, found: ClassifierOutput
-) -> list[NeighbourPicture]:
+) -> list[NeighbourFigure]:
     """Return the least certain images of a batch, each with the examples it was compared with."""
     if found.number.shape[1] == 0:
         return []
@@ -172,4 +172,4 @@ def neighbour_pictures(
                     CaptionedImage(image, f"{classes[int(train.labels[number])]}\nweight {weight:.2f}")
                 )
         rows.append(row)
-    return [NeighbourPicture(rows)] if any(len(row) > 1 for row in rows) else []
+    return [NeighbourFigure(rows)] if any(len(row) > 1 for row in rows) else []

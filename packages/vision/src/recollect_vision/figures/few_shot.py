@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from recollect.training.pictures import COLOURS, title
+from recollect.training.figures import COLOURS, title
 from recollect_vision.data.episodes import draw_episode, episode_generator
 from recollect_vision.metrics.few_shot import FeatureTable, Setting, group_by_class
 from recollect_vision.models.few_shot import FewShotClassifier
@@ -17,7 +17,7 @@ from recollect_vision.types import LabelledImages
 RIGHT, WRONG = COLOURS[:2]
 
 
-class EpisodePicture(NamedTuple):
+class EpisodeFigure(NamedTuple):
     """The queries of an episode beside all its examples.
 
     Attributes:
@@ -40,7 +40,7 @@ class EpisodePicture(NamedTuple):
 
     @property
     def name(self) -> str:
-        """See ``recollect.training.Picture``."""
+        """See ``recollect.training.NamedFigure``."""
         return "episode"
 
     def draw(self) -> Figure:
@@ -79,9 +79,9 @@ MAX_EXAMPLES = 10
 """Largest number of examples of an episode that is drawn."""
 
 
-def episode_pictures(
+def episode_figures(
     model: FewShotClassifier, batch: LabelledImages, settings: Sequence[Setting], seed: int
-) -> list[EpisodePicture]:
+) -> list[EpisodeFigure]:
     """Return a picture for each setting that is small enough and for which the batch has enough classes."""
     features = group_by_class(model(batch.images), batch.labels)
     pixels = group_by_class(batch.images.flatten(1), batch.labels)
@@ -100,7 +100,7 @@ def _picture(
     side: int,
     setting: Setting,
     seed: int,
-) -> EpisodePicture:
+) -> EpisodeFigure:
     """Draw an episode; the last image of each class is the query, the others are examples."""
     drawn = [draw_episode(features.counts, setting.ways, setting.shots + 1, episode_generator(seed, 0))]
     x = features.take(drawn).features[0]
@@ -110,7 +110,7 @@ def _picture(
     answers = model.answer(*episode, classes=setting.ways).log_probability.argmax(-1)
     weights = model.compare(*episode)
     how = "query 1 is of class 1, and so on" + ("; weights below" if weights is not None else "; no memory")
-    return EpisodePicture(
+    return EpisodeFigure(
         f"{setting.ways}-way {setting.shots}-shot: {how}",
         images[:, -1],
         images[:, :-1].flatten(0, 1),

@@ -20,11 +20,11 @@ from torchmetrics.classification import (
 
 from recollect import Concatenation, Integration, Memory, Storage
 from recollect.memories.example import ExampleMemory, ExampleMethod
-from recollect.training import DataModule, Picture
+from recollect.training import DataModule, NamedFigure
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
 from recollect_vision.data.image_set import ImageSet
-from recollect_vision.figures.classification import ConfusionPicture, neighbour_pictures
+from recollect_vision.figures.classification import ConfusionFigure, neighbour_figures
 from recollect_vision.metrics.classification import BINS, negative_log_likelihood
 from recollect_vision.models.backbone import Backbone
 from recollect_vision.models.classification import NO_EXAMPLE, ClassifierOutput, ImageClassifier
@@ -186,12 +186,12 @@ class Classification(ExampleMemoryTask):
             "weights": [round(weight, 4) for weight in best.values.tolist()],
         }
 
-    def pictures(self, batch: ImageBatch) -> list[Picture]:
+    def figures(self, batch: ImageBatch) -> list[NamedFigure]:
         """Return the confusion matrix, and the least certain images beside their nearest examples."""
-        pictures: list[Picture] = []
+        figures: list[NamedFigure] = []
         if self._confusion is not None:
-            pictures.append(ConfusionPicture(self._confusion, self.classes))
-        return [*pictures, *neighbour_pictures(self.data, self.classes, batch, self.classify(batch))]
+            figures.append(ConfusionFigure(self._confusion, self.classes))
+        return [*figures, *neighbour_figures(self.data, self.classes, batch, self.classify(batch))]
 
     def summarize(self, stage: Stage, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the metrics without the confusion matrix, which is stored for the picture."""

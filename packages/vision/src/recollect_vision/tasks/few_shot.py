@@ -15,7 +15,7 @@ from recollect.training import DataModule, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
 from recollect_vision.data.few_shot import FewShotData
-from recollect_vision.figures.few_shot import EpisodePicture, episode_pictures
+from recollect_vision.figures.few_shot import EpisodeFigure, episode_figures
 from recollect_vision.metrics.few_shot import (
     FeatureCollector,
     Setting,
@@ -193,9 +193,9 @@ class FewShot(Task):
             )
         ]
 
-    def pictures(self, batch: LabelledImages) -> list[EpisodePicture]:
-        """Return pictures of episodes of the batch: queries beside the examples they were compared with."""
-        return episode_pictures(self.model, batch, self.settings, self.data.seed)
+    def figures(self, batch: LabelledImages) -> list[EpisodeFigure]:
+        """Return figures of episodes of the batch: queries beside the examples they were compared with."""
+        return episode_figures(self.model, batch, self.settings, self.data.seed)
 
     def items(self, batch: Any) -> int:
         """Number of images."""

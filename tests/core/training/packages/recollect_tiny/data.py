@@ -48,14 +48,14 @@ class RecallData(DataModule):
         self.noise = noise
         self.learnings = 0
 
-    def learn(self) -> dict[str, Any]:
+    def fit(self) -> dict[str, Any]:
         self.learnings += 1
         return {"names": NAMES, "colours": COLOURS}
 
     def dataset(self, split: Split) -> Dataset[Any] | None:
         if split == "test" and not self.with_test:
             return None
-        assert self.learnt["names"] == NAMES
+        assert self.fitted["names"] == NAMES
         generator = torch.Generator().manual_seed({"train": 1, "val": 2, "test": 3, "predict": 4}[split])
         questions = torch.randint(4, (self.size,), generator=generator)
         if split == "predict" and self.path is not None:

@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from recollect import VectorStorage
 from recollect.memories.base import Memory
 from recollect.storages.vector import VectorState
-from recollect.training import ReadPicture, Task
+from recollect.training import ReadHeatmap, Task
 from recollect_tiny.data import COLOURS, NAMES, Batch, RecallData
 
 
@@ -94,7 +94,7 @@ class RecallTask(Task):
         self.sampling = sampling
 
     def build_model(self, data: RecallData) -> nn.Module:
-        return RecallModel(len(data.learnt["names"]), len(data.learnt["colours"]), self.size, self.dropout)
+        return RecallModel(len(data.fitted["names"]), len(data.fitted["colours"]), self.size, self.dropout)
 
     def build_metrics(self, data: RecallData) -> MetricCollection:
         return MetricCollection({"accuracy": MulticlassAccuracy(4, average="micro")})
@@ -123,11 +123,11 @@ class RecallTask(Task):
             )
         ]
 
-    def pictures(self, batch: Batch) -> list[ReadPicture]:
+    def figures(self, batch: Batch) -> list[ReadHeatmap]:
         with self.model.memory.tracing() as reads:
             self._logits(batch)
         return [
-            ReadPicture(f"what has {NAMES[name]}?", weights, ["read"], NAMES, [name])
+            ReadHeatmap(f"what has {NAMES[name]}?", weights, ["read"], NAMES, [name])
             for name, weights in zip(batch[1][:2].tolist(), reads[0].weights[:2], strict=True)
         ]
 

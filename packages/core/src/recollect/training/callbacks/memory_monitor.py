@@ -1,4 +1,4 @@
-"""Memory figures in the logs, and pictures of what was read."""
+"""Memory metrics in the logs, and figures of what was read."""
 
 import math
 from collections.abc import Sequence
@@ -13,29 +13,29 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from recollect.tracing import Trace, trace
-from recollect.training.pictures import numbered, pixels, save
+from recollect.training.figures import numbered, pixels, save
 from recollect.training.task import Task
 
 
 class MemoryMonitor(Callback):
-    """Logs occupancy, age and read entropy of every memory in the model, and draws ``Task.pictures``.
+    """Logs occupancy, age and read entropy of every memory in the model, and draws ``Task.figures``.
 
     Figures are those of the middle batch of each validation and test, logged as ``memory/<module>/<figure>``
-    to whichever loggers are on. Pictures go to ``pictures/`` in the run folder, TensorBoard and W&B. Names
+    to whichever loggers are on. Figures go to ``figures/`` in the run folder, TensorBoard and W&B. Names
     say what they show: ``test-confusion.png``, ``val-epoch009-read-1.png``; as tags ``test/confusion``.
 
     Args:
-        pictures: How many to draw each time; 0 draws none.
+        figures: How many to draw each time; 0 draws none.
         every_n_epochs: After how many epochs of training they are drawn; a test always draws.
 
     Raises:
         ValueError: If a number is out of range.
     """
 
-    def __init__(self, pictures: int = 4, every_n_epochs: int = 10) -> None:
-        if pictures < 0 or every_n_epochs < 1:
-            raise ValueError(f"pictures must be ≥ 0 and every_n_epochs ≥ 1, got {pictures}, {every_n_epochs}")
-        self.pictures = pictures
+    def __init__(self, figures: int = 4, every_n_epochs: int = 10) -> None:
+        if figures < 0 or every_n_epochs < 1:
+            raise ValueError(f"figures must be ≥ 0 and every_n_epochs ≥ 1, got {figures}, {every_n_epochs}")
+        self.figures = figures
         self.every_n_epochs = every_n_epochs
         self.saved: list[Path] = []
         self._hooks: ExitStack | None = None
@@ -130,18 +130,18 @@ class MemoryMonitor(Callback):
 
     def _draw(self, trainer: Trainer, task: LightningModule, name: str) -> None:
         batch, self._batch = self._batch, None
-        if batch is None or not self.pictures or not isinstance(task, Task):
+        if batch is None or not self.figures or not isinstance(task, Task):
             return
         dry = cast(Any, trainer).fast_dev_run
         with torch.no_grad():  # every process takes part: sharded parameters have to be gathered
-            pictures = task.pictures(batch)[: self.pictures]
+            figures = task.figures(batch)[: self.figures]
         if not trainer.is_global_zero:
             return
-        for label, picture in zip(numbered(pictures), pictures, strict=True):
+        for label, picture in zip(numbered(figures), figures, strict=True):
             figure = picture.draw()
             if dry:
                 continue
-            path = Path(trainer.default_root_dir) / "pictures" / f"{name}-{label}.png"
+            path = Path(trainer.default_root_dir) / "figures" / f"{name}-{label}.png"
             save(figure, path)
             self.saved.append(path)
             _log(trainer, f"{name.split('-')[0]}/{label}", figure)

@@ -17,7 +17,7 @@ class Resuming(Callback):
     They are set when training goes on: before the first hook of an epoch, a batch or a validation that the
     resumed run begins. A checkpoint made in the middle of a validation has the states of its beginning, since
     the resumed run does the validation anew. What the data draw is not among them: that follows from the
-    place in the epoch alone (``recollect.training.loading``).
+    place in the epoch alone (``recollect.training.loader``).
     """
 
     def __init__(self) -> None:

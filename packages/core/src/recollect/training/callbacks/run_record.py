@@ -9,9 +9,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from torch import Tensor
 
-from recollect.training.callbacks.interruption import Interruption
 from recollect.training.callbacks.memory_monitor import MemoryMonitor
 from recollect.training.callbacks.resuming import Resuming
+from recollect.training.callbacks.signals import CheckpointOnSignal
 from recollect.training.checkpoints import sign_package
 
 
@@ -112,7 +112,7 @@ def complete_callbacks(
     if checkpoints:
         best = [] if any(saver.monitor for saver in savers) else [BestCheckpoint(where)]
         callbacks = [*callbacks, *best, LastCheckpoint(where)]  # the last one holds what the best one noted
-    for added in (Resuming(), Interruption(), MemoryMonitor(), Timer(duration=max_time)):
+    for added in (Resuming(), CheckpointOnSignal(), MemoryMonitor(), Timer(duration=max_time)):
         if not any(isinstance(callback, type(added)) for callback in callbacks):
             callbacks = [*callbacks, added]
     return callbacks

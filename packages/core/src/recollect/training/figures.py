@@ -1,4 +1,4 @@
-"""Pictures that a run leaves, drawn with matplotlib's object interface (no global state, no display)."""
+"""Figures that a run leaves, drawn with matplotlib's object interface (no global state, no display)."""
 
 import textwrap
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Colours that everybody can tell apart (Okabe and Ito 2008), to be taken in this order."""
 
 
-class Picture(Protocol):
-    """Anything that can be drawn: what ``Task.pictures`` gives."""
+class NamedFigure(Protocol):
+    """Anything that can be drawn: what ``Task.figures`` gives."""
 
     @property
     def name(self) -> str:
@@ -32,7 +32,7 @@ class Picture(Protocol):
         ...
 
 
-class ReadPicture(NamedTuple):
+class ReadHeatmap(NamedTuple):
     """One read, or several reads of the same entries, to be drawn as a heat map.
 
     Attributes:
@@ -60,7 +60,7 @@ class ReadPicture(NamedTuple):
         return draw(self)
 
 
-def draw(picture: ReadPicture) -> Figure:
+def draw(heatmap: ReadHeatmap) -> Figure:
     """A heat map with the entries down the side and the reads across; what ought to be read is marked.
 
     Raises:
@@ -68,30 +68,30 @@ def draw(picture: ReadPicture) -> Figure:
 
     Example:
         >>> import torch
-        >>> picture = ReadPicture("where is the milk?", torch.eye(2), ["hop 1", "hop 2"], ["a", "b"], [1])
-        >>> len(draw(picture).axes[0].get_yticklabels())
+        >>> heatmap = ReadHeatmap("where is the milk?", torch.eye(2), ["hop 1", "hop 2"], ["a", "b"], [1])
+        >>> len(draw(heatmap).axes[0].get_yticklabels())
         2
     """
-    weights = picture.weights.detach().float().cpu().numpy()
-    if weights.shape != (len(picture.rows), len(picture.columns)):
+    weights = heatmap.weights.detach().float().cpu().numpy()
+    if weights.shape != (len(heatmap.rows), len(heatmap.columns)):
         raise ValueError(
-            f"{picture.title!r}: weights are {weights.shape}, but there are {len(picture.rows)} row "
-            f"and {len(picture.columns)} column labels"
+            f"{heatmap.title!r}: weights are {weights.shape}, but there are {len(heatmap.rows)} row "
+            f"and {len(heatmap.columns)} column labels"
         )
     reads, entries = weights.shape
     figure = Figure(figsize=(6 + 0.5 * min(reads, 24), 2.2 + 0.27 * min(entries, 60)), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(weights.T, vmin=0, vmax=1, cmap="Blues", aspect="auto")
     figure.colorbar(image, ax=axes, label="weight", pad=0.02, aspect=12)
-    marked = "\norange: what ought to be read" if picture.highlighted else ""
-    title(figure, _cut(picture.title, 4 * LABEL_LENGTH) + marked)
-    axes.set_xlabel(picture.across, fontsize=9)
-    axes.set_ylabel(picture.down, fontsize=9)
-    upright = reads > 8 or max(map(len, picture.rows), default=0) > 12
-    axes.set_xticks(range(reads), [_short(label) for label in picture.rows], rotation=90 if upright else 0)
-    axes.set_yticks(range(entries), [_short(label) for label in picture.columns])
+    marked = "\norange: what ought to be read" if heatmap.highlighted else ""
+    title(figure, _cut(heatmap.title, 4 * LABEL_LENGTH) + marked)
+    axes.set_xlabel(heatmap.across, fontsize=9)
+    axes.set_ylabel(heatmap.down, fontsize=9)
+    upright = reads > 8 or max(map(len, heatmap.rows), default=0) > 12
+    axes.set_xticks(range(reads), [_short(label) for label in heatmap.rows], rotation=90 if upright else 0)
+    axes.set_yticks(range(entries), [_short(label) for label in heatmap.columns])
     axes.tick_params(labelsize=8, length=0)
-    for place in picture.highlighted:
+    for place in heatmap.highlighted:
         label = axes.get_yticklabels()[place]
         label.set_color(COLOURS[1])
         label.set_fontweight("bold")
@@ -103,16 +103,16 @@ def draw(picture: ReadPicture) -> Figure:
     return figure
 
 
-def numbered(pictures: Sequence[Picture]) -> list[str]:
+def numbered(figures: Sequence[NamedFigure]) -> list[str]:
     """A label for each picture: its name, and a number where several have that name.
 
     Example:
         >>> import torch
-        >>> read = ReadPicture("where is the milk?", torch.eye(1), ["hop 1"], ["a"])
+        >>> read = ReadHeatmap("where is the milk?", torch.eye(1), ["hop 1"], ["a"])
         >>> numbered([read, read, read._replace(name="confusion")])
         ['read-1', 'read-2', 'confusion']
     """
-    names = [picture.name for picture in pictures]
+    names = [picture.name for picture in figures]
     return [
         f"{name}-{names[: place + 1].count(name)}" if names.count(name) > 1 else name
         for place, name in enumerate(names)

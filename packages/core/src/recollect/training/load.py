@@ -1,5 +1,7 @@
 """A trained run in Python: its task with the weights of a checkpoint, and its data."""
 
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -9,9 +11,9 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from recollect.training.checkpoints import check_task, load
 from recollect.training.data import DataModule
-from recollect.training.errors import CheckpointError
+from recollect.training.errors import CheckpointError, UserError
 from recollect.training.loggers import quietly
-from recollect.training.runs import best_checkpoint
+from recollect.training.run_folder import best_checkpoint
 from recollect.training.task import Task
 from recollect_cli.runs import last_checkpoint
 
@@ -80,6 +82,32 @@ def restore(task: Task, data: DataModule, path: Path) -> TrainedRun:
     task.on_load_checkpoint(saved)
     task.load_state_dict(saved["state_dict"])
     return TrainedRun(task.eval(), data)
+
+
+def report_runs(
+    module: str, report: Callable[[str, TrainedRun], None], args: Sequence[str] | None = None
+) -> None:
+    """Report on each of the run folders that a command line names.
+
+    What is wrong with one of them goes to the standard error, and the process ends with status 1.
+
+    Args:
+        module: What stands after ``python -m``.
+        report: Is given a folder and what is in it, its data fetched, and prints.
+        args: The command line; that of the process by default.
+    """
+    folders = list(sys.argv[1:] if args is None else args)
+    if not folders or folders[0] in ("-h", "--help"):
+        print(f"usage: python -m {module} RUN [RUN …]")
+        return
+    try:
+        for folder in folders:
+            run = load_run(folder)
+            run.data.prepare_data()
+            report(folder, run)
+    except UserError as error:
+        print(f"{module}: error: {error}", file=sys.stderr)
+        raise SystemExit(1) from error
 
 
 def _chosen(folder: Path, checkpoint: str | Path) -> Path:

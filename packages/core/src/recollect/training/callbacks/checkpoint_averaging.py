@@ -10,7 +10,7 @@ from torch import Tensor
 Weights = dict[str, Tensor]
 
 
-class AverageLast(Callback):
+class CheckpointAveraging(Callback):
     """Averages the weights of the last ``count`` snapshots (Vaswani et al. 2017, arXiv:1706.03762, 6.1).
 
     A snapshot is taken every ``every_n_steps`` steps. Validation is of the average, and checkpoints hold the
@@ -64,7 +64,7 @@ class AverageLast(Callback):
         if trainer.state.fn != "fit" or not self._snapshots:
             return
         trained = self._current or checkpoint["state_dict"]
-        checkpoint["average_last"] = {
+        checkpoint["checkpoint_averaging"] = {
             "trained": trained,
             "snapshots": list(self._snapshots),
             "taken_at": self._taken_at,
@@ -75,7 +75,7 @@ class AverageLast(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Go on from the trained weights when training is resumed; otherwise the average stays."""
-        kept = checkpoint.get("average_last")
+        kept = checkpoint.get("checkpoint_averaging")
         if trainer.state.fn == "fit" and kept is not None:
             self._snapshots = deque(kept["snapshots"], maxlen=self.count)
             self._taken_at = kept["taken_at"]

@@ -27,7 +27,7 @@ class Interrupted(Stopped):
         self.checkpoint = checkpoint
 
 
-class Interruption(Callback):
+class CheckpointOnSignal(Callback):
     """On SIGINT or SIGTERM, saves ``checkpoints/last.ckpt`` in the run folder, and stops.
 
     Training stops after the batch, or, where gradients are accumulated, after the optimiser's step. A

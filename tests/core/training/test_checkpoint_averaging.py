@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule
 
-from recollect.training.callbacks.average_last import AverageLast
+from recollect.training.callbacks.checkpoint_averaging import CheckpointAveraging
 
 
 class Module(LightningModule):
@@ -32,7 +32,7 @@ def trained(callback, steps):
 
 
 def test_validation_is_of_the_average_of_the_last_snapshots():
-    callback = AverageLast(count=3, every_n_steps=2)
+    callback = CheckpointAveraging(count=3, every_n_steps=2)
     module = trained(callback, 11)  # snapshots at 2, 4, 6, 8, 10; the last three are kept
     callback.on_validation_start(trainer(11), module)
     assert module.weight.tolist() == [8, 8]
@@ -42,7 +42,7 @@ def test_validation_is_of_the_average_of_the_last_snapshots():
 
 
 def test_an_error_in_validation_leaves_the_trained_weights():
-    callback = AverageLast(count=3, every_n_steps=2)
+    callback = CheckpointAveraging(count=3, every_n_steps=2)
     module = trained(callback, 11)
     callback.on_validation_start(trainer(11), module)
     callback.on_exception(trainer(11), module, RuntimeError())
@@ -50,7 +50,7 @@ def test_an_error_in_validation_leaves_the_trained_weights():
 
 
 def test_gradient_accumulation_takes_one_snapshot_a_step():
-    callback = AverageLast(count=3, every_n_steps=1)
+    callback = CheckpointAveraging(count=3, every_n_steps=1)
     module = trained(callback, 2)
     with torch.no_grad():
         module.weight.fill_(100)
@@ -61,7 +61,7 @@ def test_gradient_accumulation_takes_one_snapshot_a_step():
 
 @pytest.mark.parametrize("during_validation", [False, True])
 def test_a_checkpoint_holds_the_average_and_what_training_goes_on_from(during_validation):
-    callback = AverageLast(count=2, every_n_steps=5)
+    callback = CheckpointAveraging(count=2, every_n_steps=5)
     module = trained(callback, 12)
     if during_validation:
         callback.on_validation_start(trainer(12), module)
@@ -69,7 +69,7 @@ def test_a_checkpoint_holds_the_average_and_what_training_goes_on_from(during_va
     callback.on_save_checkpoint(trainer(12), module, checkpoint)
     assert checkpoint["state_dict"]["weight"].tolist() == [7.5, 7.5]
 
-    resumed, again = AverageLast(count=2, every_n_steps=5), Module()
+    resumed, again = CheckpointAveraging(count=2, every_n_steps=5), Module()
     again.load_state_dict(checkpoint["state_dict"])
     resumed.on_load_checkpoint(trainer(12), again, checkpoint)
     assert again.weight.tolist() == [12, 12]
@@ -78,12 +78,12 @@ def test_a_checkpoint_holds_the_average_and_what_training_goes_on_from(during_va
 
     tested = Module()
     tested.load_state_dict(checkpoint["state_dict"])
-    AverageLast().on_load_checkpoint(trainer(12, "test"), tested, checkpoint)
+    CheckpointAveraging().on_load_checkpoint(trainer(12, "test"), tested, checkpoint)
     assert tested.weight.tolist() == [7.5, 7.5]
 
 
 def test_snapshots_of_a_checkpoint_join_those_of_another_device():
-    callback = AverageLast(count=2, every_n_steps=1)
+    callback = CheckpointAveraging(count=2, every_n_steps=1)
     trained(callback, 1)  # as if loaded: on the CPU
     module = Module().to("meta")
     callback.on_train_batch_end(trainer(2), module, None, None, 1)
@@ -93,7 +93,7 @@ def test_snapshots_of_a_checkpoint_join_those_of_another_device():
 
 
 def test_before_the_first_snapshot_everything_is_as_it_is():
-    callback = AverageLast(count=2, every_n_steps=50)
+    callback = CheckpointAveraging(count=2, every_n_steps=50)
     module = trained(callback, 3)
     callback.on_validation_start(trainer(3), module)
     checkpoint = {"state_dict": module.state_dict()}
@@ -105,4 +105,4 @@ def test_before_the_first_snapshot_everything_is_as_it_is():
 @pytest.mark.parametrize("settings", [{"count": 0}, {"every_n_steps": 0}])
 def test_numbers_must_be_positive(settings):
     with pytest.raises(ValueError, match="must be positive"):
-        AverageLast(**settings)
+        CheckpointAveraging(**settings)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recollect_tiny.data import RecallData
 
-from recollect.training.loading import Loader, share
+from recollect.training.loader import Loader, share
 from recollect.training.seeding import random_states, set_random_states
 
 
@@ -77,11 +77,11 @@ def test_an_empty_split_is_an_error():
 def test_learning_happens_once_and_travels():
     data = RecallData()
     state = data.state_dict()
-    assert data.learnt is data.learnt
+    assert data.fitted is data.fitted
     assert data.learnings == 1
     other = RecallData()
     other.load_state_dict(state)
-    assert other.learnt == data.learnt
+    assert other.fitted == data.fitted
     assert other.learnings == 0
 
 
