@@ -60,7 +60,7 @@ def test_other_pairs_than_the_published_ones_are_refused(
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("kind", "users", "items", "fitted", "tested"),
+    ("kind", "users", "items", "trained", "tested"),
     [
         (LastFmData, 1880, 4489, 42135, 10533),
         (MovieLens1mSplit, 6022, 3043, 796244, 99455),
@@ -68,11 +68,11 @@ def test_other_pairs_than_the_published_ones_are_refused(
     ],
 )
 def test_the_published_counts(
-    kind: type[PublishedSplit], users: int, items: int, learned: int, tested: int
+    kind: type[PublishedSplit], users: int, items: int, trained: int, tested: int
 ) -> None:
     data = kind()
     assert (len(data.names), len(data.items)) == (users, items)
-    assert data.graph(held_out=True).shape[1] == learned
+    assert data.graph(held_out=True).shape[1] == trained
     test = data.dataset("test")
     assert test is not None
     assert test.target is not None

@@ -70,10 +70,10 @@ def flags(args: Sequence[str]) -> Iterator[Flag]:
     left = list(args)
     while left:
         argument = left.pop(0)
-        if _is_value(argument):
+        if is_value(argument):
             continue
         name, equals, value = argument.partition("=")
-        following = left[0] if left and _is_value(left[0]) else None
+        following = left[0] if left and is_value(left[0]) else None
         yield Flag(name.lstrip("-").removesuffix("+"), value if equals else following)
 
 
@@ -252,6 +252,6 @@ def _unknown(flag: str, known: Sequence[str]) -> str:
     return f"{flag}: no such flag; {hint}"
 
 
-def _is_value(argument: str) -> bool:
+def is_value(argument: str) -> bool:
     """Whether an argument is no flag: a word, a negative number, or ``-`` for standard output."""
     return not argument.startswith("-") or argument == "-" or argument.lstrip("-")[:1].isdigit()

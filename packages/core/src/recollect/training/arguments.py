@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recollect.training.run_folder import best_checkpoint
+from recollect_cli.configs import read_configs
+from recollect_cli.flags import check_flags
+from recollect_cli.names import names_in_configs, quote_names
 from recollect_cli.request import read_request
 
 
@@ -45,7 +48,9 @@ def interpret(package: str, default: str, args: Sequence[str]) -> Invocation:
         checkpoint = best_checkpoint(request.run)
     configs = [part for path in request.paths for part in ("--config", str(path))]
     chosen = ["--ckpt_path", str(checkpoint)] if checkpoint else []
-    line = [request.command, *configs, *request.rest, *chosen]
+    settings = check_flags(package, request.command, request.rest, read_configs(request.paths))
+    names = names_in_configs(request.paths, settings)
+    line = [request.command, *configs, *names, *quote_names(request.rest, settings), *chosen]
     return Invocation(
         package, request.command, line, request.name, request.root, request.run, checkpoint, request.line
     )

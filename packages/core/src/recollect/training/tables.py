@@ -123,8 +123,8 @@ def find_separator(name: str, lines: Sequence[str]) -> str:
     """
     widths = {mark: _widths(lines, mark) for mark in (*SEPARATORS, " ")}
     even = [mark for mark, found in widths.items() if len(found) == 1 and max(found) > 1]
-    if not even:
-        return _most_even(widths)
+    if not even or even == [" "]:
+        return _most_even(lines, widths)
     if "::" in even or "\t" in even:
         return "::" if "::" in even else "\t"
     if len(even) > 1:
@@ -141,14 +141,16 @@ def find_separator(name: str, lines: Sequence[str]) -> str:
     return even[0]
 
 
-def _most_even(widths: Mapping[str, Counter[int]]) -> str:
-    """The separator of most rows, so that an error names the others; any one if the file has one column."""
-    agreeing = {
-        mark: max((count for width, count in found.items() if width > 1), default=0)
-        for mark, found in widths.items()
-        if mark != " "
-    }
-    return max(agreeing, key=agreeing.__getitem__)
+def _most_even(lines: Sequence[str], widths: Mapping[str, Counter[int]]) -> str:
+    """The separator with which most rows agree, so that an error names the others; blanks come last."""
+    first = next(line for line in lines if line.strip(BLANKS))
+
+    def agreement(mark: str) -> tuple[bool, int, bool]:
+        rows = max((count for width, count in widths[mark].items() if width > 1), default=0)
+        common = mark != " " and 2 * rows > widths[mark].total()
+        return common, rows, len(_cut(first, mark)) > 1
+
+    return max(widths, key=agreement)
 
 
 def is_header(rows: Sequence[Sequence[str]]) -> bool:

@@ -70,7 +70,7 @@ class CollaborativeData(DataModule):
         *,
         holdout: float = 0.1,
         new_users: float = 0.0,
-        users: Sequence[str | int] | None = None,
+        users: Sequence[str] | None = None,
     ) -> None:
         super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
         for name, share in (("holdout", holdout), ("new_users", new_users)):
@@ -78,7 +78,9 @@ class CollaborativeData(DataModule):
                 raise ValueError(f"{name} must be in [0, 1), got {share}")
         self.holdout = holdout
         self.new_users = new_users
-        self.users = None if users is None else [str(user) for user in users]
+        if users is not None and not users:
+            raise ValueError("--data.users is empty; leave it out to predict for all")
+        self.users = users
 
     @abstractmethod
     def read(self) -> Interactions:
@@ -181,15 +183,18 @@ class CollaborativeData(DataModule):
     def notes(self) -> list[str]:
         """Numbers of clicks."""
         aside, test = self._pairs["aside"], self._pairs["test"]
-        told = [
+        notes = [self.files.train.note] if self.files.train.note else []
+        notes += [
             f"{len(aside) - int(aside.sum())} clicks to train on, {int(aside.sum())} held out for validation "
             f"and written to the memory before the test, {test.shape[1]} tested"
         ]
         if self.is_new.any():
-            told.append(f"{int(self.is_new.sum())} users are set aside as newcomers")
+            notes.append(f"{int(self.is_new.sum())} users are set aside as newcomers")
         parts = ["known", "arrived", *(("test", "arrived_test") if self.files.test is None else ())]
         twice = len(self.files.train.users) - sum(self._pairs[part].shape[1] for part in parts)
-        return [*told, f"{twice} clicks stand in the file twice and count once"] if twice else told
+        if twice:
+            notes.append(f"{twice} clicks stand in the file twice and count once")
+        return notes
 
     # --- splits ---------------------------------------------------------------------------------------------
 

@@ -1,9 +1,8 @@
 """Files of interactions: ``user item [rating] [timestamp]``, one per line."""
 
-import csv
-import gzip
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -11,17 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recollect.training import DataError
+from recollect.training.tables import (
+    COLUMN_NAMES,
+    MISSING,
+    Table,
+    find_roles,
+    kind_of,
+    normalize_name,
+    read_table,
+)
 
-Column = Literal["user", "item", "rating", "timestamp"]
+Column = Literal["user", "item", "rating", "timestamp", "skip"]
 
 COLUMNS: tuple[Column, ...] = ("user", "item", "rating", "timestamp")
-"""Default columns of a file."""
+"""Columns of a file whose header does not name them."""
 
-USER_HEADERS = {"user", "users", "userid", "user_id", "user id", "uid"}
-"""Names of the user column in a header."""
+EPOCH_SECONDS = (5e8, 5e9)
+"""Seconds since 1970, or a thousand times as many milliseconds, between 1985 and 2128."""
 
-LOOKS_LIKE_TIME = 1e6
-"""Larger ratings are probably timestamps."""
+SEPARATOR_NAMES = {"\t": "tabs", " ": "blanks"}
 
 
 class Events(NamedTuple):
@@ -33,6 +40,7 @@ class Events(NamedTuple):
         items: Item of each event.
         stamps: Time of each event; ``None`` if the file is in order of time.
         lines: Line number of each event, from 1.
+        note: Which column was read as what.
     """
 
     source: str
@@ -40,151 +48,172 @@ class Events(NamedTuple):
     items: Sequence[str]
     stamps: NDArray[np.float64] | None
     lines: Sequence[int]
+    note: str = ""
 
 
-def read_events(path: str | Path, columns: Sequence[Column] | None = None) -> Events:
-    """Read a plain or gzipped text file with cells separated by ``::``, tabs, commas or blanks.
+def read_events(
+    path: str | Path, columns: Sequence[Column] | None = None, separator: str | None = None
+) -> Events:
+    """Read a plain or gzipped text file; see ``read_table`` for separators and quotes.
 
-    Which of them it is shows in the first line, and all lines must then have as many cells as the first. A
-    first line that names the column of users, or none of whose ids, ratings and time stamps is a number, is a
-    header. Empty lines are left out. Ids are text: ``7`` and ``07`` are two users.
+    A header tells which column is which by the names of ``COLUMN_NAMES``: ``userId``, ``visitorid``,
+    ``parent_asin`` and so on. Without such names the columns are ``user item [rating] [timestamp]``. Ids are
+    text: ``7`` and ``07`` are two users. Timestamps are numbers or ISO 8601.
 
     Args:
-        path: The file, in UTF-8.
-        columns: What the columns are; ``user item [rating] [timestamp]`` by default. Further ones are unused.
+        path: The file.
+        columns: Roles of the first columns, from the left; ``skip`` for those that are not used. By default
+            the header decides.
+        separator: What stands between the cells; recognised by default.
 
     Raises:
-        DataError: If the file does not hold what it should; file and line are named.
+        DataError: If the file is malformed, or its columns cannot be told; file and line are named.
     """
-    path = Path(path)
-    lines = read_lines(path)
-    numbered = [(number, line) for number, line in enumerate(lines, 1) if line and not line.isspace()]
-    if not numbered:
-        raise DataError(f"{path} is empty: it has no interactions")
-    rows = list(_cells(path, numbered))
-    width = len(rows[0])
-    for (number, line), row in zip(numbered, rows, strict=True):
-        if len(row) != width:
-            raise DataError(
-                f"{path}, line {number}: {len(row)} cells, but line {numbered[0][0]} has {width}: {line!r}"
-            )
-    names = _names(path, width, columns)
-    numbers = [number for number, _ in numbered]
-    if _is_header(rows[0], names):
-        rows, numbers = rows[1:], numbers[1:]
-        if not rows:
-            raise DataError(f"{path} has a header and no interactions")
-    by_name = dict(zip(names, zip(*rows, strict=True), strict=False))
-    for name in ("user", "item"):
-        check_ids(path, name, by_name[name], numbers)
-    _check_ratings(path, by_name, numbers)
-    stamps = by_name.get("timestamp")
-    times = None if stamps is None else _numbers(path, "timestamp", stamps, numbers)
-    return Events(str(path), by_name["user"], by_name["item"], times, numbers)
-
-
-def read_lines(path: Path) -> list[str]:
-    """Read the lines of a plain or gzipped text file.
-
-    Raises:
-        DataError: If it cannot be read, or is not UTF-8.
-    """
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
-        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    try:
-        return raw.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}, line {line}: not UTF-8 ({error.reason})") from error
-
-
-def _cells(path: Path, numbered: Sequence[tuple[int, str]]) -> Iterator[list[str]]:
-    first = numbered[0][1]
-    separator = next((mark for mark in ("::", "\t", ",") if mark in first), None)
-    if separator != ",":
-        return (_stripped(line.split(separator)) for _, line in numbered)
-    return _quoted(path, numbered)
-
-
-def _quoted(path: Path, numbered: Sequence[tuple[int, str]]) -> Iterator[list[str]]:
-    for number, line in numbered:
-        if '"' not in line:
-            yield _stripped(line.split(","))
-            continue
-        try:
-            yield _stripped(next(csv.reader([line], strict=True)))
-        except csv.Error as error:
-            raise DataError(f"{path}, line {number}: {error}: {line!r}") from error
-
-
-def _stripped(cells: list[str]) -> list[str]:
-    return [cell.strip() for cell in cells]
-
-
-def _names(path: Path, width: int, columns: Sequence[Column] | None) -> list[str]:
-    names: list[str] = list(columns or COLUMNS[: max(width, 2)])
-    if len(set(names)) < len(names) or not {"user", "item"} <= set(names) <= set(COLUMNS):
+    table = read_table(Path(path), separator)
+    if columns is not None:
+        _check_columns(columns)
+    if table.width < max(2, len(columns or ())):
+        cells = f"{table.width} {'cell' if table.width == 1 else 'cells'} a line"
         raise DataError(
-            f"columns must be user, item and perhaps rating and timestamp, once each, not {names}"
+            f"{table.path} has {cells}, separated by '::', tabs, commas, semicolons or blanks; expected "
+            f"{' '.join(columns) if columns else 'user item [rating] [timestamp]'}"
         )
-    if width < len(names):
-        raise DataError(
-            f"{path} has {width} {'cell' if width == 1 else 'cells'} a line, parted by '::', tabs, commas or "
-            f"blanks; wanted: {' '.join(names) if columns else 'user item [rating] [timestamp]'}"
-        )
-    return names
+    places = _places(table, columns)
+    by_role = {role: [row[place] for row in table.rows] for role, place in places.items()}
+    for role in ("user", "item"):
+        check_ids(table.path, role, by_role[role], table.lines)
+    if columns is None:
+        _check_for_times(table, places, by_role)
+    if "rating" in by_role:
+        _numbers(table, "rating", by_role["rating"])
+    stamps = _stamps(table, by_role["timestamp"]) if "timestamp" in by_role else None
+    return Events(table.path, by_role["user"], by_role["item"], stamps, table.lines, _note(table, places))
 
 
-def _is_header(row: Sequence[str], names: Sequence[str]) -> bool:
-    named = dict(zip(names, row, strict=False))
-    numeric = [_number(named[name]) for name in ("rating", "timestamp") if name in named]
-    if any(number is not None for number in numeric):
-        return False
-    user = named["user"].lower().partition(":")[0]
-    return user in USER_HEADERS or (bool(numeric) and not named["user"].isdigit())
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
-
-
-def check_ids(path: Path, name: str, ids: Sequence[str], lines: Sequence[int]) -> None:
-    """Raise if an id is empty or negative.
+def check_ids(path: str, role: str, ids: Sequence[str], lines: Sequence[int]) -> None:
+    """Raise if an id is empty, a marker of a missing value, or a negative number.
 
     Raises:
         DataError: With file and line of the first such id.
     """
-    # Check each distinct id once.
-    bad = {key for key in set(ids) if not key or re.fullmatch(r"-\d+", key)}
+    # Check each distinct id once. ``NA`` may be an id; ``null`` and ``NaN`` come from missing values.
+    bad = {key for key in set(ids) if key.lower() in MISSING - {"na"} or re.fullmatch(r"-\d+", key)}
     if bad:
         where = next(place for place, key in enumerate(ids) if key in bad)
-        what = "empty" if not ids[where] else f"negative: {ids[where]}"
-        raise DataError(f"{path}, line {lines[where]}: the {name} is {what}")
+        key = ids[where]
+        what = "empty" if not key else f"negative: {key}" if key[0] == "-" else f"missing: {key!r}"
+        raise DataError(f"{path}, line {lines[where]}: the {role} is {what}")
 
 
-def _check_ratings(path: Path, by_name: dict[str, tuple[str, ...]], lines: Sequence[int]) -> None:
-    if "rating" not in by_name:
-        return
-    ratings = _numbers(path, "rating", by_name["rating"], lines)
-    if "timestamp" not in by_name and ratings.min() > LOOKS_LIKE_TIME:
+def _check_columns(columns: Sequence[Column]) -> None:
+    named = [name for name in columns if name != "skip"]
+    if len(set(named)) < len(named) or not {"user", "item"} <= set(named) <= set(COLUMNS):
         raise DataError(
-            f"{path}: the third column, {by_name['rating'][0]} in line {lines[0]}, looks like a time stamp "
-            "and not like a rating: set --data.columns '[user, item, timestamp]' (or '[user, item]')"
+            "--data.columns must be user, item and perhaps rating and timestamp, once each, and skip for "
+            f"others, not {list(columns)}"
         )
 
 
-def _numbers(path: Path, name: str, cells: Sequence[str], lines: Sequence[int]) -> NDArray[np.float64]:
+def _places(table: Table, columns: Sequence[Column] | None) -> dict[str, int]:
+    """The column of each role, by ``columns``, by the header, or from the left."""
+    try:
+        named = find_roles(table.header, COLUMNS) if table.header and columns is None else {}
+    except ValueError as error:
+        raise DataError(
+            f"{table.path}, line 1: {error}; --data.columns says which column is which"
+        ) from error
+    if "user" in named and "item" in named:
+        return named
+    assumed: Sequence[str] = columns or COLUMNS[: table.width]
+    places = {role: place for place, role in enumerate(assumed) if role != "skip"}
+    if table.header is not None:
+        _check_conflicts(table, table.header, places)
+    return places
+
+
+def _check_conflicts(table: Table, header: Sequence[str], places: dict[str, int]) -> None:
+    """Raise if the header calls a column something else than what it is about to be read as."""
+    for place, name in enumerate(map(normalize_name, header)):
+        read_as = next((role for role, own in places.items() if own == place), None)
+        called = [role for role in COLUMNS if name in COLUMN_NAMES[role]]
+        if called and read_as not in called and (read_as is not None or called[0] not in places):
+            raise DataError(
+                f"{table.path}, line 1: column {place + 1} is called {header[place]!r}, but would be read as "
+                f"{read_as or 'nothing'}; --data.columns says which column is which, for instance "
+                f"'[user, item, timestamp]'; the header is {', '.join(map(repr, header))}"
+            )
+
+
+def _check_for_times(table: Table, places: dict[str, int], by_role: dict[str, list[str]]) -> None:
+    """Raise if a column that is read as something else can only be times."""
+    if table.header is not None and "timestamp" in find_roles(table.header, ["timestamp"]):
+        return
+    timed = _are_epochs(by_role.get("timestamp", []))
+    for role in ("user", "item", "rating"):
+        cells = by_role.get(role, [])
+        # Long numbers may be users, and items of a file with two columns.
+        numeric = not timed and (role == "rating" or (role == "item" and table.width > 2))
+        if kind_of(cells) == "time" or (numeric and _are_epochs(cells)):
+            raise DataError(
+                f"{table.path}: column {places[role] + 1}, {cells[0]!r} in line {table.lines[0]}, looks like "
+                f"time stamps, not like the {role}: --data.columns says which column is which, for instance "
+                "'[user, item, timestamp]' or '[user, timestamp, item]'"
+            )
+
+
+def _are_epochs(cells: Sequence[str]) -> bool:
+    if not cells or kind_of(cells) != "number":
+        return False
+    values = np.array(cells, dtype=np.float64)
+    return any(
+        bool(((values > low * unit) & (values < high * unit)).all())
+        for low, high in [EPOCH_SECONDS]
+        for unit in (1, 1000)
+    )
+
+
+def _stamps(table: Table, cells: Sequence[str]) -> NDArray[np.float64]:
+    """Seconds since 1970 of ISO 8601 times, those without a time zone in UTC; numbers as they are."""
+    if kind_of(cells[:1]) == "number":
+        return _numbers(table, "timestamp", cells)
+    stamps = np.empty(len(cells))
+    for place, cell in enumerate(cells):
+        try:
+            time = datetime.fromisoformat(cell)
+        except ValueError as error:
+            raise DataError(
+                f"{table.path}, line {table.lines[place]}: the timestamp is neither a number nor ISO 8601: "
+                f"{cell!r}"
+            ) from error
+        stamps[place] = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    return stamps
+
+
+def _numbers(table: Table, role: str, cells: Sequence[str]) -> NDArray[np.float64]:
     try:
         values = np.array(cells, dtype=np.float64)
     except ValueError:
-        values = np.array([_number(cell) if _number(cell) is not None else np.nan for cell in cells])
+        values = np.array([_number(cell) for cell in cells])
     finite = np.isfinite(values)
-    if not finite.all():
-        where = int((~finite).argmax())
-        raise DataError(f"{path}, line {lines[where]}: the {name} is no number: {cells[where]!r}")
+    if not finite.all() or any("_" in cell for cell in cells):
+        where = next(i for i, cell in enumerate(cells) if not finite[i] or "_" in cell)
+        raise DataError(f"{table.path}, line {table.lines[where]}: the {role} is no number: {cells[where]!r}")
     return values
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return float("nan")
+
+
+def _note(table: Table, places: dict[str, int]) -> str:
+    """Which column was read as what."""
+    named = [
+        f"{role} = {f'column {place + 1}' if table.header is None else repr(table.header[place])}"
+        for role, place in places.items()
+    ]
+    mark = SEPARATOR_NAMES.get(table.separator, repr(table.separator))
+    header = "without a header" if table.header is None else "with a header"
+    return f"{table.path}: {', '.join(named)}; {header}, separated by {mark}"

@@ -15,13 +15,14 @@ class InteractionGraphData(CollaborativeData):
 
     Args:
         path: The file; see ``read_events``.
-        columns: Names of its columns, if they differ.
+        columns: Roles of its columns from the left, if the header does not name them; ``skip`` for others.
         batch_size: See ``CollaborativeData``.
         num_workers: See ``CollaborativeData``.
         seed: See ``CollaborativeData``.
         holdout: See ``CollaborativeData``.
         new_users: See ``CollaborativeData``.
         users: See ``CollaborativeData``.
+        separator: What stands between the cells; recognised by default.
     """
 
     def __init__(
@@ -34,12 +35,14 @@ class InteractionGraphData(CollaborativeData):
         *,
         holdout: float = 0.1,
         new_users: float = 0.0,
-        users: Sequence[str | int] | None = None,
+        users: Sequence[str] | None = None,
+        separator: str | None = None,
     ) -> None:
         super().__init__(batch_size, num_workers, seed, holdout=holdout, new_users=new_users, users=users)
         self.path = path
         self.columns = columns
+        self.separator = separator
 
     def read(self) -> Interactions:
         """Read the file."""
-        return Interactions(read_events(self.path, self.columns), None)
+        return Interactions(read_events(self.path, self.columns, self.separator), None)

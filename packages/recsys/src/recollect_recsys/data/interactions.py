@@ -13,7 +13,7 @@ class InteractionsData(SequentialData):
 
     Args:
         path: The file.
-        columns: Names of its columns, if they differ.
+        columns: Roles of its columns from the left, if the header does not name them; ``skip`` for others.
         batch_size: See ``SequentialData``.
         num_workers: See ``SequentialData``.
         seed: See ``SequentialData``.
@@ -22,6 +22,7 @@ class InteractionsData(SequentialData):
         repeats: See ``SequentialData``.
         new_users: See ``SequentialData``.
         users: See ``SequentialData``.
+        separator: What stands between the cells; recognised by default.
     """
 
     def __init__(
@@ -36,7 +37,8 @@ class InteractionsData(SequentialData):
         past: int | None = None,
         repeats: bool = False,
         new_users: float = 0.0,
-        users: Sequence[str | int] | None = None,
+        users: Sequence[str] | None = None,
+        separator: str | None = None,
     ) -> None:
         super().__init__(
             batch_size,
@@ -50,7 +52,8 @@ class InteractionsData(SequentialData):
         )
         self.path = path
         self.columns = columns
+        self.separator = separator
 
     def read(self) -> Events:
         """Read the file."""
-        return read_events(self.path, self.columns)
+        return read_events(self.path, self.columns, self.separator)

@@ -1,9 +1,12 @@
 """Files of lists: ``user item item …``, one user per line, as in the published splits."""
 
+import re
 from pathlib import Path
 
 from recollect.training import DataError
-from recollect_recsys.data.events import Events, check_ids, read_lines
+from recollect.training.tables import BLANKS
+from recollect.training.text import read_lines
+from recollect_recsys.data.events import Events, check_ids
 
 
 def read_item_lists(path: str | Path) -> Events:
@@ -20,12 +23,12 @@ def read_item_lists(path: str | Path) -> Events:
     items: list[str] = []
     lines: list[int] = []
     for number, line in enumerate(read_lines(path), 1):
-        user, *listed = line.split() or [""]
+        user, *listed = re.split(r"[ \t]+", line.strip(BLANKS))
         users += [user] * len(listed)
         items += listed
         lines += [number] * len(listed)
     if not items:
         raise DataError(f"{path} has no lists of items: wanted is a line of 'user item item …' for each user")
-    check_ids(path, "user", users, lines)
-    check_ids(path, "item", items, lines)
+    check_ids(str(path), "user", users, lines)
+    check_ids(str(path), "item", items, lines)
     return Events(str(path), users, items, None, lines)

@@ -50,7 +50,7 @@ class SequentialData(DataModule):
         past: int | None = None,
         repeats: bool = False,
         new_users: float = 0.0,
-        users: Sequence[str | int] | None = None,
+        users: Sequence[str] | None = None,
     ) -> None:
         super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
         if window < 1:
@@ -63,7 +63,9 @@ class SequentialData(DataModule):
         self.past = past
         self.repeats = repeats
         self.new_users = new_users
-        self.users = None if users is None else [str(user) for user in users]
+        if users is not None and not users:
+            raise ValueError("--data.users is empty; leave it out to predict for all")
+        self.users = users
         self._datasets: dict[Split, SessionDataset] = {}
 
     @abstractmethod
@@ -139,7 +141,7 @@ class SequentialData(DataModule):
     @property
     def notes(self) -> list[str]:
         """Omitted events and users."""
-        known, notes = self.histories, []
+        known, notes = self.histories, [self.events.note] if self.events.note else []
         if known.duplicates:
             notes.append(f"{known.duplicates} events stand in the file twice and count once")
         if known.repeats:

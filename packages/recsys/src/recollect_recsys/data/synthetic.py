@@ -50,7 +50,7 @@ class SyntheticData(SequentialData):
         window: int = 5,
         past: int | None = None,
         new_users: float = 0.0,
-        users: Sequence[str | int] | None = None,
+        users: Sequence[str] | None = None,
     ) -> None:
         super().__init__(
             batch_size, num_workers, seed, window=window, past=past, new_users=new_users, users=users
