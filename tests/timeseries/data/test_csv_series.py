@@ -87,16 +87,16 @@ def test_previous_values_fill_gaps_if_asked(read):
         ),
         (lambda rows: rows.__setitem__(7, "2020-01-01 07:00,inf,1"), r"line 9, column 'a': 'inf'"),
         (lambda rows: rows.__setitem__(7, "yesterday,7,8"), r"line 9, column 'time': 'yesterday' is no time"),
-        (lambda rows: rows.__setitem__(7, "2020-01-01 07:00,7"), r"line 9: 2 cells where the header names 3"),
+        (lambda rows: rows.__setitem__(7, "2020-01-01 07:00,7"), r"line 9: 2 cells, but line 1 has 3"),
         (
             lambda rows: rows.__setitem__(7, "2020-01-01 07:00,7,8,9"),
-            r"line 9: 4 cells where the header names 3",
+            r"line 9: 4 cells, but line 1 has 3",
         ),
         (
             lambda rows: rows.__delitem__(slice(3, 40)),
             r"37 values in a row are missing from 2020-01-01 03:00",
         ),
-        (lambda rows: rows.clear(), r"own\.csv has no rows"),
+        (lambda rows: rows.clear(), r"own\.csv has a header and no rows"),
         (lambda rows: rows.__delitem__(slice(1, None)), r"own\.csv has one row"),
     ],
 )

@@ -172,7 +172,7 @@ def is_header(rows: Sequence[Sequence[str]]) -> bool:
     contrast = any(a == "text" and b in ("number", "time") for a, b in zip(above, below, strict=True))
     numbers = [cell for cell, a in zip(first, above, strict=True) if a in ("number", "time")]
     if not sample:
-        return len(named) > 1
+        return bool(named) and not numbers
     if numbers:
         indexed = contrast or (not first[0] and below[0] == "time")  # pandas leaves the index without a name
         return (indexed or (len(numbers) > 1 and bool(named))) and _counts_columns(numbers)

@@ -16,6 +16,7 @@ class Calendar(NamedTuple):
         start: Timestamp of tick 0.
         step: Step in nanoseconds; 0 if ``months`` is set.
         months: Calendar months per step (12 for a year); 0 for a fixed step.
+        day: Day of the month of each tick, or its last day where a month is shorter; 0 for a fixed step.
 
     Example:
         >>> calendar = Calendar.infer(pd.to_datetime(["2020-01-31", "2020-02-29", "2020-04-30"]))
@@ -28,6 +29,7 @@ class Calendar(NamedTuple):
     start: str
     step: int
     months: int
+    day: int = 0
 
     @classmethod
     def infer(cls, stamps: pd.DatetimeIndex) -> "Calendar":
@@ -39,10 +41,10 @@ class Calendar(NamedTuple):
         if len(stamps) < 2:
             raise ValueError(f"a step of time needs two stamps, got {len(stamps)}")
         start = stamps[0].isoformat()
-        numbers = np.unique(np.diff(_months(stamps)))
-        if _same_day(stamps) and numbers[0] >= 1:
-            steps, counts = np.unique(np.diff(_months(stamps)), return_counts=True)
-            return cls(start, 0, int(steps[counts.argmax()]))
+        day = _day_of_month(stamps)
+        numbers, counts = np.unique(np.diff(_months(stamps)), return_counts=True)
+        if day and numbers[0] >= 1:
+            return cls(start, 0, int(numbers[counts.argmax()]), day)
         spans, counts = np.unique(np.diff(_nanoseconds(stamps)), return_counts=True)
         return cls(start, int(spans[counts.argmax()]), 0)
 
@@ -62,8 +64,10 @@ class Calendar(NamedTuple):
         start = pd.Timestamp(self.start)
         if not self.months:
             return pd.DatetimeIndex(start + pd.to_timedelta(ticks * self.step, unit="ns"))
-        moved = pd.DatetimeIndex([start + pd.DateOffset(months=int(tick) * self.months) for tick in ticks])
-        return moved + pd.offsets.MonthEnd(0) if start.is_month_end else moved
+        begin, time = start.normalize().replace(day=1), start - start.normalize()
+        firsts = [begin + pd.DateOffset(months=int(tick) * self.months) for tick in ticks]
+        days = [pd.Timedelta(days=min(self.day, first.days_in_month) - 1) for first in firsts]
+        return pd.DatetimeIndex([first + day + time for first, day in zip(firsts, days, strict=True)])
 
     def describe(self) -> str:
         """Return the step in words."""
@@ -80,8 +84,9 @@ def _nanoseconds(stamps: pd.DatetimeIndex) -> Ticks:
     return np.asarray(stamps.as_unit("ns").asi8, dtype=np.int64)
 
 
-def _same_day(stamps: pd.DatetimeIndex) -> bool:
-    """Whether all timestamps share the time of day and the day of the month (or are month ends)."""
+def _day_of_month(stamps: pd.DatetimeIndex) -> int:
+    """The day of the month that all timestamps share, 31 for month ends; 0 if days or times differ."""
     times = _nanoseconds(stamps) - _nanoseconds(stamps.normalize())
-    one_day = len(np.unique(stamps.day)) == 1 or bool(stamps.is_month_end.all())
-    return one_day and len(np.unique(times)) == 1
+    day = 31 if bool(stamps.is_month_end.all()) else int(stamps.day.max())
+    shared = (stamps.day == np.minimum(day, stamps.days_in_month)).all() and len(np.unique(times)) == 1
+    return day if shared else 0

@@ -8,19 +8,23 @@ from typing import Any, final
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
+from torch.utils.data import Dataset
 
-from recollect.training import DataError
+from recollect.training import DataError, Split
 from recollect.training.errors import ArgumentError
 from recollect_timeseries.data.anomaly_detection import AnomalyData
 from recollect_timeseries.data.labelled_series import LabelledSeries
 from recollect_timeseries.data.labelled_table import LabelledTable, read_labelled_table
 
+LARGEST = 1e15
+"""Standard deviations from the mean; squares of larger ones leave the range of float32."""
+
 
 @final
 class CsvAnomalyData(AnomalyData):
-    """A CSV file with a header and columns of numbers; a time column and a column of labels are optional.
+    """A text table of numbers; columns of times and labels are optional. See ``read_labelled_table``.
 
-    A first column that does not start with a number is the time. Rows count as evenly spaced; timestamps must
+    Rows count as evenly spaced; timestamps must
     increase. An empty cell is filled with the previous value (at the beginning, with the next one), with a
     warning. A cell that is not a number is an error that names file, line and column.
 
@@ -36,11 +40,12 @@ class CsvAnomalyData(AnomalyData):
         normal_path: A file of normal data with the same columns; by default the first part of ``path`` is
             used.
         normal: Share of ``path`` used as normal data without a ``normal_path``.
-        time: Name of the time column.
-        label: Name of the label column, 0 for normal and 1 for anomalous.
+        time: Name of the time column; recognised by its name or by dates in the first column.
+        label: Name of the label column, 0 for normal and 1 for anomalous; recognised by its name.
         columns: Names of the value columns; all others by default.
         time_format: ``strptime`` format of the timestamps; ISO 8601 by default.
-        separator: Cell separator.
+        separator: Cell separator; recognised by default.
+        header: Whether the first row names the columns; recognised by default.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -64,7 +69,8 @@ class CsvAnomalyData(AnomalyData):
         label: str | None = None,
         columns: Sequence[str] | None = None,
         time_format: str | None = None,
-        separator: str = ",",
+        separator: str | None = None,
+        header: bool | None = None,
     ) -> None:
         super().__init__(
             window, stride, batch_size, num_workers, seed, held_out=held_out, transductive=transductive
@@ -79,10 +85,13 @@ class CsvAnomalyData(AnomalyData):
         self.wanted = columns
         self.time_format = time_format
         self.separator = separator
+        self.header = header
 
     def read(self) -> list[LabelledSeries]:
         """Return the only channel: ``path`` with its normal data."""
         rows = self.rows
+        if self.label is not None and rows.label is None:
+            raise DataError(f"{self.path} has no column {self.label!r}; it has: {', '.join(rows.columns)}")
         if self.normal_path is None:
             border = int(len(rows.values) * self.normal_share)
             return [self._labelled_series(rows, rows.values[:border], border)]
@@ -121,13 +130,44 @@ class CsvAnomalyData(AnomalyData):
 
     @cached_property
     def rows(self) -> LabelledTable:
-        """The table in ``path``, read once."""
+        """The table in ``path``, read once; a file to predict may have no labels."""
         if self.path is None:
             raise ArgumentError("--data.path is missing: a CSV file of what is to be watched")
         return self._read(self.path)
 
+    def dataset(self, split: Split) -> Dataset[Any]:
+        """See ``AnomalyData``.
+
+        Raises:
+            DataError: If a value is so far from the normal ones that its score would not be finite.
+        """
+        scaled = self.scale(self.rows.values, 0).abs().numpy()
+        far = np.argwhere(~(scaled < LARGEST))
+        if len(far):
+            row, column = far[0]
+            raise DataError(
+                f"{self.path}, line {self.rows.lines[row]}, column {self.rows.columns[column]!r}: "
+                f"{self.rows.values[row, column]:g} is {scaled[row, column]:.0e} standard deviations away "
+                "from the normal rows; leave the cell empty if it stands for a missing value"
+            )
+        return super().dataset(split)
+
+    @property
+    def notes(self) -> list[str]:
+        """Which column was read as what, and as in ``AnomalyData``."""
+        return [self.rows.note, *super().notes]
+
     def _read(self, path: Path) -> LabelledTable:
-        return read_labelled_table(path, self.time, self.label, self.wanted, self.time_format, self.separator)
+        return read_labelled_table(
+            path,
+            self.time,
+            self.label,
+            self.wanted,
+            self.time_format,
+            self.separator,
+            self.header,
+            unlabelled=True,
+        )
 
     def _labelled_series(
         self, rows: LabelledTable, normal: NDArray[np.float64], begin: int

@@ -15,6 +15,9 @@ from recollect_timeseries.data.series import Series
 from recollect_timeseries.data.windows import WindowDataset
 from recollect_timeseries.types import WindowBatch
 
+LARGEST = 1e15
+"""Standard deviations from the mean; squares of larger ones leave the range of float32."""
+
 
 class Borders(NamedTuple):
     """First step of the validation split, of the test split and after the end."""
@@ -97,12 +100,12 @@ class ForecastingData(DataModule):
         return int(self.fitted["steps"])
 
     def scale(self, values: Tensor) -> Tensor:
-        """Scale values ``(…, C)`` for the model."""
-        return (values - self._mean) / self._std
+        """Scale values ``(…, C)`` for the model, float32; in float64, for a large mean leaves few digits."""
+        return ((values.double() - self._mean) / self._std).float()
 
     def unscale(self, values: Tensor) -> Tensor:
-        """Convert values ``(…, C)`` to the units of the series."""
-        return values.cpu() * self._std + self._mean
+        """Convert values ``(…, C)`` to the units of the series, float64."""
+        return values.cpu().double() * self._std + self._mean
 
     @property
     def _mean(self) -> Tensor:
@@ -140,8 +143,8 @@ class ForecastingData(DataModule):
             "columns": list(series.columns),
             "calendar": list(series.calendar),
             "steps": len(values),
-            "mean": values.mean(0).float(),
-            "std": torch.where(std == 0, 1.0, std).float(),
+            "mean": values.mean(0),
+            "std": torch.where(std == 0, 1.0, std),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -163,8 +166,20 @@ class ForecastingData(DataModule):
         series, first = self.series, 0
         if split == "predict":
             first = self._tick_of(series)
-        values = self.scale(torch.tensor(series.values).float())
+        values = self.scale(torch.tensor(series.values))
+        self._check_range(series, values)
         return WindowDataset(values, self._origins(series, split), self.lookback, self.horizon, first)
+
+    def _check_range(self, series: Series, scaled: Tensor) -> None:
+        far = torch.nonzero(~(scaled.abs() < LARGEST))
+        if len(far):
+            row, column = far[0].tolist()
+            stamp = series.calendar.stamps(np.array([series.first + row]))[0]
+            raise DataError(
+                f"{series.name}, column {series.columns[column]!r}, {stamp}: {series.values[row, column]:g} "
+                f"is {scaled[row, column].abs():.0e} standard deviations away from the training split; leave "
+                "the cell empty if it stands for a missing value"
+            )
 
     def _origins(self, series: Series, split: Split) -> Tensor:
         if split == "predict" and self.forecast == "end":
@@ -194,7 +209,7 @@ class ForecastingData(DataModule):
                 f"{series.name} has the columns {', '.join(series.columns)}; the model was trained on "
                 f"{', '.join(self.columns)}"
             )
-        if series.calendar[1:] != self.calendar[1:]:
+        if series.calendar[1:3] != self.calendar[1:3]:
             raise DataError(
                 f"{series.name} has a step of {series.calendar.describe()}; the model was trained on one of "
                 f"{self.calendar.describe()}"

@@ -41,6 +41,11 @@ class Detection(NamedTuple):
     threshold: float
 
 
+NO_ANOMALY = "no labelled anomaly"
+ONLY_ANOMALIES = "nothing but labelled anomalies"
+"""Why a series has no metrics."""
+
+
 @final
 class AnomalyDetection(Task):
     """Score every point of every channel; metrics are means over channels.
@@ -87,7 +92,7 @@ class AnomalyDetection(Task):
         self.place = place
         self.quantile = quantile
         self.buffer = buffer
-        self._series_scores: dict[str, dict[str, float] | None] = {}
+        self._series_scores: dict[str, dict[str, float] | str] = {}
 
     @property
     def data(self) -> AnomalyData:
@@ -97,13 +102,14 @@ class AnomalyDetection(Task):
     @property
     def notes(self) -> list[str]:
         """The number of series without metrics, and the position of scores."""
-        without = sum(scores is None for scores in self._series_scores.values())
         notes = [f"a window's score stands at its {self.place}"]
-        if without:
-            notes.append(
-                f"{without} of {len(self._series_scores)} series have no labelled anomaly in the test "
-                "part and are left out of the means"
-            )
+        for reason in (NO_ANOMALY, ONLY_ANOMALIES):
+            number = sum(scores == reason for scores in self._series_scores.values())
+            if number:
+                notes.append(
+                    f"{number} of {len(self._series_scores)} series have {reason} in the test part and are "
+                    "left out of the means"
+                )
         return notes
 
     # --- overrides ------------------------------------------------------------------------------------------
@@ -130,6 +136,7 @@ class AnomalyDetection(Task):
             return self.model.loss(batch)
         detection, label = self.detect(batch), batch.label[0].cpu().numpy()
         scores = None
+        reason = ONLY_ANOMALIES if label.all() else NO_ANOMALY
         if label.any() and not label.all():
             values = batch.values[0, :, 0].double().cpu().numpy()
             buffer = estimate_period(values) if self.buffer is None else self.buffer
@@ -139,7 +146,7 @@ class AnomalyDetection(Task):
                 min(buffer, len(label) - 1),
                 detection.threshold,
             )
-        self._series_scores[self.data.channels[int(batch.channel[0])]] = scores
+        self._series_scores[self.data.channels[int(batch.channel[0])]] = scores or reason
         metrics.update(scores)
         return None
 
@@ -197,8 +204,8 @@ class AnomalyDetection(Task):
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(["series", *METRICS])
             for name, scores in self._series_scores.items():
-                known = [""] * len(METRICS) if scores is None else [f"{scores[m]:.4f}" for m in METRICS]
-                rows.writerow([name, *known])
+                known = {} if isinstance(scores, str) else {m: f"{scores[m]:.4f}" for m in METRICS}
+                rows.writerow([name, *(known.get(metric, "") for metric in METRICS)])
 
     # --- helpers --------------------------------------------------------------------------------------------
 
