@@ -22,6 +22,9 @@ Vowel signs of Indic and Thai text, Hebrew points and combining diacritics are m
 words at them.
 """
 
+SYMBOL = r"\p{Sc}\p{Sm}\p{So}%‰#&@"
+"""Symbols that carry meaning, for such a class: currencies, mathematics, pictures, ``%`` and the like."""
+
 _GZIP = b"\x1f\x8b"
 _BYTE_ORDER_MARKS = (  # the mark of UTF-16 begins that of UTF-32, so the longer one comes first
     (b"\xff\xfe\x00\x00", "utf-32"),
@@ -31,10 +34,25 @@ _BYTE_ORDER_MARKS = (  # the mark of UTF-16 begins that of UTF-32, so the longer
     (b"\xfe\xff", "utf-16"),
 )
 _GUESSED_BYTES = 1 << 16
+_COMMON_ENCODINGS = frozenset(
+    {
+        "cp1250",
+        "cp1251",
+        "cp1252",
+        "cp1253",
+        "cp1254",
+        "latin_1",
+        "iso8859_2",
+        "iso8859_15",
+        "koi8_r",
+        "mac_roman",
+    }
+    | {"shift_jis", "cp932", "euc_jp", "gb2312", "gbk", "gb18030", "big5", "euc_kr", "cp949"}
+)
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_SIGN = rf"(?:(?<![{WORD_CHARACTER}\p{{S}}%#])[+\-−](?=\.?\p{{N}}))?(?:(?<![{WORD_CHARACTER}])\.(?=\p{{N}}))?"
+_SIGN = rf"(?:(?<![{WORD_CHARACTER}{SYMBOL}])[+\-−](?=\.?\p{{N}}))?(?:(?<![{WORD_CHARACTER}])\.(?=\p{{N}}))?"
 _JOINED = r"(?:['’_\-]|(?<=\p{N})[.,:](?=\p{N}))"
-_TOKEN = regex.compile(rf"{_SIGN}[{WORD_CHARACTER}]+(?:{_JOINED}[{WORD_CHARACTER}]+)*|[\p{{S}}%#&@]")
+_TOKEN = regex.compile(rf"{_SIGN}[{WORD_CHARACTER}]+(?:{_JOINED}[{WORD_CHARACTER}]+)*|[{SYMBOL}]")
 
 
 def name_of(path: Path) -> str:
@@ -122,8 +140,8 @@ def normalize(text: str) -> str:
 def tokenize(text: str) -> list[str]:
     """Split text into words, numbers with their sign, and symbols, in lower case, without punctuation.
 
-    Apostrophes and hyphens join words, points and commas join digits. ``%``, ``#``, ``&``, ``@`` and all
-    currency, mathematical and other symbols are tokens.
+    Apostrophes and hyphens join words, points and commas join digits. Symbols
+    (``SYMBOL``) are tokens.
 
     Example:
         >>> tokenize("Where is Mary's half-eaten apple?")
@@ -141,7 +159,7 @@ def _line_of(before: bytes) -> int:
 
 def _hint(path: Path, content: bytes) -> str:
     guess = from_bytes(content[:_GUESSED_BYTES]).best()
-    if guess is None or guess.encoding in ("utf_8", "ascii"):
+    if guess is None or guess.encoding not in _COMMON_ENCODINGS:
         return ""
     encoding = guess.encoding.replace("_", "-")
     return f"; it looks like {encoding}: iconv -f {encoding} -t utf-8 {path.name} converts it"

@@ -1,12 +1,15 @@
 """Audio files: reading, and checks of the samples."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import soundfile  # type: ignore[import-untyped]
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchaudio.functional import resample
 
@@ -14,6 +17,23 @@ from recollect.training import DataError
 
 CLIPPED = 0.999
 """Samples of at least this magnitude count as clipped."""
+
+SHORTEST = 0.02
+"""Seconds of the shortest recording: less than one frame of features."""
+
+BLOCK = 1 << 16
+"""Samples that are decoded at a time."""
+
+UNKNOWN = 1 << 48
+"""Headers that claim more samples do not know how many there are: encoders that write to a pipe."""
+
+STREAM_BYTES = 0x7FFFF000
+"""WAV headers that claim more bytes do not know how many there are."""
+
+MP3_TOLERANCE = 0.2
+"""Seconds by which headers of MP3 files are wrong about their length without being cut."""
+
+_CHUNK = re.compile(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 
 
 class Clip(NamedTuple):
@@ -37,19 +57,40 @@ class Header(NamedTuple):
     frames: int
 
 
-def read_header(clip: Clip, where: str | None = None) -> Header:
-    """Read the header of a clip's file and check that the clip lies within the file.
+def check_audio(path: Path, where: str | None = None) -> Header:
+    """Decode a whole file and count its samples.
 
     Args:
-        clip: The clip.
-        where: Source of the clip for error messages: a manifest and its line.
+        path: The file.
+        where: Source of the file for error messages: a manifest and its line.
+
+    Raises:
+        DataError: If the file is missing, not audio, empty, damaged or cut short.
+    """
+    with _open(path, where) as file:
+        frames = sum(len(block) for block in _blocks(file))
+        said = _said_frames(file)
+        if said is not None and frames < said - _slack(file):
+            raise DataError(
+                f"{_named(path, where)} is cut short: its header says {said / file.samplerate:.3f} s, "
+                f"{frames / file.samplerate:.3f} s are there"
+            )
+        header = Header(int(file.samplerate), frames)
+    if frames == 0:
+        raise DataError(f"{_named(path, where)} is empty: 0 seconds of audio")
+    return header
+
+
+def read_header(clip: Clip, where: str | None = None) -> Header:
+    """Read the header of a clip's file and check that the clip lies within the file.
 
     Raises:
         DataError: If the file is missing, unreadable or empty, or the clip does not lie within it.
     """
-    with _open(clip, where) as file:
-        header = Header(int(file.samplerate), int(file.frames))
-        _range(clip, header, where)
+    with _open(clip.path, where) as file:
+        frames = _said_frames(file)
+        header = Header(int(file.samplerate), sum(map(len, _blocks(file))) if frames is None else frames)
+    check_range(clip, header, where)
     return header
 
 
@@ -65,17 +106,54 @@ def read_audio(clip: Clip, rate: int, where: str | None = None) -> Tensor:
         where: Source of the clip for error messages.
 
     Raises:
-        DataError: As in ``read_header``, and if a sample is not finite.
+        DataError: As in ``read_header``, and if the clip is damaged or a sample is not finite.
     """
-    with _open(clip, where) as file:
-        header = Header(int(file.samplerate), int(file.frames))
-        first, last = _range(clip, header, where)
-        file.seek(first)
-        samples = torch.from_numpy(file.read(last - first, dtype="float32", always_2d=True)).mean(1)
-    if not samples.isfinite().all():
-        raise DataError(f"{_named(clip, where)} has samples that are not finite")
-    resampled: Tensor = resample(samples, header.rate, rate)
+    with _open(clip.path, where) as file:
+        frames, slack = _said_frames(file), _slack(file)
+        if frames is None:  # no length, no seeking: read to the end
+            mono = _mono(_blocks(file))
+            header = Header(int(file.samplerate), len(mono))
+            first, last = check_range(clip, header, where)
+            samples = mono[first:last]
+        else:
+            header = Header(int(file.samplerate), frames)
+            first, last = check_range(clip, header, where)
+            file.seek(first)
+            samples = _mono(_blocks(file, last - first))
+    if len(samples) < last - first - (slack if clip.end is None else 0):
+        raise DataError(
+            f"{_named(clip.path, where)} is cut short: {(first + len(samples)) / header.rate:.3f} of "
+            f"{last / header.rate:.3f} s are there"
+        )
+    if not np.isfinite(samples).all():
+        raise DataError(f"{_named(clip.path, where)} has samples that are not finite")
+    resampled: Tensor = resample(torch.from_numpy(samples), header.rate, rate)
     return resampled
+
+
+def check_range(clip: Clip, header: Header, where: str | None) -> tuple[int, int]:
+    """First and last sample of a clip at the rate of the file.
+
+    Raises:
+        DataError: If the clip does not lie within the file, or is too short.
+    """
+    if header.frames == 0:
+        raise DataError(f"{_named(clip.path, where)} is empty: 0 seconds of audio")
+    length = header.frames / header.rate
+    end = length if clip.end is None else clip.end
+    # Times that are rounded to milliseconds may lie just beyond the end.
+    if not 0 <= clip.start < end <= length + 0.001:
+        raise DataError(
+            f"{_named(clip.path, where)}: {clip.start:g} to {end:g} s is not within the {length:.3f} s of "
+            "the file"
+        )
+    first, last = round(clip.start * header.rate), min(round(end * header.rate), header.frames)
+    if last - first < SHORTEST * header.rate:
+        raise DataError(
+            f"{_named(clip.path, where)}: {(last - first) / header.rate:g} s of audio is too short, a "
+            f"recording has at least {SHORTEST:g} s"
+        )
+    return first, last
 
 
 def is_silent(samples: Tensor) -> bool:
@@ -88,33 +166,61 @@ def is_clipped(samples: Tensor) -> bool:
     return bool((samples.abs() >= CLIPPED).float().mean() > 0.001)
 
 
+class _Stream(soundfile.SoundFile):  # type: ignore[misc]
+    """A file that is read from front to back: seeking after each block fails where the length is unknown."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 @contextmanager
-def _open(clip: Clip, where: str | None) -> Iterator[Any]:
-    if not clip.path.is_file():
-        raise DataError(f"{_named(clip, where)}: there is no such file")
+def _open(path: Path, where: str | None) -> Iterator[Any]:
+    if not path.is_file():
+        raise DataError(f"{_named(path, where)}: there is no such file")
     # Opened by descriptor: by name, libsndfile would read a .raw file as samples without a header.
-    with clip.path.open("rb") as content:
+    with path.open("rb") as content:
         try:
-            file = soundfile.SoundFile(content.fileno(), closefd=False)
+            file = _Stream(content.fileno(), closefd=False)
         except soundfile.LibsndfileError as error:
-            raise DataError(f"{_named(clip, where)} is not readable audio: {error.error_string}") from error
+            raise DataError(f"{_named(path, where)} is not readable audio: {error.error_string}") from error
         with file:
-            yield file
+            try:
+                yield file
+            except soundfile.LibsndfileError as error:
+                raise DataError(f"{_named(path, where)} is damaged: {error.error_string}") from error
 
 
-def _range(clip: Clip, header: Header, where: str | None) -> tuple[int, int]:
-    """First and last sample of a clip at the rate of the file."""
-    if header.frames == 0:
-        raise DataError(f"{_named(clip, where)} is empty: 0 seconds of audio")
-    length = header.frames / header.rate
-    end = length if clip.end is None else clip.end
-    # Times that are rounded to milliseconds may lie just beyond the end.
-    if not 0 <= clip.start < end <= length + 0.001:
-        raise DataError(
-            f"{_named(clip, where)}: {clip.start:g} to {end:g} s is not within the {length:.3f} s of the file"
-        )
-    return round(clip.start * header.rate), min(round(end * header.rate), header.frames)
+def _slack(file: Any) -> int:
+    """Samples by which a header may be wrong."""
+    return round(MP3_TOLERANCE * file.samplerate) if file.format in ("MP3", "MPEG") else 0
 
 
-def _named(clip: Clip, where: str | None) -> str:
-    return str(clip.path) if where is None else f"{where}: {clip.path}"
+def _said_frames(file: Any) -> int | None:
+    """The number of samples that the header promises; ``None`` if it does not know."""
+    frames = int(file.frames)
+    if frames > UNKNOWN:
+        return None
+    cut = _CHUNK.search(file.extra_info)  # libsndfile corrects the header and says so in its log
+    if cut is not None and int(cut[2]) < int(cut[1]) < STREAM_BYTES:
+        return round(frames * int(cut[1]) / max(int(cut[2]), 1))
+    return frames
+
+
+def _blocks(file: Any, frames: int | None = None) -> Iterator[NDArray[np.float32]]:
+    """Samples ``(S, channels)`` from the present place on, block by block; all of them by default."""
+    left = UNKNOWN if frames is None else frames
+    while left > 0:
+        block = file.read(min(BLOCK, left), dtype="float32", always_2d=True)
+        if len(block) == 0:
+            return
+        left -= len(block)
+        yield block
+
+
+def _mono(blocks: Iterator[NDArray[np.float32]]) -> NDArray[np.float32]:
+    means = [block.mean(1) for block in blocks]
+    return np.concatenate(means) if means else np.zeros(0, dtype=np.float32)
+
+
+def _named(path: Path, where: str | None) -> str:
+    return str(path) if where is None else f"{where}: {path}"

@@ -1,30 +1,37 @@
 """Units of transcripts as numbers: words, characters or subwords; 0 is the CTC blank."""
 
 import io
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Protocol, final
 
+import regex
 import sentencepiece
 import torch
 from torch import Tensor
 
 from recollect.training import DataError
+from recollect.training.text import WORD_CHARACTER, normalize
 from recollect_speech.types import BLANK
 
 UnitKind = Literal["words", "characters", "subwords"]
 
-_NOT_SAID = re.compile(r"[^\w' ]|_")
+_SPOKEN = rf"{WORD_CHARACTER}\p{{Sc}}%‰°#&@+=×÷'"
+_SIGN = rf"(?<![{WORD_CHARACTER}])[\-−](?=\p{{N}})"
+_NOT_SPOKEN = regex.compile(rf"(?!{_SIGN})[^{_SPOKEN}]")
 
 
 def normalize_text(text: str) -> str:
-    """Normalise a transcript: lower case, no punctuation but the apostrophe, single spaces.
+    """Normalise a transcript: NFC, lower case, no punctuation but the apostrophe, single spaces.
+
+    Symbols that are read aloud stay: currencies, ``%``, ``+``, ``&``, the sign of a number and so on.
 
     Example:
         >>> normalize_text("Please call Stella -- it's  LATE.")
         "please call stella it's late"
+        >>> normalize_text("-5 °C, $5 or 5%: well-known")
+        '-5 °c $5 or 5% well known'
     """
-    return " ".join(_NOT_SAID.sub(" ", text.lower().replace("’", "'")).split())
+    return " ".join(_NOT_SPOKEN.sub(" ", normalize(text).lower().replace("’", "'")).split())
 
 
 class Units(Protocol):

@@ -5,6 +5,7 @@ from typing import final
 from zipfile import BadZipFile, ZipFile
 
 from recollect.training import DataError, Split, data_folder, fetch
+from recollect.training.text import read_lines, read_text
 from recollect_speech.data.audio import Clip
 from recollect_speech.data.recognition import RecognitionData, hold_out
 from recollect_speech.data.sentences import read_sentences
@@ -175,7 +176,7 @@ def read_recordings(speaker: str) -> list[Utterance]:
     utterances: list[Utterance] = []
     if copied.is_dir():
         path = copied / "transcripts.tsv"
-        for line, row in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for line, row in enumerate(read_lines(path), start=1):
             name, tab, text = row.partition("\t")
             if not tab or not text.strip():
                 raise DataError(f"{path}, line {line}: expected an id, a tab and a text, got {row!r}")
@@ -185,7 +186,7 @@ def read_recordings(speaker: str) -> list[Utterance]:
     else:
         for path in sorted((folder / "txt" / speaker).glob("*.txt")):
             audio = folder / "wav48_silence_trimmed" / speaker / f"{path.stem}_mic1.flac"
-            utterances.append(_utterance(audio, path.read_text(encoding="utf-8"), speaker, str(path)))
+            utterances.append(_utterance(audio, read_text(path), speaker, str(path)))
     if not utterances:
         raise DataError(f"{folder} has no sentences of {speaker}")
     return utterances
