@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from recollect.training import DataError
+from recollect.training.folders import is_visible
 from recollect_vision.data.image_files import image_files, open_image
 
 
@@ -103,10 +105,10 @@ def _packed(paths: Iterable[Path]) -> Iterator[CharacterFile]:
             with zipfile.ZipFile(path) as archive:
                 for name in archive.namelist():
                     parts = name.split("/")
-                    if name.lower().endswith(".png") and len(parts) >= 3:
+                    if name.lower().endswith(".png") and len(parts) >= 3 and all(map(is_visible, parts)):
                         alphabet, character, file = parts[-3:]
                         yield CharacterFile(
                             f"{path}: {name}", (alphabet, character, file), archive.read(name)
                         )
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
             raise DataError(f"{path} is damaged: {error}") from error

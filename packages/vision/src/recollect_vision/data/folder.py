@@ -1,5 +1,6 @@
 """Images in a folder per class."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import final
@@ -9,6 +10,7 @@ from torchvision.transforms.v2 import Transform
 
 from recollect.training import DataError
 from recollect.training.errors import ArgumentError
+from recollect.training.folders import subfolders
 from recollect_vision.data.classification import ImageData
 from recollect_vision.data.image_files import labelled_files
 from recollect_vision.data.image_set import ImageFiles
@@ -17,10 +19,19 @@ from recollect_vision.types import ImageSizes
 
 TEST_FRACTION = 0.2
 
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev", "development"),
+    "test": ("test", "testing"),
+}
+"""Names of splits in lower case, with or without ``set``, ``_set`` or ``-set`` at the end."""
+
 
 @final
 class FolderData(ImageData):
-    """A folder of images for each class, or such folders in ``train``, ``val`` (or ``valid``) and ``test``.
+    """A folder of images for each class, or such folders in ``train``, ``val`` and ``test``.
+
+    Splits may have other usual names, see ``SPLIT_NAMES``.
 
     Without ``train``, a fifth of each class, the same for every seed, is the test split. The shorter side of
     an image is scaled to ``size`` and the centre is cropped. Images are converted to grey or colour
@@ -101,24 +112,56 @@ def read_folder(path: Path, sizes: ImageSizes) -> Splits:
     Raises:
         DataError: If a file is not an image, a class is empty, or a split has other classes than ``train``.
     """
-    if not (path / "train").is_dir():
+    folders = split_folders(path)
+    if not folders:
         classes, files, labels = labelled_files(path)
         first, second = hold_out(list(range(len(files))), labels, TEST_FRACTION, 0, classes)
-        train, test = (_images(sizes, files, labels, numbers) for numbers in (first, second))
-        return Splits(classes, train, None, test)
-    classes, files, labels = labelled_files(path / "train")
-    parts = {}
-    for split, names in (("val", ("val", "valid")), ("test", ("test",))):
-        folder = next((path / name for name in names if (path / name).is_dir()), None)
-        parts[split] = None if folder is None else _read_split(folder, classes, sizes)
-    return Splits(classes, ImageFiles(sizes, files, labels), **parts)
+        first_part, second_part = (_images(sizes, files, labels, numbers) for numbers in (first, second))
+        return Splits(classes, first_part, None, second_part)
+    classes, files, labels = labelled_files(folders["train"])
+    val, test = (
+        _read_split(folders[split], folders["train"], classes, sizes) if split in folders else None
+        for split in ("val", "test")
+    )
+    return Splits(classes, ImageFiles(sizes, files, labels), val, test)
 
 
-def _read_split(folder: Path, classes: list[str], sizes: ImageSizes) -> ImageFiles:
+def split_folders(path: Path) -> dict[str, Path]:
+    """The folders of ``"train"``, ``"val"`` and ``"test"``, by the names of ``SPLIT_NAMES``.
+
+    A folder of such a name that holds images itself is a class.
+
+    Raises:
+        DataError: If ``train`` is missing, a split is there twice, or splits lie beside classes.
+    """
+    if not path.is_dir():
+        return {}
+    found: dict[str, Path] = {}
+    others = []
+    for folder in subfolders(path):
+        name = re.sub(r"[-_ ]|set$", "", folder.name.lower())
+        split = next((split for split, names in SPLIT_NAMES.items() if name in names), None)
+        if split is None or not subfolders(folder):
+            others.append(folder.name)
+        elif split in found:
+            raise DataError(f"{path} has two folders for {split}: {found[split].name} and {folder.name}")
+        else:
+            found[split] = folder
+    if found and (others or "train" not in found):
+        have = ", ".join(folder.name for folder in found.values())
+        what = f"beside {', '.join(others)}" if others else "and none to train on"
+        raise DataError(
+            f"{path} has the split {have} {what}: expected train, perhaps val and test, or a folder for each "
+            "class"
+        )
+    return found
+
+
+def _read_split(folder: Path, train: Path, classes: list[str], sizes: ImageSizes) -> ImageFiles:
     found, files, labels = labelled_files(folder)
     if unlike := sorted(set(found) ^ set(classes)):
         where = "has a class that is not in" if unlike[0] in found else "lacks a class of"
-        raise DataError(f"{folder} {where} {folder.with_name('train')}: {', '.join(unlike)}")
+        raise DataError(f"{folder} {where} {train}: {', '.join(unlike)}")
     return ImageFiles(sizes, files, labels)
 
 
