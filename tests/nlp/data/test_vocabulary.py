@@ -1,11 +1,12 @@
 import pytest
 import torch
 
-from recollect_nlp.data.vocabulary import NO_ANSWER, PADDING, UNKNOWN, Answers, Vocabulary, words
+from recollect.training.text import tokenize
+from recollect_nlp.data.vocabulary import NO_ANSWER, PADDING, UNKNOWN, Answers, Vocabulary
 
 
 def test_words_are_lower_case_without_punctuation_and_keep_what_is_inside_a_word():
-    assert words("Where's the well-kept Ägypten-book, no. 7?") == [
+    assert tokenize("Where's the well-kept Ägypten-book, no. 7?") == [
         "where's",
         "the",
         "well-kept",
@@ -13,7 +14,7 @@ def test_words_are_lower_case_without_punctuation_and_keep_what_is_inside_a_word
         "no",
         "7",
     ]
-    assert words("  …!? ") == []
+    assert tokenize("  …!? ") == []
 
 
 def test_ids_of_known_words_differ_from_each_other_and_from_padding_and_unknown():

@@ -88,6 +88,17 @@ def test_smap_channel_by_name(smap):
         SmapData(window=8, channel="P-3").read()
 
 
+def test_msl_stands_in_the_same_folder(smap):
+    for part in ("train", "test"):
+        np.save(smap / part / "M-1.npy", np.random.default_rng(0).normal(size=(60, 55)))
+    data = SmapData(window=8, spacecraft="MSL", commands=True)
+    assert data.channels == ["M-1"]
+    assert data.series[0].values.shape == (60, 55)
+    assert np.flatnonzero(data.series[0].label).tolist() == [0, 1, 2, 3, 4, 5]
+    with pytest.raises(ValueError, match='"SMAP" or "MSL"'):
+        SmapData(spacecraft="Voyager")
+
+
 def test_smap_of_another_length_or_damaged_is_refused(smap):
     np.save(smap / "test" / "A-1.npy", np.zeros((59, 25)))
     with pytest.raises(DataError, match=r"A-1\.npy has 59 steps, but its label says 60"):

@@ -34,20 +34,9 @@ _BYTE_ORDER_MARKS = (  # the mark of UTF-16 begins that of UTF-32, so the longer
     (b"\xfe\xff", "utf-16"),
 )
 _GUESSED_BYTES = 1 << 16
-_COMMON_ENCODINGS = frozenset(
-    {
-        "cp1250",
-        "cp1251",
-        "cp1252",
-        "cp1253",
-        "cp1254",
-        "latin_1",
-        "iso8859_2",
-        "iso8859_15",
-        "koi8_r",
-        "mac_roman",
-    }
-    | {"shift_jis", "cp932", "euc_jp", "gb2312", "gbk", "gb18030", "big5", "euc_kr", "cp949"}
+_COMMON_ENCODINGS = (  # the first that fits is named
+    *("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "latin_1", "iso8859_2", "iso8859_15", "koi8_r"),
+    *("mac_roman", "shift_jis", "cp932", "euc_jp", "gbk", "gb18030", "big5", "euc_kr", "cp949"),
 )
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _SIGN = rf"(?:(?<![{WORD_CHARACTER}{SYMBOL}])[+\-−](?=\.?\p{{N}}))?(?:(?<![{WORD_CHARACTER}])\.(?=\p{{N}}))?"
@@ -82,13 +71,21 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """Read a text file: UTF-8, or UTF-16 or UTF-32 with a byte-order mark, which is removed.
+    """Read a text file; see ``read_bytes`` and ``decode``."""
+    return decode(read_bytes(path), name_of(path))
+
+
+def decode(content: bytes, name: str) -> str:
+    """Decode the bytes of a text file: UTF-8, or UTF-16 or UTF-32 with a byte-order mark, which is removed.
+
+    Args:
+        content: The bytes.
+        name: The file, in messages.
 
     Raises:
-        DataError: As in ``read_bytes``, and if the file is in another encoding or binary; the message names
-            the line and the probable encoding.
+        DataError: If it is in another encoding or binary; the message names the line and the probable
+            encoding.
     """
-    content = read_bytes(path)
     marks = (encoding for mark, encoding in _BYTE_ORDER_MARKS if content.startswith(mark))
     encoding = next(marks, "utf-8")
     try:
@@ -96,12 +93,12 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = _line_of(content[: error.start])
         raise DataError(
-            f"{name_of(path)}, line {line}: not {encoding.removesuffix('-sig').upper()} "
-            f"({error.reason} at byte {error.start + 1} of the file){_hint(path, content)}"
+            f"{name}, line {line}: not {encoding.removesuffix('-sig').upper()} ({error.reason} at byte "
+            f"{error.start + 1} of the file){_hint(name, content)}"
         ) from error
     if "\0" in text:
         line = len(split_lines(text[: text.index("\0")] + "."))
-        raise DataError(f"{name_of(path)}, line {line}: a zero byte: this is not a text file in UTF-8")
+        raise DataError(f"{name}, line {line}: a zero byte: this is not a text file in UTF-8")
     return text
 
 
@@ -157,9 +154,11 @@ def _line_of(before: bytes) -> int:
     return len(_LINE_END.findall(before)) + 1
 
 
-def _hint(path: Path, content: bytes) -> str:
+def _hint(name: str, content: bytes) -> str:
     guess = from_bytes(content[:_GUESSED_BYTES]).best()
-    if guess is None or guess.encoding not in _COMMON_ENCODINGS:
+    fitting = [] if guess is None else [guess.encoding, *guess.could_be_from_charset]
+    encoding = next((name for name in _COMMON_ENCODINGS if name in fitting), None)
+    if encoding is None:
         return ""
-    encoding = guess.encoding.replace("_", "-")
-    return f"; it looks like {encoding}: iconv -f {encoding} -t utf-8 {path.name} converts it"
+    encoding = encoding.replace("_", "-")
+    return f"; it may be {encoding}: iconv -f {encoding} -t utf-8 {Path(name).name} converts it"

@@ -18,10 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recollect.training import DataError
-from recollect_nlp.data.vocabulary import words
-
-STANDARD_INPUT = "-"
-"""The path that stands for standard input."""
+from recollect.training.text import decode, name_of, read_bytes, split_lines, tokenize
 
 
 class Question(NamedTuple):
@@ -66,7 +63,7 @@ def read_stories(path: str | Path, *, task: str | None = None, answered: bool = 
     r"""The questions of a file in bAbI's text format, in its order.
 
     Args:
-        path: The file, UTF-8; ``-`` reads standard input.
+        path: The file, plain or gzipped; ``-`` reads standard input.
         task: The task to name in each question.
         answered: Whether every question must have an answer, as training and testing need.
 
@@ -82,13 +79,7 @@ def read_stories(path: str | Path, *, task: str | None = None, answered: bool = 
         >>> question.story, question.question, question.answer, question.supporting
         (('Mary moved to the bathroom.',), 'Where is Mary?', 'bathroom', (0,))
     """
-    standard = str(path) == STANDARD_INPUT
-    source = "standard input" if standard else str(path)
-    try:
-        content = sys.stdin.buffer.read() if standard else Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"{source} cannot be read: {error.strerror}") from error
-    return parse_stories(content, source, task=task, answered=answered)
+    return parse_stories(read_bytes(Path(path)), name_of(Path(path)), task=task, answered=answered)
 
 
 def parse_stories(
@@ -100,7 +91,7 @@ def parse_stories(
     lines: list[int] = []
     places: dict[str, int] = {}  # a sentence's number in the file → its place in the story
     number, begun, previous = -1, 0, 0
-    for line in _lines(_decode(content, source), source):
+    for line in _lines(decode(content, source), source):
         if line.number == 1:
             _check_asked(questions, number, source, begun)
             story, lines, places, number, begun = [], [], {}, number + 1, line.place
@@ -130,28 +121,18 @@ def malformed(source: str, line: int | None, problem: str) -> DataError:
     return DataError(f"{source}{'' if line is None else f', line {line}'}: {problem}")
 
 
-def _decode(content: bytes, source: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        problem = f"byte {content[error.start]:#04x} is not UTF-8 text; save the file as UTF-8."
-        raise malformed(source, line, problem) from error
-
-
 def _lines(text: str, source: str) -> Iterator[_Line]:
-    # Not splitlines(), which would also break a sentence at form feeds and the like; blank lines are allowed.
-    for place, raw in enumerate(text.split("\n"), start=1):
+    for place, raw in enumerate(split_lines(text), start=1):
         if not raw.strip():
             continue
-        number, _, rest = raw.strip("\r ").partition(" ")
+        number, _, rest = raw.strip(" ").partition(" ")
         if not re.fullmatch("[0-9]{1,9}", number):
             raise malformed(source, place, f"no line number before {raw.strip()[:40]!r}.")
         sentence, *fields = (field.strip() for field in rest.split("\t"))
         if len(fields) > 2:
             problem = f"{len(fields)} tabs; a question has an answer and supporting lines after it, no more."
             raise malformed(source, place, problem)
-        if not words(sentence):
+        if not tokenize(sentence):
             raise malformed(source, place, "no words after the line's number.")
         supporting = tuple(fields[1].split()) if len(fields) == 2 else ()
         yield _Line(place, int(number), sys.intern(sentence), fields[0] if fields else None, supporting)

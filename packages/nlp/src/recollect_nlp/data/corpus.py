@@ -1,33 +1,23 @@
-"""Lines of text files, read so that nothing malformed passes unnoticed."""
+"""Parallel files: line by line, a sentence and its translation."""
 
-import gzip
-import sys
 from pathlib import Path
 
-from recollect.training.errors import DataError
-
-STANDARD_INPUT = Path("-")
+from recollect.training import DataError
+from recollect.training import text as files
+from recollect.training.text import name_of
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 text file (``.gz`` is unpacked; ``-`` is the standard input), without line ends.
+    """The lines of a text file (gzip is unpacked; ``-`` is the standard input), without line ends.
 
     Raises:
-        DataError: If there is no such file, or it is empty, a broken archive, or not UTF-8; the message
-            names the line.
+        DataError: If there is no such file, or it is empty, a damaged archive, or in an unknown encoding; the
+            message names the line.
     """
-    if path == STANDARD_INPUT:
-        content = sys.stdin.buffer.read()
-    elif not path.is_file():
-        raise DataError(f"there is no file {path}")
-    else:
-        content = _unpack(path) if path.suffix == ".gz" else path.read_bytes()
-    if not content.strip():
+    lines = files.read_lines(path)
+    if not any(line.strip() for line in lines):
         raise DataError(f"{name_of(path)} is empty")
-    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    return [_decode(line, path, number) for number, line in enumerate(lines, 1)]
+    return lines
 
 
 def read_pairs(source: Path, target: Path) -> list[tuple[str, str]]:
@@ -50,24 +40,3 @@ def read_pairs(source: Path, target: Path) -> list[tuple[str, str]]:
                 other = target if path == source else source
                 raise DataError(f"{path}, line {number}: blank, so that line {number} of {other} is unpaired")
     return list(zip(sources, targets, strict=True))
-
-
-def _unpack(path: Path) -> bytes:
-    try:
-        return gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{path} is not a whole gzip file: {error}") from error
-
-
-def _decode(line: bytes, path: Path, number: int) -> str:
-    try:
-        return line.decode("utf-8").removesuffix("\r")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{name_of(path)}, line {number}: not UTF-8 ({error.reason} at byte {error.start + 1})"
-        ) from error
-
-
-def name_of(path: Path) -> str:
-    """What a message calls a file."""
-    return "standard input" if path == STANDARD_INPUT else str(path)

@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 
 from recollect.training import DataModule, Split
 from recollect.training.errors import ArgumentError
-from recollect_nlp.data.corpus import name_of, read_lines, read_pairs
+from recollect.training.text import name_of
+from recollect_nlp.data.corpus import read_lines, read_pairs
 from recollect_nlp.data.subwords import END, PAD, Subwords
 
 LENGTH_NOISE = 2.0

@@ -10,7 +10,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from recollect.training import DataError, DataModule, Split
-from recollect_nlp.data.babi_format import STANDARD_INPUT, Question, read_stories
+from recollect.training.text import STANDARD_INPUT
+from recollect_nlp.data.babi_format import Question, read_stories
 from recollect_nlp.data.batches import length_batches
 from recollect_nlp.data.focus import focused
 from recollect_nlp.data.questions import QuestionBatch, QuestionDataset
@@ -186,7 +187,7 @@ class QuestionData(DataModule):
             return self.built_in("test" if split == "predict" else split)
         if split != "predict":
             return self._own[split]
-        if self.path == STANDARD_INPUT and self.trainer and self.trainer.world_size > 1:
+        if self.path == str(STANDARD_INPUT) and self.trainer and self.trainer.world_size > 1:
             raise DataError(
                 "standard input (data.path -) can be read by one process only: set trainer.devices to 1"
             )
@@ -195,7 +196,7 @@ class QuestionData(DataModule):
     @cached_property
     def _own(self) -> dict[AnsweredSplit, list[Question]]:
         """The user's own questions: from a file of their own, or set aside from the training file."""
-        if STANDARD_INPUT in (self.path, self.val_path, self.test_path):
+        if str(STANDARD_INPUT) in (self.path, self.val_path, self.test_path):
             raise DataError(
                 "standard input (data.path -) serves predict only: name a file to train or test with"
             )

@@ -1,9 +1,10 @@
 """Words and answers as numbers."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Self, final
+
+from recollect.training.text import tokenize
 
 PADDING = 0
 """The id that fills a sentence up to the length of its batch."""
@@ -13,18 +14,6 @@ UNKNOWN = 1
 
 NO_ANSWER = -1
 """The class of an answer that is missing or did not occur in training."""
-
-_WORD = re.compile(r"[^\W_]+(?:['’_-][^\W_]+)*")
-
-
-def words(text: str) -> list[str]:
-    """The words of a text in lower case, without punctuation.
-
-    Example:
-        >>> words("Where is Mary's half-eaten apple?")
-        ['where', 'is', "mary's", 'half-eaten', 'apple']
-    """
-    return _WORD.findall(text.lower())
 
 
 @final
@@ -54,7 +43,7 @@ class Vocabulary:
     @classmethod
     def of(cls, texts: Iterable[str]) -> Self:
         """The vocabulary of these texts: call it with the training texts alone."""
-        return cls(sorted({word for text in texts for word in words(text)}))
+        return cls(sorted({word for text in texts for word in tokenize(text)}))
 
     def __len__(self) -> int:
         """How many ids there are, padding and unknown included: the rows of an embedding table."""
@@ -66,7 +55,7 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """The ids of the words of a text; ``UNKNOWN`` for each word that is not in the vocabulary."""
-        return [self._ids.get(word, UNKNOWN) for word in words(text)]
+        return [self._ids.get(word, UNKNOWN) for word in tokenize(text)]
 
     def decode(self, ids: Iterable[int]) -> list[str]:
         """The words of these ids; padding is left out."""
@@ -74,7 +63,7 @@ class Vocabulary:
 
     def unknown(self, text: str) -> list[str]:
         """The words of a text that have no id of their own, in their order."""
-        return [word for word in words(text) if word not in self]
+        return [word for word in tokenize(text) if word not in self]
 
     def state(self) -> list[str]:
         """What ``Vocabulary(...)`` needs to make it again: a plain list, fit for a checkpoint."""

@@ -1,9 +1,9 @@
-"""SMAP: telemetry of a NASA satellite with anomalies labelled by experts."""
+"""SMAP and MSL: telemetry of a NASA satellite and a rover with anomalies labelled by experts."""
 
 import ast
 import csv
 from pathlib import Path
-from typing import final
+from typing import Literal, final
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -15,12 +15,16 @@ from recollect_timeseries.data.labelled_series import LabelledSeries
 
 URL = "https://s3-us-west-2.amazonaws.com/telemanom/data.zip"
 LABELS_URL = "https://raw.githubusercontent.com/khundman/telemanom/master/labeled_anomalies.csv"
-COLUMNS = 25
+
+Spacecraft = Literal["SMAP", "MSL"]
+
+COLUMNS: dict[Spacecraft, int] = {"SMAP": 25, "MSL": 55}
+"""Columns of each file: the telemetry value, and a flag for each command."""
 
 
 @final
 class SmapData(AnomalyData):
-    """54 channels (Hundman et al. 2018, KDD): one telemetry value and 24 command flags a step.
+    """54 channels of SMAP, or 27 of MSL (Hundman et al. 2018, KDD): a telemetry value and command flags.
 
     The labels refer to the telemetry value, which is the only column by default, as in the paper.
 
@@ -37,7 +41,8 @@ class SmapData(AnomalyData):
         channel: See ``AnomalyData``: ``P-1`` for instance.
         held_out: See ``AnomalyData``.
         transductive: See ``AnomalyData``.
-        commands: Whether to include the 24 command flags.
+        commands: Whether to include the command flags.
+        spacecraft: ``"SMAP"``, the satellite, or ``"MSL"``, the rover Curiosity; both are in the same folder.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class SmapData(AnomalyData):
         held_out: float = 0.2,
         transductive: bool = False,
         commands: bool = False,
+        spacecraft: Spacecraft = "SMAP",
     ) -> None:
         super().__init__(
             window,
@@ -63,7 +69,10 @@ class SmapData(AnomalyData):
             held_out=held_out,
             transductive=transductive,
         )
+        if spacecraft not in COLUMNS:
+            raise ValueError(f'spacecraft must be "SMAP" or "MSL", got {spacecraft!r}')
         self.commands = commands
+        self.spacecraft = spacecraft
 
     def prepare_data(self) -> None:
         """Download and unpack missing files."""
@@ -75,12 +84,14 @@ class SmapData(AnomalyData):
     def read(self) -> list[LabelledSeries]:
         """Return the channels, sorted by name."""
         folder = data_folder("SMAP")
-        table = read_labels(folder / "labeled_anomalies.csv")
+        table = read_labels(folder / "labeled_anomalies.csv", self.spacecraft)
+        columns = COLUMNS[self.spacecraft]
         channels = []
         for name in self.select_channels(sorted(table)):
             steps, ranges = table[name]
-            watched = COLUMNS if self.commands else 1
-            normal, values = (load(folder / part / f"{name}.npy")[:, :watched] for part in ("train", "test"))
+            watched = columns if self.commands else 1
+            files = (folder / part / f"{name}.npy" for part in ("train", "test"))
+            normal, values = (load(file, columns)[:, :watched] for file in files)
             if len(values) != steps:
                 raise DataError(
                     f"{folder / 'test' / name}.npy has {len(values)} steps, but its label says {steps}"
@@ -95,14 +106,14 @@ class SmapData(AnomalyData):
 
     def column_names(self) -> list[str]:
         """Return the names of the telemetry value and the commands."""
-        return ["value", *(f"command {c}" for c in range(1, COLUMNS) if self.commands)]
+        return ["value", *(f"command {c}" for c in range(1, COLUMNS[self.spacecraft]) if self.commands)]
 
 
 Labels = dict[str, tuple[int, list[tuple[int, int]]]]
 
 
-def read_labels(path: Path) -> Labels:
-    """Number of steps and anomalous ranges of each channel of SMAP.
+def read_labels(path: Path, spacecraft: Spacecraft) -> Labels:
+    """Number of steps and anomalous ranges of each channel of a spacecraft.
 
     Raises:
         DataError: If a row is malformed; the message names the line.
@@ -111,7 +122,7 @@ def read_labels(path: Path) -> Labels:
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
         for row in rows:
-            if row.get("spacecraft") != "SMAP":
+            if row.get("spacecraft") != spacecraft:
                 continue
             try:
                 steps = int(row["num_values"])
@@ -120,12 +131,12 @@ def read_labels(path: Path) -> Labels:
                 raise DataError(f"{path}, line {rows.line_num}: this is no row of labels: {error}") from error
             found.setdefault(row["chan_id"], (steps, []))[1].extend(ranges)
     if not found:
-        raise DataError(f"{path} has no channel of SMAP")
+        raise DataError(f"{path} has no channel of {spacecraft}")
     return found
 
 
-def load(path: Path) -> NDArray[np.float64]:
-    """The steps of one file, ``(T, 25)``.
+def load(path: Path, columns: int) -> NDArray[np.float64]:
+    """The steps of one file, ``(T, columns)``.
 
     Raises:
         DataError: If it is no such file.
@@ -134,8 +145,8 @@ def load(path: Path) -> NDArray[np.float64]:
         values: NDArray[np.float64] = np.load(path, allow_pickle=False).astype(np.float64)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
-    if values.ndim != 2 or values.shape[1] != COLUMNS or not np.isfinite(values).all():
-        raise DataError(f"{path} should hold rows of {COLUMNS} finite numbers, not {values.shape}")
+    if values.ndim != 2 or values.shape[1] != columns or not np.isfinite(values).all():
+        raise DataError(f"{path} should hold rows of {columns} finite numbers, not {values.shape}")
     return values
 
 

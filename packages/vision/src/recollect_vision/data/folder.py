@@ -5,15 +5,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import final
 
+import torch
 from torch import Tensor
 from torchvision.transforms.v2 import Transform
+from torchvision.transforms.v2 import functional as F
 
 from recollect.training import DataError
 from recollect.training.errors import ArgumentError
 from recollect.training.folders import subfolders
 from recollect_vision.data.classification import ImageData
+from recollect_vision.data.idx import idx_splits, read_labelled
 from recollect_vision.data.image_files import labelled_files
-from recollect_vision.data.image_set import ImageFiles
+from recollect_vision.data.image_set import ImageFiles, StoredImages
 from recollect_vision.data.splits import Splits, hold_out
 from recollect_vision.types import ImageSizes
 
@@ -31,7 +34,7 @@ SPLIT_NAMES = {
 class FolderData(ImageData):
     """A folder of images for each class, or such folders in ``train``, ``val`` and ``test``.
 
-    Splits may have other usual names, see ``SPLIT_NAMES``.
+    Splits may have other usual names, see ``SPLIT_NAMES``. Or a folder of idx files, as MNIST's.
 
     Without ``train``, a fifth of each class, the same for every seed, is the test split. The shorter side of
     an image is scaled to ``size`` and the centre is cropped. Images are converted to grey or colour
@@ -112,6 +115,9 @@ def read_folder(path: Path, sizes: ImageSizes) -> Splits:
     Raises:
         DataError: If a file is not an image, a class is empty, or a split has other classes than ``train``.
     """
+    packed = idx_splits(path)
+    if packed:
+        return _read_idx(packed, sizes)
     folders = split_folders(path)
     if not folders:
         classes, files, labels = labelled_files(path)
@@ -124,6 +130,27 @@ def read_folder(path: Path, sizes: ImageSizes) -> Splits:
         for split in ("val", "test")
     )
     return Splits(classes, ImageFiles(sizes, files, labels), val, test)
+
+
+def _read_idx(files: dict[str, Path], sizes: ImageSizes) -> Splits:
+    splits = {split: read_labelled(path) for split, path in files.items()}
+    counts = torch.cat([part.labels for part in splits.values()]).bincount()
+    numbers = counts.nonzero().squeeze(1)
+    stored: dict[str, StoredImages] = {}
+    for split, part in splits.items():
+        labels = torch.searchsorted(numbers, part.labels)
+        stored[split] = StoredImages(_scaled(part.images, sizes), labels, split)
+    classes = [str(number) for number in numbers.tolist()]
+    return Splits(classes, stored["train"], None, stored.get("test"))
+
+
+def _scaled(images: Tensor, sizes: ImageSizes) -> Tensor:
+    """Grey images ``(N, height, width)`` as ``(N, *sizes)``, a thousand at a time."""
+    parts = []
+    for start in range(0, len(images), 1000):
+        resized = F.resize(images[start : start + 1000].unsqueeze(1), [sizes.height])
+        parts.append(F.center_crop(resized, [sizes.height, sizes.width]))
+    return torch.cat(parts).expand(-1, sizes.channels, -1, -1)
 
 
 def split_folders(path: Path) -> dict[str, Path]:
