@@ -1,14 +1,14 @@
 """States are values: nested named tuples of tensors.
 
 Storages and memories return their state to the caller instead of keeping it. The pure functions below walk
-such nested tuples and treat every tensor alike.
+such nested tuples and treat every tensor alike. ``PersistentState`` keeps a state on a module.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Generic, NamedTuple, TypeAlias, cast, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import (
     TypeVar,
 )  # typing's has no defaults before Python 3.13; torch depends on this one
@@ -140,3 +140,84 @@ def clone_integers(state: S) -> S:
     """Copy the integer tensors of a state, contiguously, so that they can be updated in place."""
     layout = torch.contiguous_format
     return map_state(lambda i: i if i.is_floating_point() else i.clone(memory_format=layout), state)
+
+
+@final
+class PersistentState(nn.Module, Generic[S]):
+    """A state that a module keeps: saved in its ``state_dict``, moved by ``.to()``, replaced as a whole.
+
+    Storages and memories take a state and return one. This module holds a state that outlives a batch. Each
+    tensor is a buffer with the name of its field, each nested state a submodule. No method changes the
+    tensors that ``get`` has returned, so what a reader holds stays as it was.
+
+    Args:
+        state: The first state. Later ones have tensors of the same shapes.
+        persistent: Whether the state is part of the ``state_dict``.
+
+    Raises:
+        TypeError: If the state holds anything but tensors and states.
+
+    Example:
+        >>> from recollect import VectorStorage
+        >>> storage = VectorStorage(2, 1, slots=3)
+        >>> kept = PersistentState(storage.initial_state())
+        >>> kept.set(storage.write(kept.get(), torch.ones(1, 2), torch.ones(1, 1)))
+        >>> kept.get().clock, list(kept.state_dict())
+        (tensor(1), ['keys', 'values', 'presence', 'usage', 'clock'])
+    """
+
+    def __init__(self, state: S, persistent: bool = True) -> None:
+        super().__init__()
+        self._type = type(state)
+        self._names = tuple(getattr(state, "_fields", map(str, range(len(state)))))
+        for name, item in zip(self._names, state, strict=True):
+            if isinstance(item, Tensor):
+                self.register_buffer(name, item.detach().clone(), persistent)
+            elif isinstance(item, tuple):
+                self.add_module(name, PersistentState(item, persistent))
+            else:
+                raise TypeError(f"{name} must be a tensor or a state, got {type(item).__name__}")
+
+    def get(self) -> S:
+        """Return the state."""
+        items = [
+            self._buffers[name] if name in self._buffers else cast(PersistentState, self._modules[name]).get()
+            for name in self._names
+        ]
+        return self._type(*items) if hasattr(self._type, "_fields") else cast(S, tuple(items))
+
+    def set(self, state: S) -> None:
+        """Replace the state, detached from any graph, on the device and in the dtypes of the old one.
+
+        The tensors become those of the module, which the caller must not change in place afterwards.
+
+        Raises:
+            ValueError: If the shapes differ from those of the old state, after a change of capacity for
+                instance. The old state is then kept.
+        """
+        map_state(_check_shape, state, self.get())
+        self._replace(state)
+
+    def _replace(self, state: S) -> None:
+        for name, item in zip(self._names, state, strict=True):
+            if (old := self._buffers.get(name)) is not None:
+                self._buffers[name] = item.detach().to(old.device, old.dtype)
+            else:
+                cast(PersistentState, self._modules[name])._replace(item)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Load into copies, since a reader may hold the tensors."""
+        for name, old in self._buffers.items():
+            if name not in self._non_persistent_buffers_set:
+                self._buffers[name] = cast(Tensor, old).clone(memory_format=torch.contiguous_format)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _check_shape(new: Tensor, old: Tensor) -> Tensor:
+    """Raise if a state cannot replace another."""
+    if new.shape != old.shape:
+        raise ValueError(
+            f"the state has a tensor of shape {tuple(new.shape)} where this module keeps one of shape "
+            f"{tuple(old.shape)}: a state can only be replaced by one of the same capacity and batch"
+        )
+    return new

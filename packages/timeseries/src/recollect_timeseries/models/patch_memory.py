@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recollect import VectorState, VectorStorage
+from recollect.state import PersistentState, map_state
 from recollect_timeseries.models.anomaly_detection import DetectorSizes, sliding_windows
 
 
@@ -74,9 +75,7 @@ class PatchMemory(nn.Module):
             top_k=patches.neighbours,
             match_start=0.998,
         )
-        empty = self.storage.initial_state(sizes.channels)
-        for name, part in zip(empty._fields, empty, strict=True):
-            self.register_buffer(f"normal_{name}", part)
+        self.normal = PersistentState(self.storage.initial_state(sizes.channels))
 
     def embed(self, windows: Tensor) -> Tensor:
         """Project windows ``(n, W, C)`` to patches ``(n, E)``."""
@@ -84,20 +83,18 @@ class PatchMemory(nn.Module):
 
     def state(self, channel: int) -> VectorState:
         """Return the storage state of a channel."""
-        return VectorState(*(getattr(self, f"normal_{name}")[channel] for name in VectorState._fields))
+        return map_state(lambda part: part[channel], self.normal.get())
 
     @torch.no_grad()
     def fit(self, normal: Sequence[Tensor]) -> None:
         """Store a coreset of the windows of each channel's series ``(N_g, C)``, replacing earlier ones."""
         window = len(self.project) // normal[0].shape[1]
-        empty = self.storage.initial_state(len(normal))
-        for g, values in enumerate(normal):
+        states = []
+        for values in normal:
             patches = self.embed(sliding_windows(values, window))
             patches = patches[coreset(patches, self.coreset)]
-            alone = VectorState(*(part[g] for part in empty))
-            written = self.write(alone, patches)
-            for name, part in zip(VectorState._fields, written, strict=True):
-                getattr(self, f"normal_{name}")[g].copy_(part)
+            states.append(self.write(self.storage.initial_state(), patches))
+        self.normal.set(map_state(lambda *parts: torch.stack(parts), *states))
 
     def write(self, state: VectorState, patches: Tensor) -> VectorState:
         """Add patches ``(n, E)``."""

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recollect import VectorState, VectorStorage
+from recollect.state import PersistentState
 from recollect_timeseries.models.backbone import ForecasterSizes
 from recollect_timeseries.models.channel_linear import ChannelLinear
 from recollect_timeseries.models.instance_norm import WindowStatistics, normalize_values, window_statistics
@@ -97,14 +98,21 @@ class WindowMemory(nn.Module):
         # Statistics of the stored windows per variable, computed from the values when needed.
         self.register_buffer("centre", torch.zeros(0, sizes.columns), persistent=False)
         self.register_buffer("spread", torch.zeros(0, sizes.columns), persistent=False)
-        self._states: list[VectorState] = []
-        # Loading replaces the values, so the storages must be rebuilt.
-        self.register_load_state_dict_post_hook(lambda *_: self._states.clear())  # type: ignore[no-untyped-call]
+        self.indexes = nn.ModuleList(
+            PersistentState(cast(VectorStorage, storage).initial_state(), persistent=False)
+            for storage in self.storages
+        )
+        self._indexed = False
+        self.register_load_state_dict_post_hook(lambda *_: self._outdate())  # type: ignore[no-untyped-call]
 
     def fit(self, values: Tensor) -> None:
         """Store the scaled training values ``(steps, C)``."""
         self.values.copy_(values)
-        self._states.clear()
+        self._outdate()
+
+    def _outdate(self) -> None:
+        """Have the windows written again before the next read, since the values have changed."""
+        self._indexed = False
 
     def _windows(self) -> Tensor:
         """Return the pasts of all stored windows as a view: ``(N, C, L)``."""
@@ -114,15 +122,17 @@ class WindowMemory(nn.Module):
     @torch.no_grad()
     def states(self) -> list[VectorState]:
         """Return one storage state per period, with every window written once in order of time."""
-        if not self._states:
+        if not self._indexed:
             windows = self._windows()
             level = window_statistics(windows, self.sizes.normalize)
             self.centre, self.spread = level.centre.squeeze(-1), level.spread.squeeze(-1)
             places = torch.arange(len(windows), device=windows.device, dtype=windows.dtype).unsqueeze(-1)
-            for storage, period in zip(self.storages, self.periods, strict=True):
+            for storage, index, period in zip(self.storages, self.indexes, self.periods, strict=True):
                 keys, part = _keys(windows, period), cast(VectorStorage, storage)
-                self._states.append(part.write(part.initial_state(), keys, places, inplace=True))
-        return self._states
+                state = part.write(part.initial_state(), keys, places, inplace=True)
+                cast(PersistentState[VectorState], index).set(state)
+            self._indexed = True
+        return [cast(PersistentState[VectorState], index).get() for index in self.indexes]
 
     @torch.no_grad()
     def retrieve(self, past: Tensor, clock: Tensor) -> RetrievedWindows:

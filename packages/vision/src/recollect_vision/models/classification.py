@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recollect import ExampleMemory, Integration, Memory, augment
+from recollect.state import PersistentState
 from recollect_vision.models.backbone import Backbone
 from recollect_vision.models.class_whitening import ClassWhitening
-from recollect_vision.models.persistent_state import PersistentState
 
 NO_EXAMPLE = -1
 """Number of an empty slot."""
