@@ -5,7 +5,15 @@ import pytest
 import torch
 from torch import nn
 
-from recollect import Concatenation, Fusion, MemoryNetwork, Parallel, Seq2SeqMemory, VectorStorage
+from recollect import (
+    Concatenation,
+    Fusion,
+    GraphMemory,
+    MemoryNetwork,
+    Parallel,
+    Seq2SeqMemory,
+    VectorStorage,
+)
 from recollect.state import detach_state, map_state
 
 D = 8
@@ -45,6 +53,21 @@ def opened(integrated, by=0.3):
         if gate.bias is not None:
             gate.bias.normal_(std=by)
     return integrated
+
+
+@pytest.mark.parametrize("joined", [Concatenation, Parallel])
+def test_further_arguments_reach_the_memory(joined):
+    torch.manual_seed(0)
+    memory = GraphMemory(D, VectorStorage(D, D, slots=4))
+    integrated = opened(joined(nn.Identity(), memory))
+    x, state = torch.randn(1, 2, D), memory.write(memory.initial_state(1), torch.randn(1, 3, D))
+    nodes = torch.tensor([[1, -1]])
+    alone, _ = memory(x, state, nodes=nodes)
+    y, _ = integrated(x, state, memory_kwargs={"nodes": nodes})
+    factor = 1 if joined is Concatenation else integrated.gate(x)
+    added = integrated.out_proj(alone) if joined is Concatenation else alone
+    torch.testing.assert_close(y, x + factor * added)
+    assert not y.equal(integrated(x, state)[0])
 
 
 def test_at_first_the_layer_is_what_it_was(integration):

@@ -32,7 +32,7 @@ def test_scores_are_the_published_formula_with_users_at_zero(layers: int) -> Non
     whole[:USERS, USERS:], whole[USERS:, :USERS] = adjacency, adjacency.T
     scale = whole.sum(1).clamp_min(1).rsqrt()
     whole = whole * scale * scale[:, None]
-    e = torch.cat([torch.zeros(USERS, 5), model.start.weight[1:].detach()])
+    e = torch.cat([torch.zeros(USERS, 5), model.item_embedding.weight[1:].detach()])
     total = e
     for _ in range(layers):
         e = whole @ e
@@ -67,7 +67,7 @@ def test_a_kept_memory_gives_the_same_and_gradients_reach_every_item_that_was_cl
     kept, new = model.precompute(graph), model.precompute(CLICKS)
     torch.testing.assert_close(kept.messages, new.messages)
     model.scores(kept, batch()).square().sum().backward()
-    gradient = model.start.weight.grad
+    gradient = model.item_embedding.weight.grad
     assert gradient is not None
     assert bool((gradient[1:6].abs().sum(1) > 0).all())
     assert all(not parameter.requires_grad for parameter in model.memory.parameters())
@@ -79,12 +79,12 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
 
     def loss(start: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            model.start.weight.copy_(start)
+            model.item_embedding.weight.copy_(start)
         return model.scores(model.precompute(graph), batch())[:, 1:].square().sum()
 
-    start = model.start.weight.detach().clone()
+    start = model.item_embedding.weight.detach().clone()
     loss(start).backward()
-    gradient = model.start.weight.grad
+    gradient = model.item_embedding.weight.grad
     assert gradient is not None
     step = torch.zeros_like(start)
     step[2, 3] = 1e-6

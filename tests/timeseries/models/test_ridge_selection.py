@@ -53,7 +53,7 @@ def test_the_solved_model_forecasts_what_the_solution_says(uses_memory, quantile
     assert errors.log().tolist() == pytest.approx([c.scores[-1].item() for c in choices], rel=1e-3)
     assert errors.mean() < 0.1
     for c, choice in enumerate(choices):
-        for part in [] if windows is None else windows.fuse:
+        for part in [] if windows is None else windows.out_proj:
             assert bool(part.weight[c].any()) == choice.uses_memory
 
 

@@ -86,7 +86,16 @@ def test_the_forecast_begins_as_it_was_and_the_map_has_a_gradient():
     assert added.shape == (5, C, H)
     assert not added.any()
     added.sum().backward()
-    assert all(part.weight.grad.abs().sum() > 0 for part in memory.fuse)
+    assert all(part.weight.grad.abs().sum() > 0 for part in memory.out_proj)
+
+
+def test_what_has_been_indexed_moves_with_the_module_and_is_not_saved():
+    memory = made()
+    memory.states()
+    memory.double()
+    assert all(state.keys.dtype == torch.float64 for state in memory.states())
+    assert sorted(memory.state_dict()) == sorted(made().state_dict())
+    assert not any(name.startswith("indexes") for name in memory.state_dict())
 
 
 def test_the_memory_travels_with_the_weights():

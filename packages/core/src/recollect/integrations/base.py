@@ -1,6 +1,7 @@
 """The base class of all integrations: a layer and a memory that replace the layer."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -67,7 +68,12 @@ class Integration(nn.Module, ABC):
         return state
 
     def forward(
-        self, *args: Any, state: State | None = None, step_mask: Tensor | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        state: State | None = None,
+        step_mask: Tensor | None = None,
+        memory_kwargs: Mapping[str, Any] | None = None,
+        **kwargs: Any,
     ) -> tuple[Any, State]:
         """Call the layer with the memory: ``integration(x, state, *args, **kwargs)``.
 
@@ -75,6 +81,8 @@ class Integration(nn.Module, ABC):
             *args: x, the memory's state (``None`` for an initial one), and further arguments of the layer.
             state: The state, as a keyword.
             step_mask: ``(B, T)`` bool; the memory ignores a step where it is false.
+            memory_kwargs: Further arguments of the memory's ``forward``. ``Fusion``, which calls ``read`` and
+                ``write`` instead, ignores them.
             **kwargs: Further arguments of the layer.
 
         Returns:
@@ -88,13 +96,20 @@ class Integration(nn.Module, ABC):
             if state is not None:
                 raise TypeError("state is given twice: as the second argument and as a keyword")
             state, args = args[1], (args[0], *args[2:])
-        return self.run(args, kwargs, state, step_mask)
+        return self.run(args, kwargs, state, step_mask, memory_kwargs)
 
     def run(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], state: State | None, step_mask: Tensor | None
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        state: State | None,
+        step_mask: Tensor | None,
+        memory_kwargs: Mapping[str, Any] | None = None,
     ) -> tuple[Any, State]:
         """Like ``forward``, with the layer's arguments separate from the memory's, so that no names clash."""
         call = self._call.split(self.layer, args, kwargs)
+        if memory_kwargs:
+            call = call._replace(memory_kwargs=memory_kwargs)
         if not isinstance(call.x, Tensor):
             raise TypeError(f"the first argument must be a tensor, got {type(call.x).__name__}")
         batch = call.x.shape[1 if self.layout_for(call.x) == "tbd" else 0]

@@ -1,7 +1,8 @@
 """Calls of a layer with any signature."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -19,11 +20,13 @@ class Call(NamedTuple):
         x: The first argument.
         with_input: Makes the call with another first argument.
         mask: ``(B, T)`` bool, false at padding; ``None`` if the arguments do not mark any.
+        memory_kwargs: Further arguments of the memory's ``forward``.
     """
 
     x: Any
     with_input: Callable[[Any], Any]
     mask: Tensor | None
+    memory_kwargs: Mapping[str, Any] = MappingProxyType({})
 
 
 class LayerCall:

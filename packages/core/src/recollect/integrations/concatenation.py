@@ -68,7 +68,7 @@ class Concatenation(Integration):
         h = first_output(output)
         layout = self.layout_for(h)
         steps = checked_steps(h, layout, mask)
-        recalled, state = self.memory(self.in_proj(steps), state, mask)
+        recalled, state = self.memory(self.in_proj(steps), state, mask, **call.memory_kwargs)
         if self.mode == "concat":
             recalled = torch.cat([steps, recalled.to(steps.dtype)], -1)
         return replace_first(output, add_steps(h, self.out_proj(recalled), layout)), state

@@ -63,13 +63,15 @@ class Parallel(Integration):
         if self.own_stream and steps.is_cuda:
             output, contribution, state = self._overlapped(call, steps, state, mask)
         else:
-            contribution, state = self._contribution(steps, state, mask)
+            contribution, state = self._contribution(call, steps, state, mask)
             output = call.with_input(call.x)
         h = first_output(output)
         return replace_first(output, add_steps(h, contribution, self.layout_for(h))), state
 
-    def _contribution(self, steps: Tensor, state: State, mask: Tensor | None) -> tuple[Tensor, State]:
-        recalled, state = self.memory(self.in_proj(steps), state, mask)
+    def _contribution(
+        self, call: Call, steps: Tensor, state: State, mask: Tensor | None
+    ) -> tuple[Tensor, State]:
+        recalled, state = self.memory(self.in_proj(steps), state, mask, **call.memory_kwargs)
         return self.gate(steps) * self.out_proj(recalled), state
 
     def _overlapped(
@@ -79,10 +81,10 @@ class Parallel(Integration):
         main_stream = torch.cuda.current_stream(steps.device)
         side_stream = _side_stream(steps.device)
         side_stream.wait_stream(main_stream)
-        given = (steps, state) if mask is None else (steps, state, mask)
+        others = [value for value in (mask, *call.memory_kwargs.values()) if isinstance(value, Tensor)]
         with torch.cuda.stream(side_stream):
-            map_state(lambda tensor: _record_stream(tensor, side_stream), given)
-            contribution, state = self._contribution(steps, state, mask)
+            map_state(lambda tensor: _record_stream(tensor, side_stream), (steps, state, *others))
+            contribution, state = self._contribution(call, steps, state, mask)
         output = call.with_input(call.x)
         main_stream.wait_stream(side_stream)
         contribution, state = map_state(

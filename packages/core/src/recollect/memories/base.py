@@ -28,6 +28,9 @@ class Memory(nn.Module, ABC, Generic[S]):
         ValueError: If ``model_size`` is not positive.
     """
 
+    takes_items = False
+    """Whether ``forward`` takes ``items`` and ``items_mask``: what each step writes, instead of x."""
+
     def __init__(self, model_size: int, storage: Storage, write_on_forward: bool = False) -> None:
         super().__init__()
         if model_size < 1:

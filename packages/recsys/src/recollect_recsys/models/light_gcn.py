@@ -67,10 +67,10 @@ class LightGCN(ClickRecommender):
         self.layers = layers
         self.temperature = temperature
         self.memory = ClickMemory(sizes.items, sizes.users, sizes.clicks, size)
-        self.start = nn.Embedding(sizes.items + 1, size, padding_idx=0)
-        nn.init.normal_(self.start.weight, std=std)
+        self.item_embedding = nn.Embedding(sizes.items + 1, size, padding_idx=0)
+        nn.init.normal_(self.item_embedding.weight, std=std)
         with torch.no_grad():
-            self.start.weight[0] = 0
+            self.item_embedding.weight[0] = 0
 
     def graph(self, clicks: Tensor) -> ClickGraph:
         """The memory of ``clicks``, to be kept where they stay the same."""
@@ -79,7 +79,7 @@ class LightGCN(ClickRecommender):
     def precompute(self, clicks: Tensor | ClickGraph) -> ItemVectors:
         """Pass messages from items to users to items, K // 2 times."""
         graph = clicks if isinstance(clicks, ClickGraph) else self.graph(clicks)
-        total = self.start.weight
+        total = self.item_embedding.weight
         state = self.memory.set_item_values(graph, total)
         for _ in range(self.layers // 2):
             state = self.memory.graph.propagate(state, 2, graph.adjacency)

@@ -105,9 +105,9 @@ class SessionRecommender(nn.Module):
         if state is None:
             y: Tensor = self.backbone(x)
         else:
-            if isinstance(state, InterestState):
-                state = cast(InterestMemory, self.memory).expect(state, x, session > 0)
-            y, state = self.backbone(x, state, step_mask=steps)
+            takes_items = cast(Memory, self.memory).takes_items
+            items = {"items": x, "items_mask": session > 0} if takes_items else None
+            y, state = self.backbone(x, state, step_mask=steps, memory_kwargs=items)
         if self.shared is not None:
             y, _ = self.shared(y, None, step_mask=steps)
         return y, state

@@ -64,7 +64,7 @@ class KeywordSpotting(SpeechTask):
         self.label_smoothing = label_smoothing
         self.spec_augment = spec_augment
         self.augmentation = augmentation
-        self.storage = storage
+        self.speaker_memory = storage
 
     def build_model(self, data: DataModule) -> KeywordSpotter:
         """A keyword spotter for the words of the data."""
@@ -72,8 +72,8 @@ class KeywordSpotting(SpeechTask):
         if data.kind != "words":
             raise ArgumentError(f"KeywordSpotting needs --data.units words, not {data.kind}")
         memory = None
-        if self.storage is not None:
-            storage = self.storage(self.encoder.size, len(data.units) - 1)
+        if self.speaker_memory is not None:
+            storage = self.speaker_memory(self.encoder.size, len(data.units) - 1)
             memory = ExampleMemory(storage, "prototypes", "cosine", SHARPNESS)
         return KeywordSpotter(
             len(data.units), data.rate, self.encoder, memory, self.spec_augment, self.augmentation

@@ -54,7 +54,7 @@ class PatchTransformer(Backbone):
         self.width = width
         patches = (sizes.lookback + stride - patch) // stride + 1
         self.embed = nn.Linear(patch, width)
-        self.place = nn.Parameter(0.02 * torch.randn(patches, width))
+        self.position_embedding = nn.Parameter(0.02 * torch.randn(patches, width))
         layer = nn.TransformerEncoderLayer(
             width, heads, hidden, dropout, activation="gelu", batch_first=True, norm_first=True
         )
@@ -66,7 +66,7 @@ class PatchTransformer(Backbone):
         """See ``Backbone``."""
         series = F.pad(past.flatten(0, 1), (0, self.stride), mode="replicate")
         patches = series.unfold(-1, self.patch, self.stride)  # (B · C, patches, patch)
-        encoded: Tensor = self.encoder(self.embed(patches) + self.place)
+        encoded: Tensor = self.encoder(self.embed(patches) + self.position_embedding)
         future: Tensor = self.head(self.dropout(encoded.flatten(1)))
         return future.view(*past.shape[:2], -1)
 

@@ -104,8 +104,8 @@ def penalty(model: Forecaster) -> Penalty:
     course = torch.full((2 * backbone.harmonics,), 0.1, device=device)
     # Not zero, so that the system stays regular for a constant series.
     constant = torch.full((int(backbone.constant),), 1e-9, device=device)
-    fuse = [] if model.windows is None else [cast(ChannelLinear, part) for part in model.windows.fuse]
-    retrieved = torch.ones(sum(part.weight.shape[1] for part in fuse), device=device)
+    out_proj = [] if model.windows is None else [cast(ChannelLinear, part) for part in model.windows.out_proj]
+    retrieved = torch.ones(sum(part.weight.shape[1] for part in out_proj), device=device)
     individual = [torch.zeros_like(spans), torch.ones_like(course), torch.ones_like(constant)]
     return Penalty(
         torch.cat([(2 * age + 0.05) / spans, course, constant, retrieved]),
@@ -183,7 +183,7 @@ def _set(model: Forecaster, solution: Tensor) -> None:
     per_quantile = solution.float().repeat_interleave(model.sizes.quantiles, -1)
     parts = [_maps(model).maps]
     if model.windows is not None:
-        parts += [cast(ChannelLinear, part) for part in model.windows.fuse]
+        parts += [cast(ChannelLinear, part) for part in model.windows.out_proj]
     begin = 0
     with torch.no_grad():
         for part in parts:

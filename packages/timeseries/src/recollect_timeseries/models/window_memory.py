@@ -88,11 +88,11 @@ class WindowMemory(nn.Module):
             )
             for period in self.periods
         )
-        self.fuse = nn.ModuleList(
+        self.out_proj = nn.ModuleList(
             ChannelLinear(sizes.columns, sizes.horizon // period, sizes.horizon * sizes.quantiles, bias=False)
             for period in self.periods
         )
-        for part in self.fuse:
+        for part in self.out_proj:
             nn.init.zeros_(cast(ChannelLinear, part).weight)
         self.register_buffer("values", torch.zeros(sizes.steps, sizes.columns))
         # Statistics of the stored windows per variable, computed from the values when needed.
@@ -181,7 +181,7 @@ class WindowMemory(nn.Module):
     def forward(self, futures: list[Tensor]) -> Tensor:
         """Return the contribution to the forecast, ``(B, C, H · Q)``."""
         added: Tensor = sum(
-            (fuse(came.transpose(0, 1)) for fuse, came in zip(self.fuse, futures, strict=True)),
+            (proj(came.transpose(0, 1)) for proj, came in zip(self.out_proj, futures, strict=True)),
             torch.zeros((), device="cpu"),  # a scalar combines with any device
         )
         return added.transpose(0, 1)

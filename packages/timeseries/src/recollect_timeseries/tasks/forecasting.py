@@ -138,7 +138,9 @@ class Forecasting(Task):
                 raise ValueError(
                     f"ridge solves for the maps of LinearMaps, not for a {type(model.backbone).__name__}"
                 )
-            for part in [model.backbone.maps] if windows is None else [model.backbone.maps, *windows.fuse]:
+            for part in (
+                [model.backbone.maps] if windows is None else [model.backbone.maps, *windows.out_proj]
+            ):
                 # Quantiles start as the mean; training learns their spread.
                 part.requires_grad_(bool(self.levels))
         return model
