@@ -180,11 +180,11 @@ class PersistentState(nn.Module, Generic[S]):
 
     def get(self) -> S:
         """Return the state."""
-        items = [
+        items: list[Any] = [
             self._buffers[name] if name in self._buffers else cast(PersistentState, self._modules[name]).get()
             for name in self._names
         ]
-        return self._type(*items) if hasattr(self._type, "_fields") else cast(S, tuple(items))
+        return cast(S, self._type(*items) if hasattr(self._type, "_fields") else tuple(items))
 
     def set(self, state: S) -> None:
         """Replace the state, detached from any graph, on the device and in the dtypes of the old one.

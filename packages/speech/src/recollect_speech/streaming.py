@@ -7,10 +7,10 @@ from torch import Tensor
 
 from recollect.training import TrainedRun
 from recollect.training.errors import ArgumentError
-from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.data.units import Units
 from recollect_speech.models.recognition import Recognizer, StreamState
 from recollect_speech.models.subsampling import REACH, STRIDE
+from recollect_speech.tasks.recognition import Recognition
 from recollect_speech.types import BLANK
 
 
@@ -49,9 +49,9 @@ class Transcriber:
         Raises:
             ArgumentError: If it is a run of another task.
         """
-        if not isinstance(run.task.model, Recognizer) or not isinstance(run.data, RecognitionData):
+        if not isinstance(run.task, Recognition):
             raise ArgumentError(f"streaming needs a run of Recognition, got one of {type(run.task).__name__}")
-        return cls(run.task.model, run.data.units)
+        return cls(run.task.model, run.task.data.units)
 
     @property
     def latency(self) -> float:

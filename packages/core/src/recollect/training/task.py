@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any, Literal, cast, final
+from typing import Any, Generic, Literal, cast, final, get_args, get_origin
 
 import torch
 from lightning.pytorch import LightningModule
@@ -12,24 +12,28 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, Reduce
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW
 from torchmetrics import MeanMetric, MetricCollection
+from typing_extensions import TypeVar
 
 from recollect.training.checkpoints import check_fit, check_task, sign
 from recollect.training.data import DataModule
-from recollect.training.errors import ArgumentError, NonFiniteError, UserError
+from recollect.training.errors import ArgumentError, UserError
 from recollect.training.figures import NamedFigure
+from recollect.training.finite import check_finite, named_tensors
 from recollect.training.schedules import check_resumed, fit_schedule, length_argument, planned_length
 from recollect.training.sharding import shard_module
 
 Stage = Literal["val", "test"]
 
+D = TypeVar("D", bound=DataModule, default=Any)
 
-class Task(LightningModule, ABC):
+
+class Task(LightningModule, ABC, Generic[D]):
     """What is trained, measured and predicted; a subclass fills in the hooks, so that every task reads alike.
 
-    A subclass takes typed arguments of its own, passes ``optimizer``, ``scheduler``, ``scheduler_interval``
-    on, implements ``build_model``, ``build_metrics``, ``training_loss``, ``evaluate`` and ``predict``. It
-    need not save hyperparameters: what a run was made of is its ``config.yaml``, and nothing in a checkpoint
-    overrides a flag.
+    A subclass names its kind of data, ``class Classification(Task[ImageData])``, takes typed arguments of its
+    own, passes ``optimizer``, ``scheduler``, ``scheduler_interval`` on, and implements ``build_model``,
+    ``build_metrics``, ``training_loss``, ``evaluate`` and ``predict``. It need not save hyperparameters: what
+    a run was made of is its ``config.yaml``, and nothing in a checkpoint overrides a flag.
 
     Args:
         optimizer: Makes the optimiser from the parameters; in YAML a ``class_path`` with ``init_args``.
@@ -44,6 +48,9 @@ class Task(LightningModule, ABC):
 
     model_methods: tuple[str, ...] = ()
     """Methods of the model, besides ``forward``, that the task calls: sharded training must know them."""
+
+    data_type: type = DataModule
+    """The kind of data that the task needs: the argument of ``Task[…]``."""
 
     prediction_file: str = "predictions.jsonl"
     """What ``predict`` writes in the run folder by default: ``.jsonl`` or ``.csv``."""
@@ -63,14 +70,27 @@ class Task(LightningModule, ABC):
         self.losses = nn.ModuleDict({"val": MeanMetric(), "test": MeanMetric()})
         self.training_notes: list[str] = []
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Take ``data_type`` from the argument of ``Task[…]``."""
+        super().__init_subclass__(**kwargs)
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            origin, arguments = get_origin(base), get_args(base)
+            if isinstance(origin, type) and issubclass(origin, Task) and isinstance(arguments[0], type):
+                cls.data_type = arguments[0]
+
+    @property
+    def data(self) -> D:
+        """The data module of the trainer."""
+        return cast(D, cast(Any, self.trainer).datamodule)
+
     # --- what a subclass implements -------------------------------------------------------------------------
 
     @abstractmethod
-    def build_model(self, data: DataModule) -> nn.Module:
+    def build_model(self, data: D) -> nn.Module:
         """The network, its sizes taken from the data module, which has been set up."""
 
     @abstractmethod
-    def build_metrics(self, data: DataModule) -> MetricCollection:
+    def build_metrics(self, data: D) -> MetricCollection:
         """What is measured in validation and test, by name; logged as ``val/<name>`` and ``test/<name>``."""
 
     @abstractmethod
@@ -130,7 +150,7 @@ class Task(LightningModule, ABC):
         # Lightning calls this while the accelerator is the default device, where the data are not. It moves
         # the module there afterwards.
         with torch.device("cpu"):
-            self._build(cast(Any, self.trainer).datamodule)
+            self._build(self.data)
         if self.device_mesh is not None:
             self.shard(self.device_mesh["data_parallel"])
 
@@ -138,7 +158,7 @@ class Task(LightningModule, ABC):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """One step down the loss."""
         loss, items = self.training_loss(batch)
-        self._require_finite(loss, batch, "train", batch_idx)
+        self._check_finite(loss, batch, "train", batch_idx)
         # No sync across processes: that would wait on every step for a figure that is only watched.
         self.log("train/loss", loss.detach(), batch_size=items, on_step=True, on_epoch=False, prog_bar=True)
         return loss
@@ -204,7 +224,7 @@ class Task(LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say whose checkpoint it is."""
-        sign(checkpoint, self, cast(Any, self.trainer).datamodule)
+        sign(checkpoint, self, self.data)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another task or of other sizes."""
@@ -238,7 +258,12 @@ class Task(LightningModule, ABC):
 
     # --- shared parts ---------------------------------------------------------------------------------------
 
-    def _build(self, data: DataModule) -> None:
+    def _build(self, data: D) -> None:
+        if not isinstance(data, self.data_type):
+            raise ArgumentError(
+                f"{type(self).__name__} needs a {self.data_type.__name__} for --data, "
+                f"not {type(data).__name__}"
+            )
         try:
             self.model = self.build_model(data)
         except ValueError as error:
@@ -251,7 +276,7 @@ class Task(LightningModule, ABC):
     def _evaluate(self, stage: Stage, batch: Any, batch_idx: int) -> None:
         loss = self.evaluate(batch, cast(MetricCollection, self.metrics[stage]))
         if loss is not None:
-            self._require_finite(loss, batch, stage, batch_idx)
+            self._check_finite(loss, batch, stage, batch_idx)
             cast(MeanMetric, self.losses[stage]).update(loss.detach(), self.items(batch))
 
     def _summarize(self, stage: Stage) -> None:
@@ -267,40 +292,6 @@ class Task(LightningModule, ABC):
         metrics.reset()
         loss.reset()
 
-    def _require_finite(self, loss: Tensor, batch: Any, stage: str, batch_idx: int) -> None:
-        if torch.isfinite(loss.detach()).all():
-            return
-        bad = [
-            f"{name} ({int((~tensor.isfinite()).sum())} of {tensor.numel()} values)"
-            for name, tensor in named_tensors(batch)
-            if tensor.is_floating_point() and not tensor.isfinite().all()
-        ]
-        cause = f"not finite in the batch: {', '.join(bad)}" if bad else "the batch itself is finite"
-        raise NonFiniteError(
-            f"{stage} loss is {float(loss.detach().mean())} at step {self.global_step}, in batch {batch_idx} "
-            f"of epoch {self.current_epoch}; {cause}. The checkpoints written before are untouched; "
-            "a lower learning rate or --trainer.gradient_clip_val may help where the data are sound."
-        )
-
-
-def named_tensors(batch: Any, name: str = "batch") -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of a nested batch with its place in it.
-
-    Example:
-        >>> [name for name, _ in named_tensors({"x": torch.ones(1), "y": (torch.ones(1), "text")})]
-        ["batch['x']", "batch['y'][0]"]
-    """
-    if isinstance(batch, Tensor):
-        yield name, batch
-    elif isinstance(batch, dict):
-        for key, value in batch.items():
-            yield from named_tensors(value, f"{name}[{key!r}]")
-    elif isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        for field in batch._fields:
-            yield from named_tensors(getattr(batch, field), f"{name}.{field}")
-    elif isinstance(batch, list | tuple):
-        for place, value in enumerate(batch):
-            yield from named_tensors(value, f"{name}[{place}]")
-    elif hasattr(batch, "__dataclass_fields__"):
-        for field in batch.__dataclass_fields__:
-            yield from named_tensors(getattr(batch, field), f"{name}.{field}")
+    def _check_finite(self, loss: Tensor, batch: Any, stage: str, batch_idx: int) -> None:
+        place = f"at step {self.global_step}, in batch {batch_idx} of epoch {self.current_epoch}"
+        check_finite(loss, batch, f"{stage} loss", place)

@@ -6,7 +6,6 @@ from typing import Any, cast
 import torch
 
 from recollect.training import TrainedRun
-from recollect_recsys.data.collaborative import CollaborativeData
 from recollect_recsys.metrics.ranking import mask_seen, top_items
 from recollect_recsys.models.click_memory import ClickMemory
 from recollect_recsys.models.collaborative import ClickRecommender
@@ -69,8 +68,8 @@ class GraphRecommender:
         cls, run: TrainedRun, max_users: int = 1000, max_clicks: int = 100_000
     ) -> "GraphRecommender":
         """Create a recommender from a trained run."""
-        task, data = cast(CollaborativeFiltering, run.task), cast(CollaborativeData, run.data)
-        return cls(task.model, task.precomputed(), data.items, max_users, max_clicks)
+        task = cast(CollaborativeFiltering, run.task)
+        return cls(task.model, task.precomputed(), task.data.items, max_users, max_clicks)
 
     @property
     def users(self) -> list[Hashable]:

@@ -8,10 +8,9 @@ import torch
 
 from recollect.state import State
 from recollect.training import TrainedRun
-from recollect_recsys.data.sequential import SequentialData
 from recollect_recsys.metrics.ranking import mask_seen, top_items
 from recollect_recsys.models.sequential import SessionRecommender
-from recollect_recsys.tasks.sequential import name_attributions
+from recollect_recsys.tasks.sequential import NextItem, name_attributions
 from recollect_recsys.types import SessionBatch
 
 
@@ -77,9 +76,8 @@ class Recommender:
     @classmethod
     def from_run(cls, run: TrainedRun) -> "Recommender":
         """Create a recommender from a trained run."""
-        data = cast(SequentialData, run.data)
-        model = cast(SessionRecommender, run.task.model)
-        return cls(model, data.items, data.window, data.repeats)
+        task = cast(NextItem, run.task)
+        return cls(task.model, task.data.items, task.data.window, task.data.repeats)
 
     @property
     def users(self) -> list[Hashable]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 from torchmetrics import MetricCollection
 
-from recollect.training import DataModule, NamedFigure, ReadHeatmap, Task
+from recollect.training import NamedFigure, ReadHeatmap, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
 from recollect_recsys.data.collaborative import CollaborativeData
@@ -24,7 +24,7 @@ DRAWN = 10
 
 
 @final
-class CollaborativeFiltering(Task):
+class CollaborativeFiltering(Task[CollaborativeData]):
     """Predict further items of a user out of the whole catalogue.
 
     Validation and test rank all unknown items of a user in lists of twenty. A model without parameters is
@@ -74,19 +74,13 @@ class CollaborativeFiltering(Task):
         self._figures: list[NamedFigure] = []
 
     @property
-    def data(self) -> CollaborativeData:
-        """The clicks."""
-        return _clicks(cast(Any, self.trainer).datamodule)
-
-    @property
     def _learns(self) -> bool:
         return any(parameter.requires_grad for parameter in self.model.parameters())
 
     # --- overrides ------------------------------------------------------------------------------------------
 
-    def build_model(self, data: DataModule) -> nn.Module:
+    def build_model(self, data: CollaborativeData) -> nn.Module:
         """Build a model for the data's sizes."""
-        data = _clicks(data)
         clicks = data.graph(held_out=True)
         users = int(clicks[0].max()) if clicks.numel() else 0
         model = self.recommender(CatalogueSizes(len(data.items), users, clicks.shape[1]))
@@ -97,9 +91,9 @@ class CollaborativeFiltering(Task):
             )
         return model
 
-    def build_metrics(self, data: DataModule) -> MetricCollection:
+    def build_metrics(self, data: CollaborativeData) -> MetricCollection:
         """Recall, NDCG and coverage."""
-        return MetricCollection({"lists": ListMetrics(len(_clicks(data).items))})
+        return MetricCollection({"lists": ListMetrics(len(data.items))})
 
     def training_loss(self, batch: ClickBatch) -> tuple[Tensor, int]:
         """Every click of the batch's users against the catalogue; zero where nothing is to be learned."""
@@ -247,12 +241,3 @@ def top_contributions(seen: Tensor, added: Tensor, count: int) -> list[list[tupl
         [(item, round(share, 4)) for item, share in zip(items, shares, strict=True) if share > 0]
         for items, shares in zip(seen[best.indices].tolist(), best.values.tolist(), strict=True)
     ]
-
-
-def _clicks(data: DataModule) -> CollaborativeData:
-    if not isinstance(data, CollaborativeData):
-        raise ArgumentError(
-            "CollaborativeFiltering needs a CollaborativeData (--data InteractionGraphData or GowallaData, "
-            f"for instance), not {type(data).__name__}"
-        )
-    return data

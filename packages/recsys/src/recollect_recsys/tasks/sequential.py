@@ -9,7 +9,7 @@ from torch.optim import Adam
 from torchmetrics import MetricCollection
 
 from recollect import Concatenation, Integration, Memory
-from recollect.training import DataModule, NamedFigure, Task
+from recollect.training import NamedFigure, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
 from recollect_recsys.data.sequential import SequentialData
@@ -22,7 +22,7 @@ from recollect_recsys.types import SessionBatch
 
 
 @final
-class NextItem(Task):
+class NextItem(Task[SequentialData]):
     """Predict a user's next item out of the whole catalogue.
 
     Training predicts every item of every training history from those before it, by cross-entropy. Validation
@@ -76,16 +76,10 @@ class NextItem(Task):
         self.num_explanations = num_explanations
         self._figures: list[NamedFigure] = []
 
-    @property
-    def data(self) -> SequentialData:
-        """The users' items."""
-        return _recommendation(cast(Any, self.trainer).datamodule)
-
     # --- overrides ------------------------------------------------------------------------------------------
 
-    def build_model(self, data: DataModule) -> nn.Module:
+    def build_model(self, data: SequentialData) -> nn.Module:
         """Build a recommender for the data's catalogue."""
-        data = _recommendation(data)
         if self.backbone.steps is not None and data.window > self.backbone.steps:
             raise ArgumentError(
                 f"--data.window {data.window} is more than the {self.backbone.steps} steps of "
@@ -101,9 +95,9 @@ class NextItem(Task):
             self.item_integration,
         )
 
-    def build_metrics(self, data: DataModule) -> MetricCollection:
+    def build_metrics(self, data: SequentialData) -> MetricCollection:
         """NDCG, hit rate, reciprocal rank, recall and coverage."""
-        return MetricCollection({"next_item": NextItemMetrics(len(_recommendation(data).items))})
+        return MetricCollection({"next_item": NextItemMetrics(len(data.items))})
 
     def training_loss(self, batch: SessionBatch) -> tuple[Tensor, int]:
         """Cross-entropy of every item of the sessions."""
@@ -202,12 +196,3 @@ def capacity(memory: Memory) -> int:
     """How many entries the memory's storage keeps apart."""
     storage = memory.storage
     return int(storage.entries(storage.initial_state(device="meta")).filled.shape[-1])
-
-
-def _recommendation(data: DataModule) -> SequentialData:
-    if not isinstance(data, SequentialData):
-        raise ArgumentError(
-            "NextItem needs users' items (--data InteractionsData, SyntheticData or another SequentialData), "
-            f"not {type(data).__name__}"
-        )
-    return data

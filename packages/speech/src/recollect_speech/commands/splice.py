@@ -27,6 +27,7 @@ from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.data.tts_corpus import Recording, write_corpus
 from recollect_speech.models.alignment import align
 from recollect_speech.models.recognition import Recognizer
+from recollect_speech.tasks.recognition import Recognition
 from recollect_speech.types import TimedWord
 
 FRAME = 0.005
@@ -188,12 +189,12 @@ def main(args: Sequence[str] | None = None) -> None:
     if min(chosen.count, chosen.span, least) < 1 or least > most:
         parser.error("--count, --span and --words must be positive, and --words LEAST not above MOST")
     try:
-        run = load_run(chosen.run)
-        model, data = run.task.model, run.data
-        if not isinstance(model, Recognizer) or not isinstance(data, RecognitionData):
+        task = load_run(chosen.run).task
+        if not isinstance(task, Recognition):
             raise DataError(f"{chosen.run} is not a run of Recognition, so its recordings cannot be aligned")
+        data = task.data
         data.prepare_data()
-        parts = cut_all(model, data)
+        parts = cut_all(task.model, data)
         write(parts, chosen.output, chosen.count, (least, most), chosen.span, data.rate, chosen.seed)
     except UserError as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)

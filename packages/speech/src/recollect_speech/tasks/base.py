@@ -1,15 +1,14 @@
 """The base class of the tasks of speech recognition."""
 
 from abc import abstractmethod
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.optim import AdamW
 from torchmetrics import MetricCollection
 
-from recollect.training import DataModule, Task
-from recollect.training.errors import ArgumentError
+from recollect.training import Task
 from recollect_speech.data.audio import is_clipped, is_silent
 from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.metrics.error_rates import ErrorRates
@@ -19,7 +18,7 @@ from recollect_speech.models.speaker_states import SpeakerStates
 from recollect_speech.types import SpeechBatch, TimedWord
 
 
-class SpeechTask(Task):
+class SpeechTask(Task[RecognitionData]):
     """Base class of tasks that transcribe recordings.
 
     With a speaker memory, the recordings of a speaker are processed in order. In evaluation the states of the
@@ -39,11 +38,6 @@ class SpeechTask(Task):
         super().__init__(optimizer, scheduler, scheduler_interval)
         self._speaker_states: SpeakerStates = {}
 
-    @property
-    def data(self) -> RecognitionData:
-        """The data module, with its units and language model."""
-        return recordings(cast(Any, self.trainer).datamodule)
-
     # --- what a subclass implements -------------------------------------------------------------------------
 
     @abstractmethod
@@ -61,7 +55,7 @@ class SpeechTask(Task):
 
     # --- what the base class asks for -----------------------------------------------------------------------
 
-    def build_metrics(self, data: DataModule) -> MetricCollection:
+    def build_metrics(self, data: RecognitionData) -> MetricCollection:
         """Word and character error rates."""
         return MetricCollection({"errors": ErrorRates()})
 
@@ -124,19 +118,6 @@ class SpeechTask(Task):
 
     def _texts(self, decoded: list[list[int]]) -> list[str]:
         return [self.data.units.decode(units) for units in decoded]
-
-
-def recordings(data: DataModule) -> RecognitionData:
-    """Return ``data`` as a ``RecognitionData``.
-
-    Raises:
-        ArgumentError: If it is another data module.
-    """
-    if not isinstance(data, RecognitionData):
-        raise ArgumentError(
-            f"this task needs a RecognitionData, for instance --data ManifestData, got {type(data).__name__}"
-        )
-    return data
 
 
 def _row(word: TimedWord) -> dict[str, Any]:

@@ -9,15 +9,16 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from recollect import ExampleMemory, Storage
-from recollect.training import DataModule, NamedFigure
+from recollect.training import NamedFigure
 from recollect.training.errors import ArgumentError, DataError
+from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.figures.keywords import keyword_figures
 from recollect_speech.figures.spectrogram import PICTURES
 from recollect_speech.models.acoustic_model import AcousticOutput
 from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentation
 from recollect_speech.models.keyword_encoder import KeywordEncoder
 from recollect_speech.models.keywords import KeywordSpotter
-from recollect_speech.tasks.base import SpeechTask, recordings
+from recollect_speech.tasks.base import SpeechTask
 from recollect_speech.types import SpeechBatch
 
 SHARPNESS = 20.0
@@ -66,9 +67,8 @@ class KeywordSpotting(SpeechTask):
         self.augmentation = augmentation
         self.speaker_memory = storage
 
-    def build_model(self, data: DataModule) -> KeywordSpotter:
+    def build_model(self, data: RecognitionData) -> KeywordSpotter:
         """A keyword spotter for the words of the data."""
-        data = recordings(data)
         if data.kind != "words":
             raise ArgumentError(f"KeywordSpotting needs --data.units words, not {data.kind}")
         memory = None

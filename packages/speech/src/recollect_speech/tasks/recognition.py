@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from recollect import Concatenation, Integration, Memory
-from recollect.training import DataModule, NamedFigure
+from recollect.training import NamedFigure
+from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.figures.recognition import transcript_figures
 from recollect_speech.figures.spectrogram import PICTURES
 from recollect_speech.models.acoustic_model import AcousticOutput
@@ -19,7 +20,7 @@ from recollect_speech.models.augmentation import SpecAugment, SpectrumAugmentati
 from recollect_speech.models.decoding import Beam, beam_search, greedy
 from recollect_speech.models.encoder import Encoder
 from recollect_speech.models.recognition import Recognizer
-from recollect_speech.tasks.base import SpeechTask, recordings
+from recollect_speech.tasks.base import SpeechTask
 from recollect_speech.tasks.warm_start import warm_start
 from recollect_speech.types import SpeechBatch
 
@@ -82,9 +83,8 @@ class Recognition(SpeechTask):
 
     # --- what the base class asks for -----------------------------------------------------------------------
 
-    def build_model(self, data: DataModule) -> Recognizer:
+    def build_model(self, data: RecognitionData) -> Recognizer:
         """A recognizer for the units of the data."""
-        data = recordings(data)
         model = Recognizer(
             len(data.units),
             data.rate,

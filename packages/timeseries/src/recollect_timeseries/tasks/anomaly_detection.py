@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 from torchmetrics import MetricCollection
 
-from recollect.training import DataModule, Task
+from recollect.training import Task
 from recollect.training.errors import ArgumentError
 from recollect_timeseries.data.anomaly_detection import AnomalyData
 from recollect_timeseries.data.labelled_series import SeriesDataset
@@ -47,7 +47,7 @@ ONLY_ANOMALIES = "nothing but labelled anomalies"
 
 
 @final
-class AnomalyDetection(Task):
+class AnomalyDetection(Task[AnomalyData]):
     """Score every point of every channel; metrics are means over channels.
 
     The detector is fitted on normal data. The threshold is a quantile of the scores of held-out normal data
@@ -95,11 +95,6 @@ class AnomalyDetection(Task):
         self._series_scores: dict[str, dict[str, float] | str] = {}
 
     @property
-    def data(self) -> AnomalyData:
-        """The series."""
-        return _anomalies(cast(Any, self.trainer).datamodule)
-
-    @property
     def notes(self) -> list[str]:
         """The number of series without metrics, and the position of scores."""
         notes = [f"a window's score stands at its {self.place}"]
@@ -114,14 +109,13 @@ class AnomalyDetection(Task):
 
     # --- overrides ------------------------------------------------------------------------------------------
 
-    def build_model(self, data: DataModule) -> nn.Module:
+    def build_model(self, data: AnomalyData) -> nn.Module:
         """Build a detector for the data's sizes."""
-        data = _anomalies(data)
         return self.detector(
             DetectorSizes(len(data.channels), data.window, len(data.columns), tuple(data.periods))
         )
 
-    def build_metrics(self, data: DataModule) -> MetricCollection:
+    def build_metrics(self, data: AnomalyData) -> MetricCollection:
         """Return means over series."""
         return MetricCollection(MeanScores(METRICS))
 
@@ -246,12 +240,3 @@ def shift_left(scores: Tensor, steps: int) -> Tensor:
     """
     steps = min(steps, len(scores) - 1)
     return torch.cat([scores[steps:], scores[-1:].expand(steps)])
-
-
-def _anomalies(data: DataModule) -> AnomalyData:
-    if not isinstance(data, AnomalyData):
-        raise ArgumentError(
-            f"AnomalyDetection needs series to judge (--data SmapData, NabData or CsvAnomalyData), not "
-            f"{type(data).__name__}"
-        )
-    return data

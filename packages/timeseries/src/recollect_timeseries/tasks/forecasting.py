@@ -1,7 +1,7 @@
 """Forecasting."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, cast, final
+from typing import Any, Literal, final
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch.optim import Adam
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
 
 from recollect import Concatenation, Integration, Memory
-from recollect.training import DataModule, Split, Task
+from recollect.training import Split, Task
 from recollect_timeseries.data.forecasting import ForecastingData
 from recollect_timeseries.figures.forecasting import ForecastFigure, forecast_figures
 from recollect_timeseries.metrics.forecasting import Coverage, Crps, pinball_loss
@@ -41,7 +41,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 @final
-class Forecasting(Task):
+class Forecasting(Task[ForecastingData]):
     """Forecast the next H steps of every variable from the last L; metrics are of scaled values.
 
     Without ``ridge``, all parameters are trained by gradient descent. With it, the linear maps of backbone
@@ -100,11 +100,6 @@ class Forecasting(Task):
         self._cache: dict[str, RetrievedWindows] = {}
 
     @property
-    def data(self) -> ForecastingData:
-        """The series."""
-        return _forecasting(cast(Any, self.trainer).datamodule)
-
-    @property
     def notes(self) -> list[str]:
         """The selection of the closed-form maps."""
         if not self.choices:
@@ -120,9 +115,8 @@ class Forecasting(Task):
 
     # --- overrides ------------------------------------------------------------------------------------------
 
-    def build_model(self, data: DataModule) -> nn.Module:
+    def build_model(self, data: ForecastingData) -> nn.Module:
         """Build a forecaster for the data's sizes."""
-        data = _forecasting(data)
         sizes = ForecasterSizes(
             lookback=data.lookback,
             horizon=data.horizon,
@@ -145,7 +139,7 @@ class Forecasting(Task):
                 part.requires_grad_(bool(self.levels))
         return model
 
-    def build_metrics(self, data: DataModule) -> MetricCollection:
+    def build_metrics(self, data: ForecastingData) -> MetricCollection:
         """Return MSE and MAE, and with quantiles CRPS and coverage."""
         metrics: dict[str, Any] = {"mse": MeanSquaredError(), "mae": MeanAbsoluteError()}
         if self.levels:
@@ -282,12 +276,6 @@ class Forecasting(Task):
     def _interval(self, forecast: Tensor) -> tuple[Tensor, Tensor]:
         lower, upper = (self.levels.index(level) for level in INTERVAL)
         return forecast[..., lower], forecast[..., upper]
-
-
-def _forecasting(data: DataModule) -> ForecastingData:
-    if not isinstance(data, ForecastingData):
-        raise TypeError(f"Forecasting needs a ForecastingData, got {type(data).__name__}")
-    return data
 
 
 def _number(value: Tensor) -> float | None:

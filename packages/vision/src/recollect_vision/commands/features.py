@@ -23,10 +23,10 @@ def classification_run(folder: str, run: TrainedRun) -> tuple[Classification, Im
     Raises:
         DataError: If the run is of another task.
     """
-    task, data = run
-    if not isinstance(task, Classification) or not isinstance(data, ImageData):
+    task = run.task
+    if not isinstance(task, Classification):
         raise DataError(f"{folder} is not a run of Classification but of {type(task).__name__}")
-    return task, data
+    return task, task.data
 
 
 def split_features(

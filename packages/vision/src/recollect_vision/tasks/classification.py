@@ -20,16 +20,17 @@ from torchmetrics.classification import (
 
 from recollect import Concatenation, Integration, Memory, Storage
 from recollect.memories.example import ExampleMemory, ExampleMethod
-from recollect.training import DataModule, NamedFigure
+from recollect.training import NamedFigure
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
+from recollect_vision.data.classification import ImageData
 from recollect_vision.data.image_set import ImageSet
 from recollect_vision.figures.classification import ConfusionFigure, neighbour_figures
 from recollect_vision.metrics.classification import BINS, negative_log_likelihood
 from recollect_vision.models.backbone import Backbone
 from recollect_vision.models.classification import NO_EXAMPLE, ClassifierOutput, ImageClassifier
 from recollect_vision.models.torchvision_backbone import TorchvisionBackbone
-from recollect_vision.tasks.example_memory import ExampleMemoryTask, require_image_data
+from recollect_vision.tasks.example_memory import ExampleMemoryTask
 from recollect_vision.tasks.optimization import group_biases
 from recollect_vision.tasks.progressive_resizing import ProgressiveResizing
 from recollect_vision.types import ImageBatch, ImageSizes
@@ -112,9 +113,8 @@ class Classification(ExampleMemoryTask):
 
     # --- implementation of the base class -------------------------------------------------------------------
 
-    def build_model(self, data: DataModule) -> nn.Module:
+    def build_model(self, data: ImageData) -> nn.Module:
         """Build a network for the size and classes of the data."""
-        data = require_image_data(data)
         backbone, classes = self.backbone(data.sizes), len(data.classes)
         examples = None
         if self.storage is not None:
@@ -131,9 +131,9 @@ class Classification(ExampleMemoryTask):
             backbone, classes, examples, self.mix_weight, self.memory, self.integration, self.at, self.whiten
         )
 
-    def build_metrics(self, data: DataModule) -> MetricCollection:
+    def build_metrics(self, data: ImageData) -> MetricCollection:
         """Build accuracy, macro F1, expected calibration error, and the confusion matrix."""
-        classes = len(require_image_data(data).classes) + (self.extra_classes if self.storage else 0)
+        classes = len(data.classes) + (self.extra_classes if self.storage else 0)
         return MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(classes, average="micro"),

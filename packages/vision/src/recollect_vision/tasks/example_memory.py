@@ -1,13 +1,13 @@
 """Base of tasks whose model has a memory of examples."""
 
-from typing import Any, Literal, cast
+from typing import Literal
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.optim import AdamW
 
-from recollect.training import DataModule, Task
+from recollect.training import Task
 from recollect.training.errors import ArgumentError
 from recollect_vision.data.classification import ImageData
 from recollect_vision.data.image_set import ImageSet
@@ -18,7 +18,7 @@ CHUNK_SIZE = 256
 """Images whose features are computed together."""
 
 
-class ExampleMemoryTask(Task):
+class ExampleMemoryTask(Task[ImageData]):
     """A task whose model has a memory of examples.
 
     Before each validation during training the memory is cleared and rewritten with ``per_class`` training
@@ -52,11 +52,6 @@ class ExampleMemoryTask(Task):
         self.per_class = per_class
         self.classes: list[str] = []
         self._new_examples: ImageSet | None = None
-
-    @property
-    def data(self) -> ImageData:
-        """The data module."""
-        return require_image_data(cast(Any, self.trainer).datamodule)
 
     def classify(self, batch: ImageBatch) -> ClassifierOutput:
         """Classify a batch."""
@@ -146,17 +141,3 @@ class ExampleMemoryTask(Task):
                     f"--data.forget names {name}, but the classes are {', '.join(self.classes)}"
                 )
             self.model.forget(self.classes.index(name))
-
-
-def require_image_data(data: DataModule) -> ImageData:
-    """Return ``data`` if it is a data module of labelled images.
-
-    Raises:
-        ArgumentError: If it is not.
-    """
-    if not isinstance(data, ImageData):
-        raise ArgumentError(
-            f"Classification needs labelled images (--data FolderData or another ImageData), not "
-            f"{type(data).__name__}"
-        )
-    return data

@@ -1,7 +1,7 @@
 """Few-shot classification."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, cast, final
+from typing import Any, Literal, final
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -11,8 +11,7 @@ from torchmetrics import MetricCollection
 
 from recollect import Storage
 from recollect.memories.example import ExampleMemory, ExampleMethod
-from recollect.training import DataModule, Task
-from recollect.training.errors import ArgumentError
+from recollect.training import Task
 from recollect.training.task import Stage
 from recollect_vision.data.few_shot import FewShotData
 from recollect_vision.figures.few_shot import EpisodeFigure, episode_figures
@@ -35,7 +34,7 @@ PUBLISHED = ((5, 1), (5, 5), (20, 1), (20, 5))
 
 
 @final
-class FewShot(Task):
+class FewShot(Task[FewShotData]):
     """Few-shot classification: examples of new classes are written to a memory, which the queries read.
 
     A training step is a batch of episodes. Validation and test compute the feature of each image once and
@@ -116,11 +115,6 @@ class FewShot(Task):
         self._examples: Tensor | None = None
 
     @property
-    def data(self) -> FewShotData:
-        """The data module."""
-        return require_few_shot_data(cast(Any, self.trainer).datamodule)
-
-    @property
     def notes(self) -> list[str]:
         """Notes on how accuracy is measured."""
         return [
@@ -130,9 +124,8 @@ class FewShot(Task):
 
     # --- implementation of the base class -------------------------------------------------------------------
 
-    def build_model(self, data: DataModule) -> nn.Module:
+    def build_model(self, data: FewShotData) -> nn.Module:
         """Build a classifier with room for the largest episode."""
-        data = require_few_shot_data(data)
         backbone = self.backbone(data.sizes)
         if self.storage is None:
             head = LinearHead(self.head_steps, self.head_learning_rate)
@@ -147,7 +140,7 @@ class FewShot(Task):
         check_room(memory, examples)
         return FewShotClassifier(backbone, memory, data.training_classes)
 
-    def build_metrics(self, data: DataModule) -> MetricCollection:
+    def build_metrics(self, data: FewShotData) -> MetricCollection:
         """Build the collector of features, from which ``summarize`` draws the episodes."""
         return MetricCollection({"features": FeatureCollector()})
 
@@ -235,17 +228,3 @@ def nearest(weights: Tensor | None, files: Sequence[str], num_explanations: int)
         {files[example]: round(weight, 4) for example, weight in zip(indices, values, strict=True)}
         for indices, values in zip(top.indices.tolist(), top.values.tolist(), strict=True)
     ]
-
-
-def require_few_shot_data(data: DataModule) -> FewShotData:
-    """Return ``data`` if it is a data module of episodes.
-
-    Raises:
-        ArgumentError: If it is not.
-    """
-    if not isinstance(data, FewShotData):
-        raise ArgumentError(
-            "few-shot learning needs episodes (--data OmniglotData or CharacterFolderData), not "
-            f"{type(data).__name__}"
-        )
-    return data

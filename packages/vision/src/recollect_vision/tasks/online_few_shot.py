@@ -1,7 +1,7 @@
 """Online few-shot classification: images are presented one at a time, labels one step late."""
 
 from collections.abc import Callable
-from typing import Any, Literal, cast, final
+from typing import Any, Literal, final
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch.optim import AdamW
 from torchmetrics import MetricCollection
 
 from recollect import Storage
-from recollect.training import DataModule, Task
+from recollect.training import Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
 from recollect_vision.data.episodes import episode_generator
@@ -29,12 +29,11 @@ from recollect_vision.models.online_few_shot import (
     presentation_count,
     shift_labels,
 )
-from recollect_vision.tasks.few_shot import require_few_shot_data
 from recollect_vision.types import EpisodeBatch, ImageSizes, LabelledImages, QueryBatch
 
 
 @final
-class OnlineFewShot(Task):
+class OnlineFewShot(Task[FewShotData]):
     """Classify images of new classes one by one; the label of each arrives with the next image.
 
     An episode presents ``shots + queries`` images of each class in random order. Labels are assigned to the
@@ -84,11 +83,6 @@ class OnlineFewShot(Task):
         self.val_episodes = val_episodes
 
     @property
-    def data(self) -> FewShotData:
-        """The data module."""
-        return require_few_shot_data(cast(Any, self.trainer).datamodule)
-
-    @property
     def notes(self) -> list[str]:
         """Notes on how accuracy is measured."""
         data = self.data
@@ -100,15 +94,14 @@ class OnlineFewShot(Task):
 
     # --- implementation of the base class -------------------------------------------------------------------
 
-    def build_model(self, data: DataModule) -> nn.Module:
+    def build_model(self, data: FewShotData) -> nn.Module:
         """Build a backbone and a learner with one label per class of an episode."""
-        data = require_few_shot_data(data)
         backbone = self.backbone(data.sizes)
         storage = None if self.storage is None else self.storage(self.key_size, data.ways)
         learner = OnlineLearner(backbone.feature_size, data.ways, self.hidden_size, storage)
         return OnlineClassifier(backbone, learner)
 
-    def build_metrics(self, data: DataModule) -> MetricCollection:
+    def build_metrics(self, data: FewShotData) -> MetricCollection:
         """Build the collector of features, from which ``summarize`` draws the episodes."""
         return MetricCollection({"features": FeatureCollector()})
 

@@ -61,7 +61,7 @@ class RecallModel(nn.Module):
         return self.output(self.memory.read(state, torch.cat([asked, asked], -1)).squeeze(1))
 
 
-class RecallTask(Task):
+class RecallTask(Task[RecallData]):
     """Recall.
 
     Args:
