@@ -25,7 +25,6 @@ LAYERS = (
     "state",
     "ops",
     "validation",
-    "read_hooks",
     "storages",
     "memories",
     "tracing",

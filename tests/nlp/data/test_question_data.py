@@ -12,7 +12,7 @@ from recollect.training import DataError
 from recollect_nlp.data.babi import BabiData
 from recollect_nlp.data.question_data import OWN_TASK, QuestionData
 from recollect_nlp.data.questions import QuestionBatch
-from recollect_nlp.data.setting_aside import set_aside
+from recollect_nlp.data.splits import hold_out_stories
 from recollect_nlp.data.stories import StoryData
 from recollect_nlp.data.storyteller import Storyteller
 
@@ -97,9 +97,9 @@ def test_own_training_questions_are_parted_by_story_where_there_is_no_other_file
     assert asked(other, "val") != asked(data, "val")
 
 
-def test_setting_aside_takes_the_same_share_of_each_task_and_keeps_the_order():
+def test_holding_out_takes_the_same_share_of_each_task_and_keeps_the_order():
     questions = Storyteller(seed=0, sentences=3, questions=1).tell(200)
-    kept, aside = set_aside(questions, 0.1, seed=0)
+    kept, aside = hold_out_stories(questions, 0.1, seed=0)
     assert sorted(kept + aside, key=lambda q: q.number) == questions
     assert [q.number for q in kept] == sorted(q.number for q in kept)
     for task in {q.task for q in questions}:

@@ -182,7 +182,7 @@ def test_data_of_another_kind_is_refused(tmp_path: Path, capsys: pytest.CaptureF
     with pytest.raises(SystemExit) as stop:
         run(tmp_path, "fit", "--data", "recollect_nlp.data.parallel.ParallelData", *SMALL[4:])
     assert stop.value.code == 2
-    assert "QuestionAnswering needs questions about stories" in capsys.readouterr().err
+    assert "QuestionAnswering needs a QuestionData for --data, not ParallelData" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore:Words that did not occur in training")

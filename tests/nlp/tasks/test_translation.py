@@ -217,7 +217,7 @@ def test_a_memory_of_another_width_and_data_of_another_kind_are_one_line(languag
     config = tmp_path / "wrong.yaml"
     for part, said in (
         ({"translator": {"model_size": 32}}, "the model cannot be built as configured: memory has width 48"),
-        ({}, "Translation needs parallel text"),
+        ({}, "Translation needs a ParallelData for --data, not StoryData"),
     ):
         made = settings(language, 1)
         if part:

@@ -9,7 +9,6 @@ import torch
 from recollect.training import DataError
 from recollect.training.errors import ArgumentError
 from recollect_speech.data.manifest import ManifestData
-from recollect_speech.data.recognition import hold_out
 from recollect_speech.data.speech_dataset import SpeechDataset, WaveformAugmentation, collate, with_noise
 from recollect_speech.data.synthetic_digits import SyntheticDigitsData
 from recollect_speech.data.units import Symbols
@@ -170,5 +169,3 @@ def test_numbers_of_strings_out_of_range() -> None:
         SyntheticDigitsData(train=0)
     with pytest.raises(ValueError, match="got 5 and 3"):
         SyntheticDigitsData(min_digits=5, max_digits=3)
-    with pytest.raises(ValueError, match="cannot be held out"):
-        hold_out(3, 3, 0)

@@ -11,11 +11,11 @@ from recollect.memories.graph_state import (
     GraphState,
     add_events,
     empty_edges,
+    find_nodes,
     remove_nodes,
     replaced_nodes,
 )
 from recollect.memories.subgraph import subgraph_attention
-from recollect.ops.attention import match
 from recollect.ops.masking import apply_mask, full_mask
 from recollect.state import Read, State
 from recollect.storages.base import Storage
@@ -139,10 +139,7 @@ class GraphMemory(Memory[GraphState]):
 
     def find(self, state: GraphState, x: Tensor) -> Tensor:
         """Find the nodes that were written as ``x`` ``(…, Q, D)``: ``(…, Q)`` int64; −1 if there is none."""
-        entries = self.storage.entries(state.nodes)
-        matched = match(self.key_proj(x), entries.keys) * (entries.filled > 0).unsqueeze(-2)
-        highest, best = matched.max(-1)
-        return torch.where(highest > 0, best, -1)
+        return find_nodes(self.storage.entries(state.nodes), self.key_proj(x))
 
     # --- edges ----------------------------------------------------------------------------------------------
 
@@ -249,15 +246,8 @@ class GraphMemory(Memory[GraphState]):
     ) -> Read:
         if nodes is None:
             return self.storage.read(state.nodes, query, mask)
-        if nodes.shape != mask.shape or hops < 0:
-            raise ValueError(
-                f"nodes must have shape {tuple(mask.shape)} and hops must not be negative, "
-                f"got {tuple(nodes.shape)} and {hops}"
-            )
         entries = self.storage.entries(state.nodes)
-        slots = torch.arange(entries.filled.shape[-1], device=nodes.device)
-        start = (nodes.unsqueeze(-1) == slots) & mask.unsqueeze(-1)  # (…, Q, N)
-        read = subgraph_attention(entries, state.edges, query, start, hops)
+        read = subgraph_attention(entries, state.edges, query, mask, nodes, hops)
         return self.storage.report_read(state.nodes, read)
 
     def forward(
@@ -273,8 +263,7 @@ class GraphMemory(Memory[GraphState]):
         mask = full_mask(x, mask)
         x = apply_mask(x, mask)
         outputs = [x[..., :0, :]]
-        for t in range(x.shape[-2]):
-            now = slice(t, t + 1)
+        for now in (slice(t, t + 1) for t in range(x.shape[-2])):
             nodes_t = None if nodes is None else nodes[..., now]
             y, state = self._step(x[..., now, :], state, mask[..., now], nodes_t, hops)
             outputs.append(y)
@@ -286,12 +275,10 @@ class GraphMemory(Memory[GraphState]):
         if self.write_on_forward:
             state = self._write_step(state, x, mask)
         state = self._apply_pending(state, mask[..., 0])
-        inputs = torch.cat([x[..., 0, :], state.context], -1)
-        hidden = self.cell(inputs.reshape(-1, inputs.shape[-1]), state.hidden.reshape(-1, self.model_size))
-        hidden = hidden.reshape(state.hidden.shape)
-        context = self._attend(state, self.query_proj(hidden).unsqueeze(-2), mask, nodes, hops).value[
-            ..., 0, :
-        ]
+        inputs = torch.cat([x[..., 0, :], state.context], -1).reshape(-1, self.cell.input_size)
+        hidden = self.cell(inputs, state.hidden.reshape(-1, self.model_size)).reshape(state.hidden.shape)
+        query = self.query_proj(hidden).unsqueeze(-2)
+        context = self._attend(state, query, mask, nodes, hops).value.squeeze(-2)
         y = self.out_proj(torch.cat([context, hidden], -1)).tanh().unsqueeze(-2)
         hidden, context = torch.where(mask, hidden, state.hidden), torch.where(mask, context, state.context)
         return apply_mask(y, mask), state._replace(hidden=hidden, context=context)

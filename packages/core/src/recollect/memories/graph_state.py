@@ -97,6 +97,13 @@ def remove_nodes(state: GraphState, gone: Tensor) -> GraphState:
     return state._replace(edges=edges, last=state.last.masked_fill(lost, -1))
 
 
+def find_nodes(nodes: Entries, key: Tensor) -> Tensor:
+    """Find the nodes with keys ``(…, Q, K)``: ``(…, Q)`` int64; −1 if there is none."""
+    matched = match(key, nodes.keys) * (nodes.filled > 0).unsqueeze(-2)
+    highest, best = matched.max(-1)
+    return torch.where(highest > 0, best, -1)
+
+
 def replaced_nodes(before: Entries, key: Tensor, slot: Tensor) -> Tensor:
     """Nodes that a write has replaced by another one: ``(…, N)`` bool.
 

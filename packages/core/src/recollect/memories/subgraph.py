@@ -8,17 +8,30 @@ from recollect.ops.attention import attention_weights, similarity
 from recollect.state import Entries, Read
 
 
-def subgraph_attention(entries: Entries, edges: Edges, query: Tensor, start: Tensor, hops: int) -> Read:
-    """Attention over a k-hop neighbourhood, with weights ∝ presence · exp(q · k / √K).
+def subgraph_attention(
+    entries: Entries, edges: Edges, query: Tensor, mask: Tensor, nodes: Tensor, hops: int
+) -> Read:
+    """Attend to the neighbourhood of one node per query, with weights ∝ presence · exp(q · k / √K).
 
     Args:
         entries: The nodes.
         edges: The edges between them.
         query: ``(…, Q, K)``.
-        start: ``(…, Q, N)`` bool, the nodes whose neighbourhood each query attends to.
-        hops: Number of hops that it reaches.
+        mask: ``(…, Q)`` bool; a query where it is false reads nothing.
+        nodes: ``(…, Q)`` int64, the node whose neighbourhood each query attends to; −1 reads nothing.
+        hops: Number of edges that the neighbourhood reaches.
+
+    Raises:
+        ValueError: If ``nodes`` has the wrong shape or ``hops`` is negative.
     """
+    if nodes.shape != mask.shape or hops < 0:
+        raise ValueError(
+            f"nodes must have shape {tuple(mask.shape)} and hops must not be negative, "
+            f"got {tuple(nodes.shape)} and {hops}"
+        )
     keys, values, filled = entries
+    slots = torch.arange(filled.shape[-1], device=nodes.device)
+    start = (nodes.unsqueeze(-1) == slots) & mask.unsqueeze(-1)  # (…, Q, N)
     reached = k_hop_nodes(edges, start, hops)
     scores = similarity(query, keys.to(query.dtype), "dot") / keys.shape[-1] ** 0.5
     weights = attention_weights(scores, filled.unsqueeze(-2) * reached)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from recollect.state import Read
+
 
 def full_mask(x: Tensor, mask: Tensor | None, name: str = "x") -> Tensor:
     """Return ``mask``, or a mask that is true for every row of ``x`` if it is ``None``.
@@ -38,3 +40,11 @@ def apply_mask(tensor: Tensor, mask: Tensor) -> Tensor:
                 [0., 0.]])
     """
     return tensor.masked_fill(~mask.reshape((*mask.shape, *[1] * (tensor.dim() - mask.dim()))), 0)
+
+
+def mask_read(read: Read, mask: Tensor | None) -> Read:
+    """Zero value and weights of masked queries; ``mask`` is ``(…, Q)`` bool."""
+    if mask is None:
+        return read
+    weights = None if read.weights is None else apply_mask(read.weights, mask)
+    return Read(apply_mask(read.value, mask), weights, read.slots)

@@ -1,7 +1,7 @@
 """Storages: how a memory is kept."""
 
 from recollect.state import Entries, Read
-from recollect.storages.base import Storage
+from recollect.storages.base import Storage, capacity
 from recollect.storages.hash import HashState, HashStorage
 from recollect.storages.linked import LinkedState, LinkedStorage
 from recollect.storages.ordered import OrderedStorage
@@ -21,4 +21,5 @@ __all__ = [
     "TemporalLinkStorage",
     "VectorState",
     "VectorStorage",
+    "capacity",
 ]

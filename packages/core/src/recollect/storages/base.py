@@ -1,30 +1,20 @@
 """The base class of all storages: read, write and erase, by content, by slot and over time."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Generic
 
-import torch
 from torch import Tensor
 
 from recollect.ops.indexing import mask_slots
-from recollect.ops.masking import apply_mask
-from recollect.read_hooks import ReadHooks
-from recollect.state import Entries, Read, S, first_tensor, select_items, where_items
-from recollect.validation import (
-    check_batch,
-    check_indices,
-    check_inplace,
-    check_positive,
-    check_rows,
-    check_slots,
-    check_steps,
-    check_strength,
-)
+from recollect.ops.masking import apply_mask, mask_read
+from recollect.state import Entries, Read, S, select_items, where_items
+from recollect.storages.module import StorageModule
+from recollect.storages.scan import stepwise_scan
+from recollect.validation import check_indices, check_inplace, check_slots, check_steps
 
 
-class Storage(ReadHooks, ABC, Generic[S]):
+class Storage(StorageModule[S]):
     """A data structure that is read, written and erased by content, with gradients.
 
     Its state is a value: a named tuple of tensors, batch axes first. No method changes the state it is given
@@ -43,40 +33,17 @@ class Storage(ReadHooks, ABC, Generic[S]):
         ValueError: If a size is not positive.
     """
 
-    integer_keys = False
-    """Whether keys are integers (identities) instead of real vectors."""
-
-    _reference: Tensor
-
-    def __init__(self, key_size: int, value_size: int) -> None:
-        super().__init__()
-        check_positive(key_size=key_size, value_size=value_size)
-        self.key_size = key_size
-        self.value_size = value_size
-        self._state_axes: int | None = None  # number of axes of the first tensor of an unbatched state
-        # Follows .to(…), and so determines the default device and dtype of a state.
-        self.register_buffer("_reference", torch.empty(0), persistent=False)
-
     # --- to be implemented by a subclass --------------------------------------------------------------------
-
-    @abstractmethod
-    def initial_state(
-        self, *batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> S:
-        """Return an empty state with batch axes ``batch``; none for a single, unbatched store.
-
-        Device and dtype of keys and values are the module's own by default.
-        """
 
     @abstractmethod
     def _read(self, state: S, query: Tensor) -> Read:
         """Read by content; the base class zeroes masked queries."""
 
-    @abstractmethod
     def _write(
         self, state: S, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> S:
-        """Write W entries in order, as W single writes would; ``_place(…)[0]`` if there are entries."""
+        """Write W entries in order, as W single writes would; overridden where there are no slots."""
+        return self._place(state, key, value, strength, mask, inplace)[0]
 
     @abstractmethod
     def _erase(self, state: S, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool) -> S:
@@ -105,17 +72,8 @@ class Storage(ReadHooks, ABC, Generic[S]):
         erase_strength: Tensor | None,
         mask: Tensor | None,
     ) -> tuple[Tensor, S]:
-        """Scan in parallel, if the storage can; this stepwise reference is what it must equal."""
-        reads = [value[..., :0, :]]
-        for now in (slice(t, t + 1) for t in range(query.shape[-2])):
-            write_t, erase_t, mask_t = (
-                s if s is None else s[..., now] for s in (write_strength, erase_strength, mask)
-            )
-            if erase_t is not None:
-                state = self.erase(state, key[..., now, :], erase_t, mask_t)
-            state = self.write(state, key[..., now, :], value[..., now, :], write_t, mask_t)
-            reads.append(self.read(state, query[..., now, :], mask_t).value)
-        return torch.cat(reads[1:] or reads, -2), state
+        """Scan in parallel, if the storage can; the result must equal that of ``stepwise_scan``."""
+        return stepwise_scan(self, state, query, key, value, write_strength, erase_strength, mask)
 
     def _num_slots(self, state: S) -> int:
         """Number N of slots; overridden where ``entries`` costs O(N)."""
@@ -286,7 +244,7 @@ class Storage(ReadHooks, ABC, Generic[S]):
         """
         check_steps(query, key, value, write_strength, erase_strength, mask)
         steps = (query, key, value, write_strength, erase_strength, mask)
-        return Storage._scan(self, state, *steps) if self.traced else self._scan(state, *steps)
+        return stepwise_scan(self, state, *steps) if self.traced else self._scan(state, *steps)
 
     def reset(self, state: S, where: Tensor) -> S:
         """Reset batch items to the initial state where ``where`` (bool, shape of the batch axes) is true."""
@@ -296,51 +254,16 @@ class Storage(ReadHooks, ABC, Generic[S]):
         """Select batch items ``index`` ``(B',)`` along the first batch axis, as beam search does."""
         return select_items(state, index)
 
-    # --- checks ---------------------------------------------------------------------------------------------
 
-    def _check_rows(self, state: S, rows: Tensor, name: str, size: int, mask: Tensor | None) -> Tensor:
-        """Check that ``rows`` ``(…, n, size)`` fit ``state``, and return their mask."""
-        mask = check_rows(rows, name, size, mask)
-        if not torch.compiler.is_compiling():
-            if self._state_axes is None:
-                self._state_axes = first_tensor(self.initial_state(device="meta")).dim()
-            first = first_tensor(state)
-            check_batch(rows, name, first.shape[: first.dim() - self._state_axes])
-        return mask
+def capacity(storage: Storage) -> int | None:
+    """Return the number of entries that a storage keeps apart; ``None`` if it keeps none apart.
 
-    def _check_entries(
-        self,
-        state: S,
-        key: Tensor,
-        value: Tensor,
-        strength: Tensor | None,
-        mask: Tensor | None,
-        inplace: bool,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Check the entries to be written, and return key, value, strength and mask, masked."""
-        check_inplace(inplace)
-        mask = self._check_rows(state, key, "key", self.key_size, mask)
-        self._check_rows(state, value, "value", self.value_size, mask)
-        strength = self._check_strength(strength, mask, value)
-        return apply_mask(key, mask), apply_mask(value, mask), strength, mask
-
-    def _check_strength(self, strength: Tensor | None, mask: Tensor, like: Tensor) -> Tensor:
-        if strength is None:
-            return mask.to(like.dtype if like.is_floating_point() else self._reference.dtype)
-        return check_strength(strength, mask)
-
-    def _factory_kwargs(self, device: torch.device | str | None, dtype: torch.dtype | None) -> dict[str, Any]:
-        """Device and dtype of the floating-point tensors of a state."""
-        return {"device": device or self._reference.device, "dtype": dtype or self._reference.dtype}
-
-    def extra_repr(self) -> str:
-        """The sizes, for ``repr``."""
-        return f"key_size={self.key_size}, value_size={self.value_size}"
-
-
-def mask_read(read: Read, mask: Tensor | None) -> Read:
-    """Zero value and weights of masked queries; ``mask`` is ``(…, Q)`` bool."""
-    if mask is None:
-        return read
-    weights = None if read.weights is None else apply_mask(read.weights, mask)
-    return Read(apply_mask(read.value, mask), weights, read.slots)
+    Example:
+        >>> from recollect import VectorStorage
+        >>> capacity(VectorStorage(8, 8, slots=4))
+        4
+    """
+    try:
+        return storage._num_slots(storage.initial_state(device="meta"))
+    except NotImplementedError:
+        return None

@@ -166,11 +166,6 @@ class HashStorage(Storage[HashState]):
             scores = candidate_cosine(query, state.keys, slots) * self.log_sharpness.exp()
         return candidate_attention(state.values, state.presence, slots, found, scores)
 
-    def _write(
-        self, state: HashState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
-    ) -> HashState:
-        return self._place(state, key, value, strength, mask, inplace)[0]
-
     def _place(
         self, state: HashState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> tuple[HashState, Tensor]:

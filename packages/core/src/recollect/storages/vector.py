@@ -21,6 +21,7 @@ from recollect.ops.masking import apply_mask
 from recollect.ops.ring_scan import ring_presence
 from recollect.state import Entries, Read, register_state
 from recollect.storages.base import Storage
+from recollect.storages.scan import blockwise_scan
 from recollect.validation import check_attention, check_positive
 
 SCAN_BLOCK = 1024
@@ -149,11 +150,6 @@ class VectorStorage(Storage[VectorState]):
             return None
         return cached_attention(self.entries(state), self.log_sharpness.exp(), self.similarity == "cosine")
 
-    def _write(
-        self, state: VectorState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
-    ) -> VectorState:
-        return self._place(state, key, value, strength, mask, inplace)[0]
-
     def _place(
         self, state: VectorState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> tuple[VectorState, Tensor]:
@@ -232,14 +228,8 @@ class VectorStorage(Storage[VectorState]):
         """Run all steps in parallel for ``policy="ring"`` without ``top_k``: causal attention."""
         if self.policy != "ring" or self.top_k is not None:
             return super()._scan(state, query, key, value, write_strength, erase_strength, mask)
-        outputs = []
-        for start in range(0, query.shape[-2], SCAN_BLOCK):
-            now = slice(start, start + SCAN_BLOCK)
-            strengths = [None if s is None else s[..., now] for s in (write_strength, erase_strength, mask)]
-            steps = (query[..., now, :], key[..., now, :], value[..., now, :])
-            output, state = self._scan_block(state, *steps, *strengths)
-            outputs.append(output)
-        return (torch.cat(outputs, -2) if outputs else value[..., :0, :]), state
+        rows = (write_strength, erase_strength, mask)
+        return blockwise_scan(self._scan_block, SCAN_BLOCK, state, (query, key, value), *rows)
 
     def _scan_block(
         self,

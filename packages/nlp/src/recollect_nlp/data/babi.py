@@ -11,7 +11,7 @@ from typing import Any, Literal, final
 from recollect.training import DataError, data_folder, fetch
 from recollect_nlp.data.babi_format import Question, read_stories
 from recollect_nlp.data.question_data import AnsweredSplit, QuestionData
-from recollect_nlp.data.setting_aside import set_aside
+from recollect_nlp.data.splits import hold_out_stories
 
 URL = "http://www.thespermwhale.com/jaseweston/babi/tasks_1-20_v1-2.tar.gz"
 """Official archive; the project's page is https://research.facebook.com/downloads/babi/. Nobody publishes its
@@ -134,7 +134,7 @@ class BabiData(QuestionData):
                 questions += self._read_file(
                     number, self._file(number, "train"), TRAINING_QUESTIONS[self.size]
                 )
-        return set_aside(questions, self.validation, self.seed)
+        return hold_out_stories(questions, self.validation, self.seed)
 
     @property
     def _substitutes(self) -> bool:

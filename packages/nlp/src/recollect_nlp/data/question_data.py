@@ -10,12 +10,12 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from recollect.training import DataError, DataModule, Split
+from recollect.training.batching import length_batches
 from recollect.training.text import STANDARD_INPUT
 from recollect_nlp.data.babi_format import Question, read_stories
-from recollect_nlp.data.batches import length_batches
 from recollect_nlp.data.focus import focused
 from recollect_nlp.data.questions import QuestionBatch, QuestionDataset
-from recollect_nlp.data.setting_aside import set_aside
+from recollect_nlp.data.splits import hold_out_stories
 from recollect_nlp.data.vocabulary import NO_ANSWER, Answers, Vocabulary
 
 OWN_TASK = "questions"
@@ -202,11 +202,11 @@ class QuestionData(DataModule):
             )
         train = read_stories(str(self.path), task=OWN_TASK)
         if self.test_path is None:
-            train, test = set_aside(train, self.validation, self.seed)
+            train, test = hold_out_stories(train, self.validation, self.seed)
         else:
             test = read_stories(self.test_path, task=OWN_TASK)
         if self.val_path is None:
-            train, val = set_aside(train, self.validation, self.seed)
+            train, val = hold_out_stories(train, self.validation, self.seed)
         else:
             val = read_stories(self.val_path, task=OWN_TASK)
         return {"train": train, "val": val, "test": test}

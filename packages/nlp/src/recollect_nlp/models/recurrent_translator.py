@@ -10,8 +10,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from recollect import Seq2SeqMemory, Seq2SeqState
 from recollect.state import register_state
+from recollect.storages import capacity
 from recollect_nlp.data.subwords import PAD
-from recollect_nlp.models.capacity import capacity
 from recollect_nlp.models.translator import Translator
 
 
@@ -87,7 +87,7 @@ class RecurrentTranslator(Translator[RecurrentState]):
     @property
     def longest_source(self) -> int | None:
         """As many as the memory holds; any number without one."""
-        return None if self.memory is None else capacity(self.memory)
+        return None if self.memory is None else capacity(self.memory.storage)
 
     def encode(self, source: Tensor) -> RecurrentState:
         """The decoder's first state, with the encoder's states in its memory.

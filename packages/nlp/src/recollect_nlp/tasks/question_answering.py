@@ -11,14 +11,14 @@ from torch.optim import Adam
 from torchmetrics import MetricCollection
 
 from recollect import Memory, Read, Storage
+from recollect.storages import capacity
 from recollect.tracing import trace
-from recollect.training import DataModule, ReadHeatmap, Split, Task
+from recollect.training import ReadHeatmap, Split, Task
 from recollect.training.errors import ArgumentError
 from recollect_nlp.data.question_data import QuestionData
 from recollect_nlp.data.questions import QuestionBatch
 from recollect_nlp.data.vocabulary import NO_ANSWER
 from recollect_nlp.metrics import ErrorPerTask
-from recollect_nlp.models.capacity import capacity
 from recollect_nlp.models.question_answering import MemoryReader, RecurrentReader
 
 PICTURES = 6
@@ -29,7 +29,7 @@ PRACTISED = "practised"
 
 
 @final
-class QuestionAnswering(Task):
+class QuestionAnswering(Task[QuestionData]):
     """Questions about a story, each with one answer out of those that occurred in training.
 
     Args:
@@ -56,9 +56,8 @@ class QuestionAnswering(Task):
         self.size = size
         self.dropout = dropout
 
-    def build_model(self, data: DataModule) -> nn.Module:
+    def build_model(self, data: QuestionData) -> nn.Module:
         """A reader for the words and answers of the training data."""
-        data = _questions(data)
         if self.memory is not None:
             fit_slots(data, self.memory)
         if data.focus:
@@ -68,35 +67,35 @@ class QuestionAnswering(Task):
             return RecurrentReader(words, answers, self.size, self.dropout)
         return MemoryReader(words, answers, self.memory, self.dropout)
 
-    def build_metrics(self, data: DataModule) -> MetricCollection:
+    def build_metrics(self, data: QuestionData) -> MetricCollection:
         """Accuracy and the table of errors by task."""
-        return MetricCollection(ErrorPerTask(_questions(data).tasks))
+        return MetricCollection(ErrorPerTask(data.tasks))
 
     def training_loss(self, batch: QuestionBatch) -> tuple[Tensor, int]:
         """Cross-entropy of the answers."""
         scores = self.model(batch)
-        if self._data.focus:
+        if self.data.focus:
             self._practised.update(scores.detach().argmax(-1), batch.answer, batch.task)
         return F.cross_entropy(scores, batch.answer), len(batch.answer)
 
     def on_train_epoch_end(self) -> None:
         """Tell the data where the errors were, if it wants to focus on them."""
-        if self._data.focus:
+        if self.data.focus:
             values = self._practised.compute()
-            rates = [float(values.get(f"error/{task}", 0.0)) / 100 for task in self._data.tasks]
-            self._data.errors = torch.tensor(rates, device="cpu")
+            rates = [float(values.get(f"error/{task}", 0.0)) / 100 for task in self.data.tasks]
+            self.data.errors = torch.tensor(rates, device="cpu")
             self._practised.reset()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the counts of errors of the epoch under way as well, if the data want to focus on them."""
         super().on_save_checkpoint(checkpoint)
-        if self._data.focus:
+        if self.data.focus:
             checkpoint[PRACTISED] = {"wrong": self._practised.wrong, "asked": self._practised.asked}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on counting errors where the checkpoint was made."""
         super().on_load_checkpoint(checkpoint)
-        if self._data.focus and PRACTISED in checkpoint:
+        if self.data.focus and PRACTISED in checkpoint:
             self._practised.wrong = checkpoint[PRACTISED]["wrong"].to(self.device)
             self._practised.asked = checkpoint[PRACTISED]["asked"].to(self.device)
 
@@ -112,7 +111,7 @@ class QuestionAnswering(Task):
 
         ``read`` is null without a memory, and where the memory did not keep the sentences apart.
         """
-        data = self._data
+        data = self.data
         probabilities, read = self._answer(batch)
         chances, classes = probabilities.max(-1)
         rows = []
@@ -139,10 +138,10 @@ class QuestionAnswering(Task):
         probabilities, read = self._answer(batch)
         figures = []
         for b, index in enumerate(batch.index.tolist()):
-            question, weights = self._data.question(split, index), read[b]
+            question, weights = self.data.question(split, index), read[b]
             if weights is None:
                 continue
-            answer = self._data.answers[int(probabilities[b].argmax())]
+            answer = self.data.answers[int(probabilities[b].argmax())]
             chance = float(probabilities[b].max())
             figures.append(
                 ReadHeatmap(
@@ -170,19 +169,6 @@ class QuestionAnswering(Task):
         sizes = enumerate(told.tolist())
         return probabilities, [read_weights(reads, b, size) if apart[b] else None for b, size in sizes]
 
-    @property
-    def _data(self) -> QuestionData:
-        return _questions(cast(Any, self.trainer).datamodule)
-
-
-def _questions(data: DataModule) -> QuestionData:
-    if not isinstance(data, QuestionData):
-        raise ArgumentError(
-            "QuestionAnswering needs questions about stories (--data StoryData, BabiData or another "
-            f"QuestionData), not {type(data).__name__}"
-        )
-    return data
-
 
 def fit_slots(data: QuestionData, memory: Memory) -> None:
     """Let ``data`` keep no more sentences of a story than the memory holds.
@@ -190,7 +176,7 @@ def fit_slots(data: QuestionData, memory: Memory) -> None:
     Raises:
         ArgumentError: If ``data.slots`` asks for more.
     """
-    holds = capacity(memory)
+    holds = capacity(memory.storage)
     if holds is None:
         return
     if data.slots is None:

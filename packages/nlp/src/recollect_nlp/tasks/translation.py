@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.optim import AdamW
 from torchmetrics import MetricCollection
 
-from recollect.training import DataModule, ReadHeatmap, Task
-from recollect.training.errors import ArgumentError
+from recollect.training import ReadHeatmap, Task
 from recollect_nlp.corpus_metric import CorpusMetric
 from recollect_nlp.data.parallel import LONGEST, ParallelBatch, ParallelData
 from recollect_nlp.data.subwords import BEGIN, END, PAD, UNKNOWN
@@ -29,7 +28,7 @@ ATTENTION_SHOWN = 0.05
 
 
 @final
-class Translation(Task):
+class Translation(Task[ParallelData]):
     """Sentences into another language, by cross-entropy with smoothed labels and beam search.
 
     Measured are BLEU (cased, detokenised, 13a), BLEU of lowercased text in Moses tokens (the one that
@@ -75,27 +74,13 @@ class Translation(Task):
         self.length_penalty = length_penalty
         self._signatures: list[str] = []
 
-    @property
-    def data(self) -> ParallelData:
-        """The parallel text, with the vocabulary."""
-        return cast(ParallelData, cast(Any, self.trainer).datamodule)
-
-    def build_model(self, data: DataModule) -> Translator[Any]:
-        """A translator for the pieces of the vocabulary.
-
-        Raises:
-            ArgumentError: If the data is no parallel text.
-        """
-        if not isinstance(data, ParallelData):
-            raise ArgumentError(
-                f"Translation needs parallel text (--data Multi30kData or another ParallelData), "
-                f"not {type(data).__name__}"
-            )
+    def build_model(self, data: ParallelData) -> Translator[Any]:
+        """Build a translator for the pieces of the vocabulary."""
         model = self.translator(len(data.subwords))
         data.longest_source = min(model.longest_source or LONGEST, LONGEST)
         return model
 
-    def build_metrics(self, data: DataModule) -> MetricCollection:
+    def build_metrics(self, data: ParallelData) -> MetricCollection:
         """BLEU with both signatures, and chrF."""
         moses = MosesTokenizer()
 

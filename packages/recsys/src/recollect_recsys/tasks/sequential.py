@@ -9,6 +9,7 @@ from torch.optim import Adam
 from torchmetrics import MetricCollection
 
 from recollect import Concatenation, Integration, Memory
+from recollect.storages import capacity
 from recollect.training import NamedFigure, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
@@ -147,7 +148,7 @@ class NextItem(Task[SequentialData]):
         if self.memory is None:
             return self._figures
         drawn = memory_figures(
-            self.model, batch, self.data.items, self.data.histories.users, capacity(self.memory)
+            self.model, batch, self.data.items, self.data.histories.users, capacity(self.memory.storage) or 0
         )
         return [*self._figures, *drawn]
 
@@ -183,16 +184,10 @@ def fit_past(data: SequentialData, memory: Memory | None) -> None:
     Raises:
         ArgumentError: If items are asked for and nothing remembers them, or more than it holds.
     """
-    holds = 0 if memory is None else capacity(memory)
+    holds = 0 if memory is None else capacity(memory.storage) or 0
     if data.past is None:
         data.past = holds
     if data.past > holds:
         raise ArgumentError(
             f"--data.past {data.past} is more than the memory holds: there is room for {holds}"
         )
-
-
-def capacity(memory: Memory) -> int:
-    """How many entries the memory's storage keeps apart."""
-    storage = memory.storage
-    return int(storage.entries(storage.initial_state(device="meta")).filled.shape[-1])

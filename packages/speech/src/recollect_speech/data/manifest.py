@@ -5,7 +5,8 @@ from typing import final
 
 from recollect.training import Split
 from recollect.training.errors import ArgumentError
-from recollect_speech.data.recognition import RecognitionData, hold_out
+from recollect.training.splits import hold_out
+from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.data.units import UnitKind
 from recollect_speech.data.utterances import Utterance, read_manifest
 

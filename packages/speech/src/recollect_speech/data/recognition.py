@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 
 from recollect.training import DataModule, Split
+from recollect.training.batching import sort_in_chunks
 from recollect.training.errors import ArgumentError
 from recollect.training.loader import Batches
 from recollect_speech.data.ngram import NGram
@@ -115,13 +116,12 @@ class RecognitionData(DataModule):
         """Batches of recordings of similar length in training; otherwise recordings in order."""
         if split != "train":
             return super().batches(split, dataset, epoch)
-        lengths = self._lengths()
-        order = self.shuffled(len(lengths), epoch)
-        span = CHUNK * self.batch_size
-        chunks = [order[start : start + span] for start in range(0, len(order), span)]
-        order = [i for chunk in chunks for i in sorted(chunk, key=lengths.__getitem__)]
-        parts = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
-        return [parts[i] for i in self.shuffled(len(parts), epoch)]
+        order = torch.tensor(self.shuffled(len(dataset), epoch), dtype=torch.int64)
+        order = sort_in_chunks(
+            order.split(CHUNK * self.batch_size), torch.tensor(self._lengths(), dtype=torch.float64)
+        )
+        batches = order.split(self.batch_size)
+        return [batches[i].tolist() for i in self.shuffled(len(batches), epoch)]
 
     # --- what callers use -----------------------------------------------------------------------------------
 
@@ -171,20 +171,3 @@ class RecognitionData(DataModule):
         if not self._seconds:
             self._seconds = [item.seconds() for item in cast(list[Utterance], self.utterances("train"))]
         return self._seconds
-
-
-def hold_out(count: int, held_out: int, seed: int) -> tuple[list[int], list[int]]:
-    """Split ``range(count)``: the indices that are kept, and ``held_out`` random ones, both sorted.
-
-    Raises:
-        ValueError: If ``held_out`` is not in [0, count).
-
-    Example:
-        >>> kept, held = hold_out(5, 2, seed=0)
-        >>> sorted(kept + held), len(held)
-        ([0, 1, 2, 3, 4], 2)
-    """
-    if not 0 <= held_out < count:
-        raise ValueError(f"{held_out} of {count} recordings cannot be held out")
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
-    return sorted(order[held_out:]), sorted(order[:held_out])

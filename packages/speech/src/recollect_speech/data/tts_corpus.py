@@ -14,8 +14,8 @@ from torch import Tensor
 
 from recollect.training import Split, data_folder
 from recollect.training.errors import ArgumentError
+from recollect.training.splits import hold_out
 from recollect_speech.data.espeak import Voice, synthesize
-from recollect_speech.data.recognition import hold_out
 
 ACCENTS = ("en", "en-us", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-029")
 

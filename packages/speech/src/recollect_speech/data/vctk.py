@@ -5,9 +5,10 @@ from typing import final
 from zipfile import BadZipFile, ZipFile
 
 from recollect.training import DataError, Split, data_folder, fetch
+from recollect.training.splits import hold_out
 from recollect.training.text import read_lines, read_text
 from recollect_speech.data.audio import Clip
-from recollect_speech.data.recognition import RecognitionData, hold_out
+from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.data.sentences import read_sentences
 from recollect_speech.data.tts_corpus import Line, assign_voices, corpus_folder, synthesize_once
 from recollect_speech.data.units import UnitKind, normalize_text

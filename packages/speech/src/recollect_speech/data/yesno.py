@@ -6,8 +6,9 @@ from typing import final
 from torchaudio.datasets import YESNO
 
 from recollect.training import DataError, Split, data_folder
+from recollect.training.splits import hold_out
 from recollect_speech.data.audio import Clip
-from recollect_speech.data.recognition import RecognitionData, hold_out
+from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.data.torchaudio_dataset import open_dataset
 from recollect_speech.data.units import UnitKind
 from recollect_speech.data.utterances import Utterance

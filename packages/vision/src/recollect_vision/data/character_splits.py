@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 
 from recollect.training.errors import ArgumentError
+from recollect.training.splits import hold_out
 from recollect_vision.data.characters import Character
 
 
@@ -49,8 +50,7 @@ def alphabet_split(
         raise ArgumentError(
             f"of {len(alphabets)} background alphabets, 1 to {len(alphabets) - 1} can be held out to validate"
         )
-    order = torch.randperm(len(alphabets), generator=torch.Generator().manual_seed(seed)).tolist()
-    validation = {alphabets[index] for index in order[:val]}
+    validation = {alphabets[index] for index in hold_out(len(alphabets), val, seed)[1]}
     return CharacterSplits(
         [c for c in characters if c.alphabet in background and c.alphabet not in validation],
         [c for c in characters if c.alphabet in validation],

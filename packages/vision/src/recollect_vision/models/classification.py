@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from recollect import ExampleMemory, Integration, Memory, augment
 from recollect.state import PersistentState
+from recollect.storages import capacity
 from recollect_vision.models.backbone import Backbone
 from recollect_vision.models.class_whitening import ClassWhitening
 
@@ -87,9 +88,8 @@ class ImageClassifier(nn.Module):
         self.register_buffer("known_classes", torch.arange(room) < classes)
         slots = 0
         if examples is not None:
-            state = examples.initial_state()
-            slots = examples.storage.entries(state).filled.shape[-1]
-            self.example_state = PersistentState(state)
+            slots = capacity(examples.storage) or 0
+            self.example_state = PersistentState(examples.initial_state())
         self.register_buffer("number", torch.full((slots,), NO_EXAMPLE))
 
     # --- training -------------------------------------------------------------------------------------------

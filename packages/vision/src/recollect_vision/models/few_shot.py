@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recollect.memories.example import ClassPrediction, ExampleMemory
+from recollect.storages import capacity
 from recollect_vision.models.backbone import Backbone
 from recollect_vision.models.linear_head import LinearHead
 
@@ -122,6 +123,6 @@ def check_room(memory: ExampleMemory, examples: int) -> None:
     Raises:
         ValueError: If it has too few.
     """
-    slots = memory.storage.entries(memory.initial_state(device="meta")).filled.shape[-1]
-    if examples > slots:
+    slots = capacity(memory.storage)
+    if slots is not None and examples > slots:
         raise ValueError(f"{examples} examples do not fit into the {slots} slots of the memory")

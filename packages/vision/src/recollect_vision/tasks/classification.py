@@ -20,6 +20,7 @@ from torchmetrics.classification import (
 
 from recollect import Concatenation, Integration, Memory, Storage
 from recollect.memories.example import ExampleMemory, ExampleMethod
+from recollect.storages import capacity
 from recollect.training import NamedFigure
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
@@ -121,8 +122,8 @@ class Classification(ExampleMemoryTask):
             storage = self.storage(backbone.feature_size, classes + self.extra_classes)
             # Prototypes: sharpness 20 to 40 gives the same accuracy; with 10 new classes are never predicted.
             examples = ExampleMemory(storage, self.reading, "cosine", sharpness=20.0)
-            slots = storage.entries(storage.initial_state(device="meta")).filled.shape[-1]
-            if slots < classes:
+            slots = capacity(storage)
+            if slots is not None and slots < classes:
                 raise ArgumentError(
                     f"--model.storage has {slots} slots for {classes} classes: there must be one for each"
                 )

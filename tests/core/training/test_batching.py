@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recollect_nlp.data.batches import length_batches
+from recollect.training.batching import length_batches, sort_in_chunks
 
 
 @given(
@@ -48,3 +48,15 @@ def test_without_a_seed_batches_run_from_short_to_long():
 def test_a_batch_of_nothing_is_refused():
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
         length_batches(torch.tensor([1]), 0)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=60),
+    size=st.integers(1, 20),
+    seed=st.integers(0, 3),
+)
+def test_chunks_are_sorted_by_length_and_keep_their_items_and_the_order_of_equals(lengths, size, seed):
+    order = torch.randperm(len(lengths), generator=torch.Generator().manual_seed(seed))
+    made = sort_in_chunks(order.split(size), torch.tensor(lengths)).split(size)
+    for before, after in zip(order.split(size), made, strict=True):
+        assert after.tolist() == sorted(before.tolist(), key=lengths.__getitem__)
