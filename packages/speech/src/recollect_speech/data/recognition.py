@@ -116,11 +116,9 @@ class RecognitionData(DataModule):
         """Batches of recordings of similar length in training; otherwise recordings in order."""
         if split != "train":
             return super().batches(split, dataset, epoch)
-        order = torch.tensor(self.shuffled(len(dataset), epoch), dtype=torch.int64)
-        order = sort_in_chunks(
-            order.split(CHUNK * self.batch_size), torch.tensor(self._lengths(), dtype=torch.float64)
-        )
-        batches = order.split(self.batch_size)
+        lengths = torch.tensor(self._lengths(), dtype=torch.float64)
+        order = torch.tensor(self.shuffled(len(lengths), epoch))
+        batches = sort_in_chunks(order.split(CHUNK * self.batch_size), lengths).split(self.batch_size)
         return [batches[i].tolist() for i in self.shuffled(len(batches), epoch)]
 
     # --- what callers use -----------------------------------------------------------------------------------
