@@ -6,14 +6,14 @@ from torch import Tensor
 from recollect.ops.masking import apply_mask, full_mask
 
 
-def check_positive(**numbers: int) -> None:
-    """Check that each number is at least 1.
+def check_positive(**numbers: int | None) -> None:
+    """Check that each number is at least 1; ``None`` is no number and passes.
 
     Raises:
         ValueError: If one is not, by its name.
     """
     for name, number in numbers.items():
-        if number < 1:
+        if number is not None and number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
 
 

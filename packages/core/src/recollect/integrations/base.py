@@ -11,6 +11,7 @@ from recollect.integrations.call import Call, LayerCall
 from recollect.integrations.layout import Layout, check_layout, from_steps, infer_layout, to_steps
 from recollect.memories.base import Memory
 from recollect.state import State
+from recollect.validation import check_positive
 
 
 class Integration(nn.Module, ABC):
@@ -50,9 +51,7 @@ class Integration(nn.Module, ABC):
         self.memory = memory
         self.in_size = memory.model_size if in_size is None else in_size
         self.out_size = memory.model_size if out_size is None else out_size
-        for name, size in (("in_size", self.in_size), ("out_size", self.out_size)):
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
+        check_positive(in_size=self.in_size, out_size=self.out_size)
         self.layout = layout
         self._call = LayerCall(layer)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from recollect.state import Read, S, select_items, where_items
 from recollect.storages.base import Storage
+from recollect.validation import check_positive
 
 
 class Memory(nn.Module, ABC, Generic[S]):
@@ -33,8 +34,7 @@ class Memory(nn.Module, ABC, Generic[S]):
 
     def __init__(self, model_size: int, storage: Storage, write_on_forward: bool = False) -> None:
         super().__init__()
-        if model_size < 1:
-            raise ValueError(f"model_size must be at least 1, got {model_size}")
+        check_positive(model_size=model_size)
         self.model_size = model_size
         self.storage = storage
         self.write_on_forward = write_on_forward

@@ -16,6 +16,7 @@ from recollect.ops.indexing import mask_repeats, scatter_rows
 from recollect.ops.masking import apply_mask, full_mask
 from recollect.state import Read, State, register_state
 from recollect.storages.base import Storage
+from recollect.validation import check_positive
 
 
 @register_state
@@ -81,9 +82,7 @@ class RelationalMemory(Memory[RelationalState]):
         write_on_forward: bool = False,
     ) -> None:
         super().__init__(model_size, storage, write_on_forward)
-        for name, number in (("rounds", rounds), ("heads", heads), ("expand", expand)):
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
+        check_positive(rounds=rounds, heads=heads, expand=expand)
         if model_size % heads:
             raise ValueError(f"heads must divide model_size ({model_size}), got {heads}")
         if storage.integer_keys or (storage.key_size, storage.value_size) != (model_size, model_size):

@@ -1,9 +1,11 @@
-"""Run folders: made, discarded, and their best checkpoint."""
+"""Run folders: made, discarded, their best checkpoint, and the process that writes to them."""
 
 import shutil
 import time
 from pathlib import Path
 from typing import Any
+
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from recollect.training.checkpoints import load
 from recollect.training.errors import ArgumentError, CheckpointError
@@ -91,3 +93,8 @@ def fill(value: Any, run: Path) -> Any:
         for key, item in list(value.items()):
             value[key] = fill(item, run)
     return value
+
+
+def first_process() -> bool:
+    """Whether this is the process that writes files."""
+    return int(getattr(rank_zero_only, "rank", 0)) == 0

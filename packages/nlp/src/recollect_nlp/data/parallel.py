@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from recollect.training import DataModule, Split
 from recollect.training.errors import ArgumentError
 from recollect.training.text import name_of
+from recollect.validation import check_positive
 from recollect_nlp.data.corpus import read_lines, read_pairs
 from recollect_nlp.data.subwords import END, PAD, Subwords
 
@@ -122,9 +123,7 @@ class ParallelData(DataModule):
         num_workers: int | None = None,
         seed: int = 0,
     ) -> None:
-        for name, value in (("vocabulary_size", vocabulary_size), ("batch_pieces", batch_pieces)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_positive(vocabulary_size=vocabulary_size, batch_pieces=batch_pieces)
         super().__init__(batch_size=batch_pieces, num_workers=num_workers, seed=seed)
         self._files = {
             "train": (train_source, train_target),

@@ -11,6 +11,7 @@ from torchmetrics import MetricCollection
 from recollect.training import NamedFigure, ReadHeatmap, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
+from recollect.validation import check_positive
 from recollect_recsys.data.collaborative import CollaborativeData
 from recollect_recsys.figures.bar_chart import by_history_length, by_popularity
 from recollect_recsys.metrics.collaborative import TOP_K, ListMetrics
@@ -59,9 +60,7 @@ class CollaborativeFiltering(Task[CollaborativeData]):
         scheduler_interval: Literal["step", "epoch"] = "epoch",
     ) -> None:
         super().__init__(optimizer, scheduler, scheduler_interval)
-        for name, value in (("negatives", negatives), ("top", top), ("num_explanations", num_explanations)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_positive(negatives=negatives, top=top, num_explanations=num_explanations)
         if negatives is not None and loss != "softmax":
             raise ValueError("negatives are drawn for the softmax only")
         self.recommender = recommender

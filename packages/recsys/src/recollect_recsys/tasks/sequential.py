@@ -13,6 +13,7 @@ from recollect.storages import capacity
 from recollect.training import NamedFigure, Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
+from recollect.validation import check_positive
 from recollect_recsys.data.sequential import SequentialData
 from recollect_recsys.figures.sequential import measured_figures, memory_figures
 from recollect_recsys.metrics.ranking import chunks, mask_seen, rank_targets, top_items
@@ -64,9 +65,7 @@ class NextItem(Task[SequentialData]):
         scheduler_interval: Literal["step", "epoch"] = "epoch",
     ) -> None:
         super().__init__(optimizer, scheduler, scheduler_interval)
-        for name, value in (("negatives", negatives), ("top", top), ("num_explanations", num_explanations)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_positive(negatives=negatives, top=top, num_explanations=num_explanations)
         self.backbone = backbone
         self.memory = memory
         self.integration = integration

@@ -12,6 +12,7 @@ from recollect.training import DataModule, Split
 from recollect.training.batching import sort_in_chunks
 from recollect.training.errors import ArgumentError
 from recollect.training.loader import Batches
+from recollect.validation import check_positive
 from recollect_speech.data.ngram import NGram
 from recollect_speech.data.speech_dataset import SpeechDataset, WaveformAugmentation, collate
 from recollect_speech.data.units import UnitKind, Units, fit_units, normalize_text, restore_units
@@ -61,9 +62,7 @@ class RecognitionData(DataModule):
         extra_manifest: Path | None = None,
     ) -> None:
         super().__init__(batch_size, num_workers, seed)
-        for name, value in (("rate", rate), ("subwords", subwords)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_positive(rate=rate, subwords=subwords)
         if ngram < 0:
             raise ValueError(f"ngram must not be negative, got {ngram}")
         if not speeds or min(speeds) <= 0:
@@ -118,7 +117,8 @@ class RecognitionData(DataModule):
             return super().batches(split, dataset, epoch)
         lengths = torch.tensor(self._lengths(), dtype=torch.float64)
         order = torch.tensor(self.shuffled(len(lengths), epoch))
-        batches = sort_in_chunks(order.split(CHUNK * self.batch_size), lengths).split(self.batch_size)
+        order = sort_in_chunks(torch.split(order, CHUNK * self.batch_size), lengths)
+        batches = torch.split(order, self.batch_size)
         return [batches[i].tolist() for i in self.shuffled(len(batches), epoch)]
 
     # --- what callers use -----------------------------------------------------------------------------------

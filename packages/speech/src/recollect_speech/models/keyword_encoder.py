@@ -5,6 +5,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from recollect.validation import check_positive
+
 
 @final
 class KeywordEncoder(nn.Module):
@@ -41,9 +43,7 @@ class KeywordEncoder(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        for name, value in (("bins", bins), ("channels", channels), ("size", size), ("layers", layers)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_positive(bins=bins, channels=channels, size=size, layers=layers)
         if kernel < 1 or kernel % 2 == 0:
             raise ValueError(f"kernel must be odd, got {kernel}")
         self.bins = bins

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from recollect.training import DataError, DataModule, Split
 from recollect.training.errors import ArgumentError
+from recollect.validation import check_positive
 from recollect_timeseries.data.labelled_series import LabelledSeries, NormalWindows, SeriesDataset
 from recollect_timeseries.data.periodicity import estimate_period
 from recollect_timeseries.types import SeriesBatch
@@ -54,9 +55,7 @@ class AnomalyData(DataModule):
         transductive: bool = False,
     ) -> None:
         super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
-        for name, number in (("window", window), ("stride", stride)):
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
+        check_positive(window=window, stride=stride)
         if not 0 < held_out < 1:
             raise ValueError(f"held_out must be between 0 and 1, got {held_out}")
         self.window = window

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from recollect.training import DataError, DataModule, Split
+from recollect.validation import check_positive
 from recollect_timeseries.data.calendar import Calendar
 from recollect_timeseries.data.series import Series
 from recollect_timeseries.data.windows import WindowDataset
@@ -59,9 +60,7 @@ class ForecastingData(DataModule):
         forecast: Literal["end", "test"] = "end",
     ) -> None:
         super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
-        for name, number in (("lookback", lookback), ("horizon", horizon)):
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
+        check_positive(lookback=lookback, horizon=horizon)
         self.lookback = lookback
         self.horizon = horizon
         self.forecast = forecast

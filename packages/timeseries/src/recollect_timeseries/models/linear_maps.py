@@ -6,6 +6,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from recollect.validation import check_positive
 from recollect_timeseries.models.backbone import Backbone, ForecasterSizes
 from recollect_timeseries.models.channel_linear import ChannelLinear
 
@@ -46,9 +47,7 @@ class LinearMaps(Backbone):
         coarse: int = 4,
     ) -> None:
         super().__init__(sizes)
-        for name, number in (("period", period), ("fine", fine), ("coarse", coarse)):
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
+        check_positive(period=period, fine=fine, coarse=coarse)
         if not 0 <= harmonics <= period // 2:
             raise ValueError(f"harmonics must be between 0 and {period // 2}, got {harmonics}")
         self.period = period

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from recollect.training import DataError, DataModule, Split
 from recollect.training.errors import ArgumentError
+from recollect.validation import check_positive
 from recollect_vision.data.character_splits import CharacterSplits
 from recollect_vision.data.characters import Character
 from recollect_vision.data.episodes import Episodes
@@ -73,10 +74,9 @@ class FewShotData(DataModule):
         super().__init__(batch_size, num_workers, seed)
         if ways < 2:
             raise ValueError(f"ways must be at least 2, got {ways}")
-        numbers = {"size": size, "shots": shots, "queries": queries, "episodes": episodes}
-        for name, number in (numbers | {"classes_at_once": classes_at_once}).items():
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
+        check_positive(
+            size=size, shots=shots, queries=queries, episodes=episodes, classes_at_once=classes_at_once
+        )
         if augmentation < 0:
             raise ValueError(f"augmentation must not be negative, got {augmentation}")
         self.rotations = rotations

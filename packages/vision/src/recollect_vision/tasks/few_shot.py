@@ -13,6 +13,7 @@ from recollect import Storage
 from recollect.memories.example import ExampleMemory, ExampleMethod
 from recollect.training import Task
 from recollect.training.task import Stage
+from recollect.validation import check_positive
 from recollect_vision.data.few_shot import FewShotData
 from recollect_vision.figures.few_shot import EpisodeFigure, episode_figures
 from recollect_vision.metrics.few_shot import (
@@ -89,14 +90,12 @@ class FewShot(Task[FewShotData]):
         scheduler_interval: Literal["step", "epoch"] = "epoch",
     ) -> None:
         super().__init__(optimizer, scheduler, scheduler_interval)
-        numbers = {
-            "test_episodes": test_episodes,
-            "val_episodes": val_episodes,
-            "num_explanations": num_explanations,
-        }
-        for name, number in (numbers | {"test_queries": test_queries}).items():
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
+        check_positive(
+            test_episodes=test_episodes,
+            val_episodes=val_episodes,
+            num_explanations=num_explanations,
+            test_queries=test_queries,
+        )
         if not settings or any(ways < 2 or shots < 1 for ways, shots in settings):
             raise ValueError(f"settings need two ways and one shot at least, got {list(settings)}")
         self.backbone = backbone

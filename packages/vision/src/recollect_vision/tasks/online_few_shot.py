@@ -14,6 +14,7 @@ from recollect import Storage
 from recollect.training import Task
 from recollect.training.errors import ArgumentError
 from recollect.training.task import Stage
+from recollect.validation import check_positive
 from recollect_vision.data.episodes import episode_generator
 from recollect_vision.data.few_shot import FewShotData
 from recollect_vision.metrics.few_shot import (
@@ -71,10 +72,9 @@ class OnlineFewShot(Task[FewShotData]):
         scheduler_interval: Literal["step", "epoch"] = "epoch",
     ) -> None:
         super().__init__(optimizer, scheduler, scheduler_interval)
-        numbers = {"key_size": key_size, "hidden_size": hidden_size, "val_episodes": val_episodes}
-        for name, number in (numbers | {"test_episodes": test_episodes}).items():
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
+        check_positive(
+            key_size=key_size, hidden_size=hidden_size, val_episodes=val_episodes, test_episodes=test_episodes
+        )
         self.backbone = backbone
         self.storage = storage
         self.key_size = key_size
