@@ -10,7 +10,7 @@ from recollect.ops.indexing import mask_slots
 from recollect.ops.masking import apply_mask, mask_read
 from recollect.state import Entries, Read, S, select_items, where_items
 from recollect.storages.module import StorageModule
-from recollect.storages.scan import stepwise_scan
+from recollect.storages.scan import ScanSteps, stepwise_scan
 from recollect.validation import check_indices, check_inplace, check_slots, check_steps
 
 
@@ -62,18 +62,9 @@ class Storage(StorageModule[S]):
     def _update(self, state: S, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool) -> S:
         raise NotImplementedError(f"{type(self).__name__} has no entries to update; use write instead")
 
-    def _scan(
-        self,
-        state: S,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        write_strength: Tensor | None,
-        erase_strength: Tensor | None,
-        mask: Tensor | None,
-    ) -> tuple[Tensor, S]:
+    def _scan(self, state: S, steps: ScanSteps) -> tuple[Tensor, S]:
         """Scan in parallel, if the storage can; the result must equal that of ``stepwise_scan``."""
-        return stepwise_scan(self, state, query, key, value, write_strength, erase_strength, mask)
+        return stepwise_scan(self, state, steps)
 
     def _num_slots(self, state: S) -> int:
         """Number N of slots; overridden where ``entries`` costs O(N)."""
@@ -242,9 +233,9 @@ class Storage(StorageModule[S]):
         Returns:
             What each step read ``(…, T, V)``, and the state after the last step.
         """
-        check_steps(query, key, value, write_strength, erase_strength, mask)
-        steps = (query, key, value, write_strength, erase_strength, mask)
-        return stepwise_scan(self, state, *steps) if self.traced else self._scan(state, *steps)
+        steps = ScanSteps(query, key, value, write_strength, erase_strength, mask)
+        check_steps(*steps)
+        return stepwise_scan(self, state, steps) if self.traced else self._scan(state, steps)
 
     def reset(self, state: S, where: Tensor) -> S:
         """Reset batch items to the initial state where ``where`` (bool, shape of the batch axes) is true."""

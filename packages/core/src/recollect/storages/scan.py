@@ -1,7 +1,7 @@
 """Scans of a storage over many steps: one by one, and in blocks that run in parallel."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,50 +12,58 @@ if TYPE_CHECKING:
     from recollect.storages.base import Storage
 
 
-def stepwise_scan(
-    storage: "Storage[S]",
-    state: S,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    write_strength: Tensor | None,
-    erase_strength: Tensor | None,
-    mask: Tensor | None,
-) -> tuple[Tensor, S]:
-    """Erase, write and read step by step: the reference for every parallel scan; see ``Storage.scan``."""
-    reads = [value[..., :0, :]]
-    for t in range(query.shape[-2]):
-        now = slice(t, t + 1)
-        write_t, erase_t, mask_t = (
-            row if row is None else row[..., now] for row in (write_strength, erase_strength, mask)
-        )
-        if erase_t is not None:
-            state = storage.erase(state, key[..., now, :], erase_t, mask_t)
-        state = storage.write(state, key[..., now, :], value[..., now, :], write_t, mask_t)
-        reads.append(storage.read(state, query[..., now, :], mask_t).value)
+class ScanSteps(NamedTuple):
+    """The T steps of a scan; see ``Storage.scan``.
+
+    Attributes:
+        query: ``(…, T, K)``.
+        key: ``(…, T, K)``.
+        value: ``(…, T, V)``.
+        write_strength: ``(…, T)``, or ``None`` for 1.
+        erase_strength: ``(…, T)``, or ``None`` to erase nothing.
+        mask: ``(…, T)`` bool, or ``None`` for all steps.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    write_strength: Tensor | None
+    erase_strength: Tensor | None
+    mask: Tensor | None
+
+
+def slice_steps(steps: ScanSteps, start: int, stop: int) -> ScanSteps:
+    """Return the steps from ``start`` up to ``stop``."""
+    vectors = [vector[..., start:stop, :] for vector in steps[:3]]
+    rows = [None if row is None else row[..., start:stop] for row in steps[3:]]
+    return ScanSteps(*vectors, *rows)
+
+
+def stepwise_scan(storage: "Storage[S]", state: S, steps: ScanSteps) -> tuple[Tensor, S]:
+    """Erase, write and read step by step: the reference for every parallel scan."""
+    reads = [steps.value[..., :0, :]]
+    for t in range(steps.query.shape[-2]):
+        now = slice_steps(steps, t, t + 1)
+        if now.erase_strength is not None:
+            state = storage.erase(state, now.key, now.erase_strength, now.mask)
+        state = storage.write(state, now.key, now.value, now.write_strength, now.mask)
+        reads.append(storage.read(state, now.query, now.mask).value)
     return torch.cat(reads[1:] or reads, -2), state
 
 
 def blockwise_scan(
-    scan_block: Callable[..., tuple[Tensor, S]],
-    size: int,
-    state: S,
-    vectors: tuple[Tensor, Tensor, Tensor],
-    *rows: Any,
+    scan_block: Callable[[S, ScanSteps], tuple[Tensor, S]], size: int, state: S, steps: ScanSteps
 ) -> tuple[Tensor, S]:
     """Scan in blocks of ``size`` steps, which bounds the memory that a parallel scan takes.
 
     Args:
-        scan_block: Scans one block: called with a state, vectors and rows.
+        scan_block: Scans one block.
         size: Number of steps in a block.
         state: The state to start from.
-        vectors: Queries, keys and values ``(…, T, *)``.
-        *rows: Strengths and mask ``(…, T)`` or ``None``.
+        steps: All T steps.
     """
-    values, outputs = vectors[-1], []
-    for start in range(0, values.shape[-2], size):
-        now = slice(start, start + size)
-        block = [None if row is None else row[..., now] for row in rows]
-        output, state = scan_block(state, *(vector[..., now, :] for vector in vectors), *block)
+    outputs = []
+    for start in range(0, steps.query.shape[-2], size):
+        output, state = scan_block(state, slice_steps(steps, start, start + size))
         outputs.append(output)
-    return (torch.cat(outputs, -2) if outputs else values[..., :0, :]), state
+    return (torch.cat(outputs, -2) if outputs else steps.value[..., :0, :]), state

@@ -21,7 +21,7 @@ from recollect.ops.masking import apply_mask
 from recollect.ops.ring_scan import ring_presence
 from recollect.state import Entries, Read, register_state
 from recollect.storages.base import Storage
-from recollect.storages.scan import blockwise_scan
+from recollect.storages.scan import ScanSteps, blockwise_scan
 from recollect.validation import check_attention, check_positive
 
 SCAN_BLOCK = 1024
@@ -215,32 +215,14 @@ class VectorStorage(Storage[VectorState]):
         used = state.clock.unsqueeze(-1).expand_as(slots)
         return state._replace(usage=scatter_rows(state.usage, used, slots, mask_repeats(slots, found)))
 
-    def _scan(
-        self,
-        state: VectorState,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        write_strength: Tensor | None,
-        erase_strength: Tensor | None,
-        mask: Tensor | None,
-    ) -> tuple[Tensor, VectorState]:
+    def _scan(self, state: VectorState, steps: ScanSteps) -> tuple[Tensor, VectorState]:
         """Run all steps in parallel for ``policy="ring"`` without ``top_k``: causal attention."""
         if self.policy != "ring" or self.top_k is not None:
-            return super()._scan(state, query, key, value, write_strength, erase_strength, mask)
-        rows = (write_strength, erase_strength, mask)
-        return blockwise_scan(self._scan_block, SCAN_BLOCK, state, (query, key, value), *rows)
+            return super()._scan(state, steps)
+        return blockwise_scan(self._scan_block, SCAN_BLOCK, state, steps)
 
-    def _scan_block(
-        self,
-        state: VectorState,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        write_strength: Tensor | None,
-        erase_strength: Tensor | None,
-        mask: Tensor | None,
-    ) -> tuple[Tensor, VectorState]:
+    def _scan_block(self, state: VectorState, steps: ScanSteps) -> tuple[Tensor, VectorState]:
+        query, key, value, write_strength, erase_strength, mask = steps
         mask = self._check_rows(state, query, "query", self.key_size, mask)
         query, key, value = (apply_mask(item, mask) for item in (query, key, value))
         written = self._check_strength(write_strength, mask, value)

@@ -83,6 +83,10 @@ class Task(LightningModule, ABC, Generic[D]):
         """The data module of the trainer."""
         return cast(D, cast(Any, self.trainer).datamodule)
 
+    def stage_metrics(self, stage: Stage) -> MetricCollection:
+        """Return the metrics of validation or test."""
+        return cast(MetricCollection, self.metrics[stage])
+
     # --- what a subclass implements -------------------------------------------------------------------------
 
     @abstractmethod
@@ -260,10 +264,8 @@ class Task(LightningModule, ABC, Generic[D]):
 
     def _build(self, data: D) -> None:
         if not isinstance(data, self.data_type):
-            raise ArgumentError(
-                f"{type(self).__name__} needs a {self.data_type.__name__} for --data, "
-                f"not {type(data).__name__}"
-            )
+            task, needed, given = (kind.__name__ for kind in (type(self), self.data_type, type(data)))
+            raise ArgumentError(f"{task} needs a {needed} for --data, not {given}")
         try:
             self.model = self.build_model(data)
         except ValueError as error:
@@ -274,13 +276,13 @@ class Task(LightningModule, ABC, Generic[D]):
         self.metrics.update({stage: metrics.clone() for stage in ("val", "test")})
 
     def _evaluate(self, stage: Stage, batch: Any, batch_idx: int) -> None:
-        loss = self.evaluate(batch, cast(MetricCollection, self.metrics[stage]))
+        loss = self.evaluate(batch, self.stage_metrics(stage))
         if loss is not None:
             self._check_finite(loss, batch, stage, batch_idx)
             cast(MeanMetric, self.losses[stage]).update(loss.detach(), self.items(batch))
 
     def _summarize(self, stage: Stage) -> None:
-        metrics, loss = cast(MetricCollection, self.metrics[stage]), cast(MeanMetric, self.losses[stage])
+        metrics, loss = self.stage_metrics(stage), cast(MeanMetric, self.losses[stage])
         values = self.summarize(stage, metrics.compute())
         if loss.update_called:
             values = {**values, "loss": loss.compute()}

@@ -121,7 +121,7 @@ class Translation(Task[ParallelData]):
 
     def summarize(self, stage: Literal["val", "test"], values: dict[str, Tensor]) -> dict[str, Tensor]:
         """As measured; the signatures of the scores are kept for ``notes``."""
-        measured = cast(MetricCollection, self.metrics[stage]).items()
+        measured = self.stage_metrics(stage).items()
         self._signatures = [
             f"{stage}/{name}: {cast(CorpusMetric, metric).signature()}" for name, metric in measured
         ]

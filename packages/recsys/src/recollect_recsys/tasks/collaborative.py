@@ -160,7 +160,7 @@ class CollaborativeFiltering(Task[CollaborativeData]):
 
     def summarize(self, stage: Stage, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """The figures as they are; what is drawn of them is kept."""
-        metrics = cast(ListMetrics, cast(MetricCollection, self.metrics[stage])["lists"])
+        metrics = cast(ListMetrics, self.stage_metrics(stage)["lists"])
         self._figures = [
             by_history_length(metrics.by_length.clone(), "recall@20"),
             by_popularity(metrics.recommended[1:].clone(), self.data.popularity[1:]),

@@ -153,7 +153,7 @@ class NextItem(Task[SequentialData]):
 
     def summarize(self, stage: Stage, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """The figures as they are; what is drawn of them is kept."""
-        metrics = cast(NextItemMetrics, cast(MetricCollection, self.metrics[stage])["next_item"])
+        metrics = cast(NextItemMetrics, self.stage_metrics(stage)["next_item"])
         self._figures = measured_figures(metrics, self.data.popularity)
         return values
 
