@@ -60,7 +60,9 @@ def ours(data: EttData, epochs: int, ridge: bool, recall: bool) -> dict[str, flo
     optimizer = partial(torch.optim.Adam, lr=RATE)
     day = 24 * (4 if data.which.startswith("ETTm") else 1)
     backbone = partial(LinearMaps, period=day, harmonics=6) if ridge else Linear
-    task = Forecasting(backbone, windows=windows, ridge=RidgeSearch() if ridge else None, optimizer=optimizer)
+    task = Forecasting(
+        backbone, window_memory=windows, ridge=RidgeSearch() if ridge else None, optimizer=optimizer
+    )
     passes = {"max_epochs": 1, "limit_train_batches": 1} if ridge else {"max_epochs": epochs}
     trainer = Trainer(
         **passes, **QUIET, enable_checkpointing=False, num_sanity_val_steps=0, limit_val_batches=0

@@ -2,7 +2,7 @@
 
     uv run python benchmarks/forecasting_table.py --out table.jsonl
     uv run python benchmarks/forecasting_table.py --out table.jsonl --lookbacks 96
-    uv run python benchmarks/forecasting_table.py --out table.jsonl --configs ett --as-in ett-without-memory
+    uv run python benchmarks/forecasting_table.py --out table.jsonl --configs ett --as-in ett+without-memory
     uv run python benchmarks/forecasting_table.py --out table.jsonl --show
 
 Each run trains the packaged config through the same classes as ``recollect-timeseries fit``, chooses its
@@ -15,14 +15,13 @@ import json
 import tempfile
 import time
 import warnings
-from importlib.resources import files
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import yaml
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.cli import LightningArgumentParser
+from packaged import packaged
 
 from recollect.training import DataModule, Task
 
@@ -35,8 +34,7 @@ STEPS_PER_HOUR = {"ETTm1": 4, "ETTm2": 4, "weather": 6}
 
 def settings(config: str, series: str, horizon: int, lookback: int, folder: str) -> dict[str, Any]:
     """The packaged config with what this run changes."""
-    path = Path(str(files("recollect_timeseries"))) / "configs" / f"{config}.yaml"
-    parts: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    parts = packaged("recollect_timeseries", config)
     parts["data"]["init_args"] |= {"horizon": horizon, "lookback": lookback}
     if series != "weather":
         parts["data"]["init_args"]["series"] = series
@@ -44,8 +42,9 @@ def settings(config: str, series: str, horizon: int, lookback: int, folder: str)
     backbone = parts["model"]["init_args"]["backbone"]
     if "period" in backbone.get("init_args", {}):
         backbone["init_args"]["period"] = 24 * per_hour
-    if "windows" in parts["model"]["init_args"]:
-        parts["model"]["init_args"]["windows"]["init_args"]["stride"] = per_hour
+    windows = parts["model"]["init_args"].get("window_memory")
+    if windows is not None:
+        windows["init_args"]["stride"] = per_hour
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     parts["trainer"] |= {**quiet, "default_root_dir": folder}
     return parts
@@ -108,7 +107,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--configs", nargs="+", default=["ett-without-memory"])
+    parser.add_argument("--configs", nargs="+", default=["ett+without-memory"])
     parser.add_argument("--series", nargs="+", default=["ETTh1", "ETTh2", "ETTm1"])
     parser.add_argument("--horizons", nargs="+", type=int, default=list(HORIZONS))
     parser.add_argument("--lookbacks", nargs="+", type=int, default=list(LOOKBACKS))

@@ -16,15 +16,13 @@ import json
 import tempfile
 import time
 import warnings
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser
+from packaged import packaged
 from torch_geometric.nn import LightGCN
 
 from recollect.memories.message_passing import MessagePassing  # noqa: F401  # PyG's warnings stop there
@@ -35,6 +33,7 @@ from recollect_recsys.metrics.ranking import mask_seen, top_items
 from recollect_recsys.models.click_memory import ClickMemory
 
 CLICKS_IN_BATCH = 2048
+POPULARITY = "recollect_recsys.models.popularity.Popularity"
 QUIET: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
 
 
@@ -60,9 +59,11 @@ class Budget(Callback):
 
 
 def settings(config: str, folder: str) -> dict[str, Any]:
-    """The packaged config, quiet, without its own end."""
-    path = Path(str(files("recollect_recsys"))) / "configs" / f"{config}.yaml"
-    parts: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    """The packaged config, quiet, without its own end; ``NAME+popularity`` ranks by popularity."""
+    popularity = config.endswith("+popularity")
+    parts = packaged("recollect_recsys", config.replace("+popularity", "+without-memory"))
+    if popularity:
+        parts["model"]["init_args"]["recommender"] = POPULARITY
     parts["trainer"] |= {**QUIET, "default_root_dir": folder}
     if parts["trainer"]["max_epochs"] > 1:
         parts["trainer"]["max_epochs"] = -1
@@ -170,8 +171,9 @@ def main() -> None:
     parser.add_argument("--configs", nargs="*", default=None)
     parser.add_argument("--no-peer", action="store_true", help="ours only")
     args = parser.parse_args()
-    other = "-filter" if args.data == "lastfm" else "-learned"
-    suffixes = args.configs or ["", other, "-without-memory", "-popularity"]
+    learned, untrained = ("", "-filter") if args.data == "lastfm" else ("-learned", "")
+    twins = [f"{learned}+without-memory", f"{untrained}+popularity"]
+    suffixes = args.configs or sorted([learned, untrained]) + twins
     warnings.filterwarnings("ignore", module="lightning")
     print(
         "| model | recall@20 | NDCG@20 | validation NDCG@20 | processor seconds | epochs | epochs a minute |"

@@ -20,15 +20,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib.resources import files
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 import torch
-import yaml
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser
+from packaged import packaged
 
 from recollect.training import Task, data_folder
 from recollect_recsys.data.interactions import InteractionsData
@@ -116,7 +115,7 @@ class Watching(Callback):
 
 def ours(data: SequentialData, budget: Budget, config: str) -> dict[str, float]:
     """One of our configs: its task, trainer settings and batches, on this benchmark's data."""
-    settings = yaml.safe_load((files("recollect_recsys") / "configs" / f"{config}.yaml").read_text())
+    settings = packaged("recollect_recsys", config)
     parser = LightningArgumentParser(exit_on_error=False)
     parser.add_lightning_class_args(Task, "model", subclass_mode=True)
     task = parser.instantiate_classes(parser.parse_object({"model": settings["model"]})).model
@@ -206,7 +205,7 @@ def main() -> None:
     args = parser.parse_args()
     data, budget = DATA[args.data](), Budget(60 * args.minutes, args.patience)
     base = args.data.removesuffix("-part")
-    configs = [base, f"{base}-without-memory"] if args.ours is None else args.ours
+    configs = [base, f"{base}+without-memory"] if args.ours is None else args.ours
     candidates = {f"ours, {config}": partial(ours, data, budget, config) for config in configs}
     if not args.without_recbole:
         candidates["RecBole's SASRec"] = partial(recbole, data, budget, **args.recbole)

@@ -35,17 +35,10 @@ Step = Callable[[Tensor, Tensor], Tensor]
 def ours(chunk: int | None, integration: type | None = None, layers: int = LAYERS) -> Encoder:
     """Our encoder."""
     storage = VectorStorage(SIZE, SIZE, slots=SLOTS, similarity="dot")
-    return Encoder(
-        SIZE,
-        layers,
-        HEADS,
-        HIDDEN,
-        KERNEL,
-        chunk=chunk,
-        left=LEFT,
-        memory=None if integration is None else SummaryMemory(SIZE, storage, CHUNK),
-        integration=integration or Parallel,
-    )
+    encoder = Encoder(SIZE, layers, HEADS, HIDDEN, KERNEL, chunk=chunk, left=LEFT)
+    if integration is not None:
+        encoder.add_memory(SummaryMemory(SIZE, storage, CHUNK), integration)
+    return encoder
 
 
 def step_of(name: str) -> tuple[nn.Module, Step]:

@@ -12,6 +12,8 @@ from recollect.training.download import checksum
 from recollect_nlp.cli import main
 from recollect_nlp.data import multi30k
 
+from ..twins import Twins, memories_by_config
+
 CONFIGS = {
     path.stem: path for path in sorted(Path(str(files("recollect_nlp"))).joinpath("configs").glob("*.yaml"))
 }
@@ -69,6 +71,15 @@ def test_the_config_trains_and_tests(
     reported = {word for line in capsys.readouterr().out.splitlines() for word in line.split()}
     assert REPORTED[config["model"]["class_path"].rpartition(".")[2]] <= reported
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("name", "roles"), memories_by_config("recollect_nlp").items())
+def test_the_twin_has_no_memory(
+    name: str, roles: list[str], small: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = yaml.safe_load(CONFIGS[name].read_text())
+    flags = small[config["data"]["class_path"].rpartition(".")[2]]
+    Twins(monkeypatch, main).check(name, roles, [*flags, *QUIET])
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -6,7 +6,6 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-import yaml
 
 from recollect.training import load_run
 from recollect_recsys.cli import main
@@ -17,6 +16,8 @@ from recollect_recsys.data.lastfm import LastFmData
 from recollect_recsys.data.ml_1m_split import MovieLens1mSplit
 from recollect_recsys.data.published_split import Part, fingerprint
 from recollect_recsys.serving.collaborative import GraphRecommender
+
+from ..twins import Twins, memories_by_config
 
 CONFIGS = {
     path.stem: path
@@ -71,14 +72,21 @@ def test_the_first_comment_is_the_command(name: str) -> None:
     assert first == command or first.startswith(f"{command} --")
 
 
-@pytest.mark.parametrize("name", [name for name in CONFIGS if name.endswith("-without-memory")])
-def test_a_config_without_memory_is_its_twin_otherwise(name: str) -> None:
-    twin_name = "lastfm" if name == "lastfm-without-memory" else name.replace("-without-memory", "-learned")
-    twin = yaml.safe_load(CONFIGS[twin_name].read_text())
-    own = yaml.safe_load(CONFIGS[name].read_text())
-    for config in (twin, own):
-        del config["model"]["init_args"]["recommender"]
-    assert own == twin
+@pytest.mark.parametrize(
+    ("name", "roles"), memories_by_config("recollect_recsys", "CollaborativeFiltering").items()
+)
+def test_the_twin_has_no_memory(
+    name: str, roles: list[str], small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = ["--data.path", str(small)] if "InteractionGraphData" in CONFIGS[name].read_text() else []
+    Twins(monkeypatch, main).check(name, roles, [*own, *QUIET])
+
+
+def test_the_same_list_for_everybody_is_a_flag(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    popularity = ["--model.recommender", "recollect_recsys.models.popularity.Popularity"]
+    twin = ["--config", "lastfm-filter", "--config", "without-memory"]
+    main(["fit", *twin, *popularity, *QUIET, "--trainer.fast_dev_run", "1"])
+    assert "test/recall@20" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["interactions-graph", "lastfm"])

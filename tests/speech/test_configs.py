@@ -11,6 +11,8 @@ import yaml
 from recollect_speech.cli import main
 from recollect_speech.data import fsdd
 
+from ..twins import Twins, memories_by_config
+
 CONFIGS = {
     path.stem: path
     for path in sorted(Path(str(files("recollect_speech"))).joinpath("configs").glob("*.yaml"))
@@ -132,14 +134,13 @@ def test_the_first_comment_is_the_command(name: str) -> None:
     assert first == command or first.startswith(f"{command} --")
 
 
-@pytest.mark.parametrize("name", [name for name in CONFIGS if name.endswith("-without-memory")])
-def test_a_config_without_memory_is_its_twin_otherwise(name: str) -> None:
-    twin = yaml.safe_load(CONFIGS[name.removesuffix("-without-memory")].read_text())
-    for part in ("speaker_memory", "speaker_integration", "storage"):
-        twin["model"]["init_args"].pop(part, None)
-    for part in ("memory", "integration", "memory_layer"):
-        twin["model"]["init_args"]["encoder"]["init_args"].pop(part, None)
-    assert yaml.safe_load(CONFIGS[name].read_text()) == twin
+@pytest.mark.parametrize(("name", "roles"), memories_by_config("recollect_speech").items())
+def test_the_twin_has_no_memory(
+    name: str, roles: list[str], small: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = yaml.safe_load(CONFIGS[name].read_text())
+    flags = small[config["data"]["class_path"].rpartition(".")[2]]
+    Twins(monkeypatch, main).check(name, roles, [*flags, *QUIET])
 
 
 def test_bare_help_names_the_configs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,8 @@ import yaml
 from recollect_timeseries.cli import main
 from recollect_timeseries.data import ett, weather
 
+from ..twins import Twins, memories_by_config
+
 FORECASTING = {
     path.stem: path
     for path in sorted(Path(str(files("recollect_timeseries"))).joinpath("configs").glob("*.yaml"))
@@ -49,6 +51,13 @@ def test_the_first_comment_is_the_command(name):
     first = FORECASTING[name].read_text().splitlines()[0]
     chosen = "" if name == "co2" else f" --config {name}"
     assert first.startswith(f"# recollect-timeseries fit{chosen}")
+
+
+@pytest.mark.parametrize(("name", "roles"), memories_by_config("recollect_timeseries", "Forecasting").items())
+def test_the_twin_has_no_memory(name, roles, series, monkeypatch):
+    config = yaml.safe_load(FORECASTING[name].read_text())
+    flags = series[config["data"]["class_path"].rpartition(".")[2]]
+    Twins(monkeypatch, main).check(name, roles, [*SMALL, *flags, *QUIET])
 
 
 def test_bare_help_names_the_configs(capsys):

@@ -12,6 +12,8 @@ import yaml
 from recollect_vision.cli import main
 from recollect_vision.data import fashion_mnist
 
+from ..twins import Twins, memories_by_config
+
 CONFIGS = {
     path.stem: path
     for path in sorted(Path(str(files("recollect_vision"))).joinpath("configs").glob("*.yaml"))
@@ -65,8 +67,15 @@ def test_a_config_trains_and_tests(name, images, tmp_path, capsys):
     printed = capsys.readouterr().out
     for metric in ("accuracy", "f1", "ece"):
         assert f"test/{metric} " in printed
-    assert ("memory/examples" in printed) == ("without-memory" not in name)
+    assert "memory/examples" in printed
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("name", "roles"), memories_by_config("recollect_vision", "Classification").items())
+def test_the_twin_has_no_memory(name, roles, images, monkeypatch):
+    config = yaml.safe_load(CONFIGS[name].read_text())
+    flags = images[config["data"]["class_path"].rpartition(".")[2]]
+    Twins(monkeypatch, main).check(name, roles, [*flags, *QUIET, "--data.batch_size", "8"])
 
 
 @pytest.mark.parametrize("name", CONFIGS)

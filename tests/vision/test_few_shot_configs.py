@@ -9,11 +9,11 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-import yaml
 
 from recollect_vision.cli import main
 from recollect_vision.data import omniglot
 
+from ..twins import Twins, memories_by_config
 from .conftest import draw_alphabets
 
 CONFIGS = {
@@ -50,7 +50,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         root = tmp_path_factory.mktemp(name)
         with pytest.MonkeyPatch.context() as patch:
             shrink(patch, root)
-            main(["fit", "--config", name, *flags(name), *epochs(name), *QUIET])
+            configs = [part for config in name.split("+") for part in ("--config", config)]
+            main(["fit", *configs, *flags(name), *epochs(name), *QUIET])
         return next((root / "runs" / "vision" / name).iterdir())
 
     return fit
@@ -95,7 +96,7 @@ def test_a_config_trains_and_tests(name: str, small, tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("name", ["omniglot", "omniglot-without-memory", "omniglot-mann"])
+@pytest.mark.parametrize("name", ["omniglot", "omniglot+without-memory", "omniglot-mann"])
 def test_what_was_trained_classifies_by_a_few_examples(name, copied, small: Path, tmp_path, monkeypatch):
     run = copied(name)
     results = json.loads((run / "results.json").read_text())
@@ -133,7 +134,7 @@ def test_a_trained_memory_can_be_read_in_the_other_way(copied, small):
     [
         (["--model.settings", "[[90, 1]]"], "90-way episodes: there are only 24 classes"),
         (["--model.test_queries", "6"], "an episode takes 7 images of each class, but one has 6"),
-        (["--model.storage.init_args.slots", "4"], "10 examples do not fit into the 4 slots"),
+        (["--model.memory.init_args.slots", "4"], "10 examples do not fit into the 4 slots"),
         (["--data.ways", "40"], "there are 24 classes to learn from"),
         (
             ["--data", CHARACTER_FOLDER, "--data.path", "nowhere", "--data.held_out", "0.2"],
@@ -162,11 +163,6 @@ def test_the_first_comment_is_the_command(name):
     assert CONFIGS[name].read_text().startswith(f"# recollect-vision fit --config {name}\n")
 
 
-def test_a_twin_without_memory_differs_in_nothing_else():
-    with_memory, without = (
-        yaml.safe_load(CONFIGS[name].read_text())
-        for name in ("omniglot-mann", "omniglot-mann-without-memory")
-    )
-    for part in ("storage", "key_size"):
-        del with_memory["model"]["init_args"][part]
-    assert with_memory == without
+@pytest.mark.parametrize(("name", "roles"), memories_by_config("recollect_vision", "FewShot").items())
+def test_the_twin_has_no_memory(name, roles, small, monkeypatch):
+    Twins(monkeypatch, main).check(name, roles, [*flags(name), *QUIET])

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from recollect_cli import command_line
-from recollect_cli.configs import find_config, headline, package_configs
+from recollect_cli.configs import find_config, headline, package_configs, read_config
+from recollect_cli.errors import CheckpointError
 from recollect_cli.front import answer
+from recollect_cli.request import read_request
 from recollect_cli.signatures import signature
 
 PACKAGES = {
@@ -79,6 +81,7 @@ def test_help_lists_every_config_with_a_line_about_it(package: str):
         "predict",
         "wandb",
         "ddp",
+        "without-memory",
         f"without --config: {PACKAGES[package]}",
     ):
         assert word in text
@@ -269,3 +272,75 @@ def test_a_command_of_a_package_that_is_elsewhere(tmp_path: Path):
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert "recall" in done.stdout
+
+
+# --- the twin without memory --------------------------------------------------------------------------------
+
+
+def test_without_memory_stands_for_flags_and_a_name():
+    twin = read_request(
+        "recollect_vision", "digits", ["fit", "--config", "without-memory", "--data.size", "8"]
+    )
+    assert [path.stem for path in twin.paths] == ["digits"]
+    assert twin.rest == [
+        *("--model.memory", "null", "--model.example_memory", "null"),
+        *("--data.size", "8"),
+    ]
+    assert twin.name == "digits+without-memory"
+    more = ["--config", "wandb", "--config", "without-memory"]
+    last = read_request("recollect_speech", "digits", ["fit", "--config", "fsdd", *more])
+    assert [path.stem for path in last.paths] == ["fsdd", "wandb"]
+    assert last.rest == ["--model.speaker_memory", "null"]
+    assert last.name == "fsdd+without-memory"
+
+
+@pytest.mark.parametrize(
+    ("package", "config"), [("recollect_speech", "vctk"), ("recollect_timeseries", "smap-pca")]
+)
+def test_a_config_without_a_memory_has_no_twin(package: str, config: str, capsys):
+    said = refused(package, "fit", "--config", config, "--config", "without-memory", capsys=capsys)
+    assert said.endswith(f"error: --config without-memory: {config} has no memory\n")
+
+
+def test_help_of_the_twin_shows_that_its_memories_are_null():
+    given = ["fit", "--config", "fsdd", "--config", "without-memory", "--help"]
+    text = answer("recollect_speech", "digits", given)
+    assert text.startswith("usage: recollect-speech fit --config fsdd --config without-memory ")
+    described = text.split("  --model.speaker_memory\n")[1].split("  --model.")[0]
+    assert "(default: null)" in " ".join(described.split())
+
+
+def test_a_run_of_the_twin_is_found_by_the_same_configs(tmp_path: Path):
+    run = tmp_path / "runs" / "vision" / "digits+without-memory" / "2026-01-31_12-00-00"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints" / "last.ckpt").touch()
+    (run / "config.yaml").write_text((find_config("digits", "recollect_vision")).read_text())
+    root = ["--trainer.default_root_dir", str(tmp_path), "--ckpt_path", "last"]
+    twin = ["--config", "digits", "--config", "without-memory"]
+    found = read_request("recollect_vision", "digits", ["test", *twin, *root])
+    assert (found.run, found.paths, found.name) == (run, [run / "config.yaml"], "digits+without-memory")
+    again = read_request(
+        "recollect_vision", "digits", ["fit", "--config", str(run / "config.yaml"), *root[2:]]
+    )
+    assert (again.run, again.name) == (run, "digits+without-memory")
+    with pytest.raises(CheckpointError, match="no run of 'digits'"):
+        read_request("recollect_vision", "digits", ["test", "--config", "digits", *root])
+
+
+def test_every_memory_of_a_config_is_an_argument_of_the_task_that_may_be_null():
+    for package, name in EVERY_CONFIG:
+        settings = read_config(package_configs(package)[name])
+        task = signature(settings["model"]["class_path"])
+        roles = [role for role in task.parameters if role == "memory" or role.endswith("_memory")]
+        assert all(task.parameters[role].default == "None" for role in roles), name
+        nested = [place for place in dotted(settings["model"]["init_args"]) if place.endswith("memory")]
+        assert set(nested) <= set(roles), name
+
+
+def dotted(settings: dict, prefix: str = "") -> list[str]:
+    """Names of all settings, with those that they stand in."""
+    names = []
+    for name, value in settings.items():
+        names += [f"{prefix}{name}"]
+        names += dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else []
+    return names

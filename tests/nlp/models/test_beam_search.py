@@ -19,7 +19,9 @@ LIMIT = 4
 
 def recurrent():
     memory = Seq2SeqMemory(8, VectorStorage(8, 8, slots=4, similarity="dot"))
-    return RecurrentTranslator(VOCABULARY, memory, model_size=8)
+    model = RecurrentTranslator(VOCABULARY, model_size=8)
+    model.add_memory(memory)
+    return model
 
 
 def transformer():

@@ -14,20 +14,23 @@ TARGET = torch.tensor([[2, 7, 8, 9], [2, 5, 5, 6], [2, 4, 8, 7]])
 
 def recurrent(cell="gru"):
     memory = Seq2SeqMemory(8, VectorStorage(8, 8, slots=7, similarity="dot"), cell)
-    return RecurrentTranslator(12, memory, model_size=8)
+    model = without_memory()
+    model.add_memory(memory)
+    return model
 
 
 def without_memory():
-    return RecurrentTranslator(12, None, model_size=8)
+    return RecurrentTranslator(12, model_size=8)
 
 
-def transformer(**settings):
-    return TransformerTranslator(12, 8, 16, encoder_layers=1, decoder_layers=2, heads=2, **settings)
+def transformer():
+    return TransformerTranslator(12, 8, 16, encoder_layers=1, decoder_layers=2, heads=2)
 
 
 def remembering(integration):
     memory = MemoryNetwork(8, VectorStorage(8, 8, slots=3), write_on_forward=integration is not stepwise)
-    model = transformer(memory=memory, integration=integration, memory_layer=0)
+    model = transformer()
+    model.add_memory(memory, integration, at=0)
     with torch.no_grad():  # let the memory in: at initialisation the weight that does so is zero
         for name, parameter in model.decoder[0].feed_forward.named_parameters():
             if not name.startswith(("layer", "memory")):
@@ -122,7 +125,8 @@ def test_a_memory_changes_nothing_before_training():
     torch.manual_seed(0)
     plain = transformer().eval()
     memory = MemoryNetwork(8, VectorStorage(8, 8, slots=4), write_on_forward=True)
-    model = transformer(memory=memory).eval()
+    model = transformer().eval()
+    model.add_memory(memory.eval())
     names = {name.replace("feed_forward.layer.", "feed_forward."): name for name in model.state_dict()}
     model.load_state_dict({names[key]: value for key, value in plain.state_dict().items()}, strict=False)
     assert torch.equal(model(SOURCE, TARGET), plain(SOURCE, TARGET))
@@ -134,13 +138,16 @@ def test_a_sentence_longer_than_the_slots_is_an_error():
 
 
 def test_sizes_that_do_not_fit_are_named():
+    network = MemoryNetwork(8, VectorStorage(8, 8, slots=4))
     with pytest.raises(ValueError, match="memory has width 8, the model has 6"):
-        RecurrentTranslator(12, Seq2SeqMemory(8, VectorStorage(8, 8, slots=7)), model_size=6)
+        RecurrentTranslator(12, model_size=6).add_memory(Seq2SeqMemory(8, VectorStorage(8, 8, slots=7)))
+    with pytest.raises(ValueError, match="can be a Seq2SeqMemory, not a MemoryNetwork"):
+        without_memory().add_memory(network)
     with pytest.raises(ValueError, match="divisible by heads"):
         TransformerTranslator(12, 9, 16)
     with pytest.raises(ValueError, match="no decoder layer 2"):
-        transformer(memory=MemoryNetwork(8, VectorStorage(8, 8, slots=4)), memory_layer=2)
+        transformer().add_memory(network, at=2)
     with pytest.raises(ValueError, match="stepwise=True"):
-        transformer(memory=MemoryNetwork(8, VectorStorage(8, 8, slots=4)), integration=Fusion)
+        transformer().add_memory(network, Fusion)
     with pytest.raises(ValueError, match="vocabulary_size"):
-        RecurrentTranslator(0, None)
+        RecurrentTranslator(0)

@@ -51,7 +51,7 @@ def test_of_several_settings_the_one_with_the_best_validation_is_tested(own: Pat
     assert found[int(model.chosen)] == max(found)
     loss, balance = model.pairs[int(model.chosen)]
     assert f"loss {loss:g} and balance {balance:g} chosen by validation among 8 pairs" in results["notes"]
-    one = "--model.recommender.init_args."
+    one = "--model.memory.init_args."
     _, alone = fit(f"{one}loss", str(loss), f"{one}balance", str(balance))
     assert alone["metrics"] == results["metrics"]
     assert alone["epochs"] == 1

@@ -93,7 +93,6 @@ def test_a_trained_run_serves_and_its_list_is_that_of_predict(trained: Path, tmp
             "--data.window 60 is more than the 50 steps of SASRec",
         ),
         (["--data.past", "31"], "--data.past 31 is more than the memory holds: there is room for 30"),
-        (["--model.backbone.init_args.size", "32"], "memory has model_size 64, but the backbone has size 32"),
         (["--model.negatives", "0"], "negatives must be at least 1"),
         (["--data.new_users", "1.5"], "new_users must be in"),
     ],

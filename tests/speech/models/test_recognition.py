@@ -32,9 +32,9 @@ def recognizer(joined: type[Integration] | None = None, chunk: int | None = 4, *
         kernel=5,
         chunk=chunk,
         left=6,
-        memory=None if joined is None else summaries(),
-        integration=joined or Parallel,
     )
+    if joined is not None:
+        encoder.add_memory(summaries(), joined)
     model = Recognizer(5, 8000, encoder, bins=20, channels=4, **more).eval()
     for name, parameter in model.named_parameters():  # integrations are silent at initialisation
         inside = {"attention", "convolution", "memory"} & set(name.split("."))
@@ -110,7 +110,8 @@ def test_a_step_reaches_its_chunk_and_the_steps_before_it_but_the_memory_reaches
 
 def test_a_memory_is_silent_at_initialisation_and_learns_from_the_second_step_on() -> None:
     torch.manual_seed(0)
-    encoder = Encoder(SIZE, 2, 2, 24, 5, chunk=4, left=4, memory=summaries(), dropout=0.0)
+    encoder = Encoder(SIZE, 2, 2, 24, 5, chunk=4, left=4, dropout=0.0)
+    encoder.add_memory(summaries())
     x, mask = torch.randn(2, 20, SIZE), torch.ones(2, 20, dtype=torch.bool)
     joined = encoder.layers[1]
     before = encoder(x, mask)[0]
@@ -128,7 +129,8 @@ def test_a_memory_is_silent_at_initialisation_and_learns_from_the_second_step_on
 
 def test_any_storage_will_do() -> None:
     storage = HashStorage(SIZE, SIZE, buckets=4, capacity=4)
-    encoder = Encoder(SIZE, 2, 2, 24, 5, chunk=4, memory=SummaryMemory(SIZE, storage, 4))
+    encoder = Encoder(SIZE, 2, 2, 24, 5, chunk=4)
+    encoder.add_memory(SummaryMemory(SIZE, storage, 4))
     y, _ = encoder(torch.randn(2, 13, SIZE), torch.ones(2, 13, dtype=torch.bool))
     assert y.shape == (2, 13, SIZE)
 
@@ -211,11 +213,22 @@ def test_models_that_do_not_support_streaming() -> None:
         ({"kernel": 4}, "kernel must be odd"),
         ({"chunk": 0}, "chunk must be at least 1"),
         ({"left": -1}, "left must not be negative"),
-        ({"memory": summaries(), "memory_layer": 2}, r"memory_layer must be in \[0, 2\)"),
-        ({"memory": SummaryMemory(8, VectorStorage(8, 8, slots=2))}, "model_size must be 16"),
-        ({"memory": summaries(), "integration": Fusion}, "it needs chunk"),
     ],
 )
 def test_invalid_arguments(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Encoder(**{"size": SIZE, "layers": 2, "heads": 2, "hidden": 8, **given})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"at": 2}, r"at must be in \[0, 2\)"),
+        ({"memory": SummaryMemory(8, VectorStorage(8, 8, slots=2))}, "model_size must be 16"),
+        ({"integration": Fusion}, "it needs chunk"),
+    ],
+)
+def test_a_memory_must_fit_the_encoder(given: dict[str, Any], message: str) -> None:
+    encoder = Encoder(SIZE, layers=2, heads=2, hidden=8)
+    with pytest.raises(ValueError, match=message):
+        encoder.add_memory(**{"memory": summaries(), **given})

@@ -32,7 +32,7 @@ def config(manifest: Path) -> dict:
     return {
         "model": {
             "class_path": "recollect_speech.tasks.KeywordSpotting",
-            "init_args": {"encoder": encoder, "storage": storage, "optimizer": adam},
+            "init_args": {"encoder": encoder, "speaker_memory": storage, "optimizer": adam},
         },
         "data": {"class_path": "recollect_speech.data.manifest.ManifestData", "init_args": data},
         "trainer": {"max_epochs": 5, "log_every_n_steps": 5, "callbacks": [saver]},
@@ -88,7 +88,7 @@ def test_predictions_do_not_depend_on_the_batches(folder: Path, tmp_path: Path, 
 
 def test_training_is_the_same_without_memory(folder: Path, tmp_path: Path) -> None:
     given = ["--config", str(folder / "tones.yaml"), *QUIET, "--trainer.default_root_dir", str(tmp_path)]
-    main(["fit", *given, "--model.storage", "null"])
+    main(["fit", *given, "--model.speaker_memory", "null"])
     with_memory, without = (
         torch.load(run_of(root) / "checkpoints" / "best.ckpt", weights_only=False)["state_dict"]
         for root in (folder, tmp_path)

@@ -35,15 +35,14 @@ SETTINGS = {
     "kernel": 5,
     "chunk": 4,
     "left": 8,
-    "memory": {
-        "class_path": "recollect_speech.models.summary_memory.SummaryMemory",
-        "init_args": {
-            "model_size": 32,
-            "segment": 4,
-            "storage": {
-                "class_path": "recollect.VectorStorage",
-                "init_args": {"key_size": 32, "value_size": 32, "slots": 8, "similarity": "dot"},
-            },
+}
+MEMORY = {
+    "class_path": "recollect_speech.models.summary_memory.SummaryMemory",
+    "init_args": {
+        "segment": 4,
+        "storage": {
+            "class_path": "recollect.VectorStorage",
+            "init_args": {"key_size": 32, "value_size": 32, "slots": 8, "similarity": "dot"},
         },
     },
 }
@@ -53,7 +52,8 @@ def config(manifest: Path) -> dict:
     adam = {"class_path": "torch.optim.AdamW", "init_args": {"lr": 5e-3}}
     encoder = {"class_path": "recollect_speech.models.encoder.Encoder", "init_args": SETTINGS}
     data = {"path": str(manifest), "rate": 8000, "units": "words", "ngram": 2, "batch_size": 8}
-    model = {"encoder": encoder, "bins": 20, "channels": 4, "dropout": 0.0, "optimizer": adam}
+    sizes = {"bins": 20, "channels": 4, "dropout": 0.0}
+    model = {"encoder": encoder, "memory": MEMORY, **sizes, "optimizer": adam}
     saver = {
         "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
         "init_args": {"monitor": "val/wer", "filename": "best", "enable_version_counter": False},

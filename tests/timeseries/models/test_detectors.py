@@ -1,14 +1,19 @@
 """Detectors: streams, memory that is added to and forgotten from, and what the scores mean."""
 
 import io
+from functools import partial
 
 import pytest
 import torch
 
-from recollect_timeseries.models.anomaly_detection import DetectorSizes, sliding_windows
-from recollect_timeseries.models.memory_autoencoder import AutoencoderConfig, MemoryAutoencoder
+from recollect_timeseries.models.anomaly_detection import DetectorMemories, DetectorSizes, sliding_windows
+from recollect_timeseries.models.memory_autoencoder import (
+    AutoencoderConfig,
+    ChannelPrototypes,
+    MemoryAutoencoder,
+)
 from recollect_timeseries.models.memory_detector import MemoryDetector
-from recollect_timeseries.models.patch_memory import PatchMemory, PatchMemoryConfig, coreset
+from recollect_timeseries.models.patch_memory import PatchMemory, coreset
 from recollect_timeseries.models.pca_detector import PcaDetector
 from recollect_timeseries.models.random_detector import RandomDetector
 
@@ -20,13 +25,16 @@ def wave(steps: int, seed: int = 0) -> torch.Tensor:
     return torch.sin(torch.arange(steps) / 2)[:, None] * torch.tensor([1.0, 0.5, -1.0]) + 0.05 * noise
 
 
-PATCHES = PatchMemoryConfig(coreset=40, slots=60)
-NETWORK = AutoencoderConfig(hidden=8, code=4, prototypes=6, nearest=3)
+PATCHES = DetectorMemories(partial(PatchMemory, coreset=40, slots=60))
+BOTH = PATCHES._replace(prototypes=partial(ChannelPrototypes, prototypes=6, nearest=3))
+NETWORK = AutoencoderConfig(hidden=8, code=4)
 
 MAKERS = {
-    "patches": lambda: MemoryDetector(SIZES, patches=PATCHES),
-    "both": lambda: MemoryDetector(SIZES, PATCHES, NETWORK, span=4),
-    "projected": lambda: MemoryDetector(SIZES, patches=PatchMemoryConfig(size=5, coreset=9, slots=9)),
+    "patches": lambda: MemoryDetector(SIZES, PATCHES),
+    "both": lambda: MemoryDetector(SIZES, BOTH, NETWORK, span=4),
+    "projected": lambda: MemoryDetector(
+        SIZES, DetectorMemories(partial(PatchMemory, size=5, coreset=9, slots=9))
+    ),
     "sub-pca": lambda: PcaDetector(SIZES, span=3),
     "pca": lambda: PcaDetector(SIZES, windows=False, variance=0.9),
     "random": lambda: RandomDetector(SIZES),
@@ -110,7 +118,7 @@ def test_other_numbers_of_columns_are_refused(detector):
 
 
 def test_the_score_is_the_distance_to_the_nearest_patch():
-    memory = PatchMemory(SIZES, PatchMemoryConfig(coreset=100, slots=100))
+    memory = PatchMemory(SIZES, coreset=100, slots=100)
     memory.fit([wave(50), wave(50, seed=1)])
     patches = memory.embed(sliding_windows(wave(40, seed=7), 6))
     expected = torch.cdist(patches, memory.embed(sliding_windows(wave(50), 6))).amin(1) / 18**0.5
@@ -118,7 +126,7 @@ def test_the_score_is_the_distance_to_the_nearest_patch():
 
 
 def test_channels_remember_apart():
-    memory = PatchMemory(SIZES, PatchMemoryConfig(coreset=100, slots=100))
+    memory = PatchMemory(SIZES, coreset=100, slots=100)
     memory.fit([wave(50), 9 + wave(50)])
     own, other = (
         memory.score(memory.embed(sliding_windows(wave(50), 6)), memory.state(g)).max() for g in (0, 1)
@@ -160,8 +168,16 @@ def test_a_detector_without_patches_cannot_be_written_to():
     detector = ready(MemoryDetector(SIZES, autoencoder=NETWORK))
     with pytest.raises(ValueError, match="no memory of patches"):
         detector.write(detector.initial_state(), torch.zeros(1, 6, 3))
-    with pytest.raises(ValueError, match="patches, autoencoder, or both"):
+    with pytest.raises(ValueError, match="a memory of patches, an autoencoder, or both"):
         MemoryDetector(SIZES)
+    with pytest.raises(ValueError, match="needs an autoencoder"):
+        MemoryDetector(SIZES, BOTH)
+
+
+def test_pca_and_random_scores_take_no_memory():
+    for kind in (PcaDetector, RandomDetector):
+        with pytest.raises(ValueError, match=f"{kind.__name__} takes no memory"):
+            kind(SIZES, PATCHES)
 
 
 def test_a_coreset_leaves_nothing_far_away():
@@ -175,19 +191,21 @@ def test_a_coreset_leaves_nothing_far_away():
 
 
 def test_what_is_rebuilt_is_made_of_remembered_items():
-    network = MemoryAutoencoder(SIZES, AutoencoderConfig(8, 4, prototypes=3, nearest=1))
+    items = partial(ChannelPrototypes, prototypes=3, nearest=1)
+    network = MemoryAutoencoder(SIZES, NETWORK, items)
     windows = sliding_windows(wave(40), 6)[:, :, :].unsqueeze(0)
     reconstruction, read = network(windows, 1)
     assert len(torch.unique(reconstruction.flatten(2)[0].round(decimals=4), dim=0)) <= 3
     assert read.weights.shape[-1] == 1
-    plain = MemoryAutoencoder(SIZES, AutoencoderConfig(8, 4, prototypes=0))
+    plain = MemoryAutoencoder(SIZES, NETWORK)
     assert plain(windows, 1)[1] is None
     assert len(torch.unique(plain(windows, 1)[0].flatten(2)[0], dim=0)) > 20
 
 
 def test_the_autoencoder_learns_each_channel_and_its_items():
     torch.manual_seed(0)
-    network = MemoryAutoencoder(SIZES, AutoencoderConfig(16, 4, prototypes=16, nearest=4))
+    items = partial(ChannelPrototypes, prototypes=16, nearest=4)
+    network = MemoryAutoencoder(SIZES, AutoencoderConfig(16, 4), items)
     windows = torch.stack([sliding_windows(wave(60), 6), sliding_windows(-2 * wave(60, seed=1), 6)], 1)
     optimizer, losses = torch.optim.Adam(network.parameters(), lr=2e-2), []
     for _ in range(60):
@@ -197,13 +215,13 @@ def test_the_autoencoder_learns_each_channel_and_its_items():
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.1 * losses[0]
-    assert network.items.grad.abs().sum() > 0
+    assert network.memory.items.grad.abs().sum() > 0
     odd = torch.randn(20, 6, 3, generator=torch.Generator().manual_seed(3))
     assert network.score(odd, 0).mean() > 4 * network.score(windows[:, 0], 0).mean()
 
 
 def test_one_channel_alone_is_that_channel_among_others():
-    network = MemoryAutoencoder(SIZES, NETWORK)
+    network = MemoryAutoencoder(SIZES, NETWORK, BOTH.prototypes)
     windows = torch.randn(2, 5, 6, 3)
     torch.testing.assert_close(network(windows)[0][1:], network(windows[1:], 1)[0])
 
@@ -222,7 +240,9 @@ def test_pca_is_the_formula_of_its_definition():
 
 def test_pca_takes_as_many_directions_as_the_variance_asks_for():
     values = torch.randn(400, 3, generator=torch.Generator().manual_seed(0)) @ torch.diag(torch.ones(3))
-    few, all_ = (PcaDetector(SIZES._replace(channels=1), False, share) for share in (0.5, 1.0))
+    few, all_ = (
+        PcaDetector(SIZES._replace(channels=1), windows=False, variance=share) for share in (0.5, 1.0)
+    )
     for detector in (few, all_):
         detector.fit([values], [values])
     assert (few.weights_0 > 0).sum() == 2
@@ -256,7 +276,7 @@ def test_a_constant_series_gets_finite_scores(name):
 
 
 def test_the_threshold_is_that_of_held_out_normal_data():
-    detector, normal = MemoryDetector(SIZES._replace(channels=1), patches=PATCHES), wave(400)
+    detector, normal = MemoryDetector(SIZES._replace(channels=1), PATCHES), wave(400)
     detector.fit([normal[:250]], [normal])
     detector.calibrate([normal[:250]], [normal], 0.9)
     calm, _ = detector(wave(400, seed=11))

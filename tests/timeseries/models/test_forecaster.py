@@ -99,7 +99,7 @@ def test_a_learned_memory_leaves_the_backbone_as_it_was_until_it_learns(name, in
     past, clock = torch.randn(B, L, C), torch.arange(B)
     plain = Forecaster(backbone).eval()(past, clock)
     memory = PrototypeMemory(8, VectorStorage(4, 4, slots=5), prototypes=5)
-    model = Forecaster(backbone, memory=memory, integration=integration).eval()
+    model = Forecaster(backbone, memory=lambda width: memory, integration=integration).eval()
     torch.testing.assert_close(model(past, clock), plain)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(2):
@@ -108,7 +108,7 @@ def test_a_learned_memory_leaves_the_backbone_as_it_was_until_it_learns(name, in
         optimizer.step()
     assert memory.keys.grad.abs().sum() > 0
     with pytest.raises(ValueError, match="no part that takes a memory"):
-        Forecaster(SeasonalNaive(SIZES), memory=memory)
+        Forecaster(SeasonalNaive(SIZES), memory=lambda width: memory)
 
 
 def test_arguments_out_of_range_are_named():

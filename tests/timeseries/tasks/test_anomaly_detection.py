@@ -14,6 +14,8 @@ from recollect.training import load_run
 from recollect_timeseries.cli import main
 from recollect_timeseries.tasks.anomaly_detection import AnomalyDetection, shift_left
 
+from ...twins import Twins, memories_by_config
+
 CONFIGS = {
     path.stem: path
     for path in sorted(Path(str(files("recollect_timeseries"))).joinpath("configs").glob("*.yaml"))
@@ -21,7 +23,9 @@ CONFIGS = {
 }
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 SMALL = ["--data.window", "8", "--data.batch_size", "32"]
-MEMORY = "--model.init_args.detector.init_args"
+PATCHES_ONLY = (
+    "{class_path: recollect_timeseries.models.memory_detector.MemoryDetector, init_args: {autoencoder: null}}"
+)
 REPORTED = {"test/vus_pr", "test/vus_roc", "test/auc_pr", "test/best_f1", "test/best_f1_adjusted", "test/f1"}
 
 
@@ -70,6 +74,36 @@ def test_a_config_trains_and_tests(name, benchmarks, folder, capsys):
     printed = set(capsys.readouterr().out.split())
     assert printed >= REPORTED
     assert not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "roles"), memories_by_config("recollect_timeseries", "AnomalyDetection").items()
+)
+def test_the_twin_has_no_memory(name, roles, benchmarks, monkeypatch):
+    own = ["--data.path", "own.csv", "--data.label", "wrong"] if name == "anomalies" else []
+    Twins(monkeypatch, main).check(name, roles, [*own, *SMALL, *QUIET])
+
+
+def test_random_scores_are_flags_of_a_baseline(benchmarks, capsys):
+    random = ["--model.detector", "recollect_timeseries.models.random_detector.RandomDetector"]
+    given = ["--config", "smap-pca", *random, "--data.commands", "false"]
+    main(["fit", *given, *SMALL, *QUIET, "--trainer.fast_dev_run", "1"])
+    assert "test/vus_pr" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--model.memory", "null", "--model.detector", PATCHES_ONLY], "a memory of patches, an autoencoder"),
+        (["--model.detector", PATCHES_ONLY], "a memory of prototypes needs an autoencoder"),
+        (["--model.detector", "recollect_timeseries.models.pca_detector.PcaDetector"], "takes no memory"),
+    ],
+)
+def test_a_memory_that_does_not_fit_the_detector_is_refused(wrong, message, folder, capsys):
+    with pytest.raises(SystemExit) as stop:
+        fit("--data.label", "wrong", *wrong)
+    assert stop.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -12,7 +12,7 @@ from recollect.training.callbacks.parts_summary import parts
 from recollect_timeseries.cli import main
 
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
-SMALL = ["--data.lookback", "36", "--data.horizon", "6", "--model.windows.neighbours", "3"]
+SMALL = ["--data.lookback", "36", "--data.horizon", "6", "--model.window_memory.neighbours", "3"]
 
 
 @pytest.fixture

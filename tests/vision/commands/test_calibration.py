@@ -19,12 +19,13 @@ QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summa
 def run_of(tmp_path_factory, colours):
     """Makes a short run of a config, and gives its folder."""
 
-    def fit(config):
-        root = tmp_path_factory.mktemp(config)
+    def fit(*configs):
+        root = tmp_path_factory.mktemp(configs[-1])
         where = ["--data.path", str(colours), "--trainer.default_root_dir", str(root)]
         small = ["--data.size", "8", "--data.batch_size", "8", "--model.backbone.init_args.width", "8"]
         short = ["--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "1"]
-        command(["fit", "--config", config, *where, *small, *short, *QUIET])
+        chosen = [part for config in configs for part in ("--config", config)]
+        command(["fit", *chosen, *where, *small, *short, *QUIET])
         return next((root / "runs").glob("*/*/*"))
 
     return fit
@@ -68,7 +69,7 @@ def test_network_temperature_and_memory_are_compared(run_of, capsys):
 
 
 def test_without_a_memory_the_network_is_compared_with_itself(run_of):
-    run = load_run(run_of("folder-without-memory"))
+    run = load_run(run_of("folder", "without-memory"))
     assert [row.source.split(",")[0] for row in compare_calibration(run.task, run.data)] == [
         "network",
         "network",

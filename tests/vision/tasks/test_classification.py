@@ -133,7 +133,14 @@ def test_classes_for_which_there_is_no_room_are_refused(fitted, write_images, ca
 
 def test_a_storage_without_a_place_for_each_class_is_refused(tmp_path, colours, capsys):
     with pytest.raises(SystemExit):
-        fit(tmp_path, colours, "--model.storage.init_args.slots", "2", "--model.storage.init_args.top_k", "1")
+        fit(
+            tmp_path,
+            colours,
+            "--model.example_memory.init_args.slots",
+            "2",
+            "--model.example_memory.init_args.top_k",
+            "1",
+        )
     assert "2 slots for 3 classes" in capsys.readouterr().err
 
 

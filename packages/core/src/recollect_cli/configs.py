@@ -3,6 +3,7 @@
 import difflib
 import os
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatch
 from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
@@ -16,6 +17,9 @@ Settings = dict[str, Any]
 
 CORE = "recollect.training"
 """Where the configs that every package shares (overlays) live."""
+
+WITHOUT_MEMORY = "without-memory"
+"""The overlay that switches memories off: its settings are patterns of argument names."""
 
 
 def package_configs(package: str) -> dict[str, Path]:
@@ -96,6 +100,25 @@ def read_configs(paths: Iterable[Path]) -> Settings:
     for path in paths:
         settings = merge(settings, read_config(path))
     return settings
+
+
+def memories(settings: Settings) -> list[str]:
+    """The arguments that give the task a memory: ``memory`` and ``<role>_memory``, unless they are null.
+
+    Example:
+        >>> task = {"class_path": "Recognition", "init_args": {"bins": 40, "speaker_memory": {}}}
+        >>> memories({"model": task})
+        ['speaker_memory']
+    """
+    patterns = _task_arguments(read_config(overlays()[WITHOUT_MEMORY]))
+    given = [name for name, value in _task_arguments(settings).items() if value is not None]
+    return [name for name in given if any(fnmatch(name, pattern) for pattern in patterns)]
+
+
+def _task_arguments(settings: Settings) -> Mapping[str, Any]:
+    task = settings.get("model")
+    given = task.get("init_args") if isinstance(task, Mapping) else None
+    return given if isinstance(given, Mapping) else {}
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Settings:

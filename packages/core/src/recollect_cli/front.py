@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from recollect_cli import help as texts
-from recollect_cli.configs import overlays, package_configs, read_configs
+from recollect_cli.configs import WITHOUT_MEMORY, overlays, package_configs, read_configs
 from recollect_cli.errors import ArgumentError, UserError
 from recollect_cli.flags import check_config, check_flags
 from recollect_cli.request import find_configs, read_request
@@ -58,7 +58,8 @@ def answer(package: str, default: str, args: Sequence[str]) -> str | None:
     found = find_configs(package, default, args)
     if any(argument in ("-h", "--help") for argument in found.rest):
         settings = check_flags(package, found.command, found.rest, read_configs(found.paths))
-        return texts.config_help(package, found.command, found.paths, settings)
+        shown = [*found.paths, overlays()[WITHOUT_MEMORY]] if found.suffix else found.paths
+        return texts.config_help(package, found.command, shown, settings)
     request = read_request(package, default, args)
     settings = read_configs(request.paths)
     shipped = {*package_configs(package).values(), *overlays().values()}

@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from recollect_cli.configs import find_config, overlays, package_configs, read_config
+from recollect_cli.configs import (
+    WITHOUT_MEMORY,
+    find_config,
+    memories,
+    overlays,
+    package_configs,
+    read_config,
+    read_configs,
+)
 from recollect_cli.errors import ArgumentError, CheckpointError
 from recollect_cli.flags import COMMANDS, take
 from recollect_cli.runs import last_checkpoint, newest_run, run_name, run_of
@@ -16,10 +24,12 @@ class Configs(NamedTuple):
 
     Attributes:
         command: One of ``COMMANDS``.
-        names: The configs as they were given, the default among them where no other was.
+        names: The configs by name, the default among them where no other was given, except
+            ``without-memory``.
         paths: Their files.
-        rest: The arguments without command and configs.
+        rest: The arguments without command and configs, after the flags that ``without-memory`` stands for.
         named: Whether the command line names a config that is not an overlay.
+        suffix: ``"+without-memory"``, or nothing: it follows the config's name in that of its runs.
     """
 
     command: str
@@ -27,6 +37,7 @@ class Configs(NamedTuple):
     paths: list[Path]
     rest: list[str]
     named: bool
+    suffix: str
 
 
 class Request(NamedTuple):
@@ -70,7 +81,15 @@ def find_configs(package: str, default: str, args: Sequence[str]) -> Configs:
     own, shared = package_configs(package), overlays()
     named = any(name in own or name not in shared for name in names)
     names = names if named else [default, *names]
-    return Configs(command, names, [find_config(name, package) for name in names], rest, named)
+    merged = [name for name in names if name != WITHOUT_MEMORY]
+    paths = [find_config(name, package) for name in merged]
+    if merged == names:
+        return Configs(command, names, paths, rest, named, "")
+    found = memories(read_configs(paths))
+    if not found:
+        raise ArgumentError(f"--config {WITHOUT_MEMORY}: {merged[0]} has no memory")
+    flags = [part for name in found for part in (f"--model.{name}", "null")]
+    return Configs(command, merged, paths, [*flags, *rest], named, f"+{WITHOUT_MEMORY}")
 
 
 def read_request(package: str, default: str, args: Sequence[str]) -> Request:
@@ -80,10 +99,10 @@ def read_request(package: str, default: str, args: Sequence[str]) -> Request:
         ArgumentError: If a config does not exist, or a command that needs a checkpoint has none.
         CheckpointError: If there is no checkpoint of the kind asked for.
     """
-    command, names, paths, rest, named = find_configs(package, default, args)
+    command, names, paths, rest, named, suffix = find_configs(package, default, args)
     given, rest = take(rest, "--ckpt_path")
     wanted = given[-1] if given else None
-    name, root = run_name(paths[0]), Path(_root(paths, rest))
+    name, root = run_name(paths[0]) + suffix, Path(_root(paths, rest))
     run, checkpoint = _checkpoint(command, wanted, paths[0], root, package, name)
     if run is not None and names[0] in package_configs(package):
         other = run_name(run / "config.yaml")

@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from recollect import Seq2SeqMemory, Seq2SeqState
+from recollect import Concatenation, Memory, Seq2SeqMemory, Seq2SeqState
 from recollect.state import register_state
 from recollect.storages import capacity
 from recollect_nlp.data.subwords import PAD
+from recollect_nlp.models.transformer_layers import Join
 from recollect_nlp.models.translator import Translator
 
 
@@ -30,28 +31,28 @@ class RecurrentState(NamedTuple):
 class RecurrentTranslator(Translator[RecurrentState]):
     """A bidirectional GRU encoder and a ``Seq2SeqMemory`` as decoder (Bahdanau et al. 2015, arXiv:1409.0473).
 
-    The encoder's states are written to the memory, which the decoder reads at every step. The decoder
-    begins from h_0 = tanh(W s) with s the encoder's last states of both directions. The next piece is told
-    from the decoder's output y through the embeddings of the pieces, which source, target and output share.
+    The encoder's states are written to the memory, which the decoder reads at every step; ``add_memory`` sets
+    it. The decoder begins from h_0 = tanh(W s) with s the encoder's last states of both directions. The next
+    piece is predicted from the decoder's output y through the embeddings of the pieces, which source, target
+    and output share.
 
     Without a memory the decoder is a plain GRU that knows of the source only what s says (Sutskever et al.
     2014, arXiv:1409.3215): the baseline that shows what the memory brings.
 
     Args:
         vocabulary_size: Number of pieces.
-        memory: The decoder, its width is that of the model; ``None`` for the plain GRU of width
-            ``model_size``.
         model_size: Width D, even.
         layers: Layers of the encoder.
         dropout: Applied to embeddings, encoder states and what the decoder made.
 
     Raises:
-        ValueError: If an argument is out of range, or the memory has another width.
+        ValueError: If an argument is out of range.
 
     Example:
         >>> from recollect import Seq2SeqMemory, VectorStorage
         >>> memory = Seq2SeqMemory(8, VectorStorage(8, 8, slots=16, similarity="dot"))
-        >>> model = RecurrentTranslator(20, memory, model_size=8)
+        >>> model = RecurrentTranslator(20, model_size=8)
+        >>> model.add_memory(memory)
         >>> model(torch.tensor([[5, 6, 3], [7, 3, 0]]), torch.tensor([[2, 9], [2, 4]])).shape
         torch.Size([2, 2, 20])
     """
@@ -59,26 +60,39 @@ class RecurrentTranslator(Translator[RecurrentState]):
     def __init__(
         self,
         vocabulary_size: int,
-        memory: Seq2SeqMemory | None,
         model_size: int = 256,
         layers: int = 1,
         dropout: float = 0.2,
     ) -> None:
-        super().__init__(vocabulary_size)
+        super().__init__(vocabulary_size, model_size)
         if model_size < 2 or model_size % 2:
             raise ValueError(f"model_size must be even and positive, got {model_size}")
-        if memory is not None and memory.model_size != model_size:
-            raise ValueError(f"memory has width {memory.model_size}, the model has {model_size}")
-        self.model_size = model_size
         self.embedding = nn.Embedding(vocabulary_size, model_size, padding_idx=PAD)
         nn.init.normal_(self.embedding.weight, std=model_size**-0.5)
         self.encoder = nn.GRU(model_size, model_size // 2, layers, batch_first=True, bidirectional=True)
         self.summary = nn.Linear(model_size, model_size)
-        self.memory = memory
-        self.decoder = nn.GRU(model_size, model_size, batch_first=True) if memory is None else None
+        self.memory: Seq2SeqMemory | None = None
+        self.decoder: nn.GRU | None = nn.GRU(model_size, model_size, batch_first=True)
         self.tell = nn.Linear(2 * model_size, model_size)
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.dropout = nn.Dropout(dropout)
+
+    def add_memory(self, memory: Memory, integration: Join = Concatenation, at: int = -1) -> None:
+        """Make a ``Seq2SeqMemory`` the decoder, in place of the plain GRU.
+
+        Args:
+            memory: The memory, of width D.
+            integration: Unused: the memory is the decoder.
+            at: Unused.
+
+        Raises:
+            ValueError: If it is another memory, or of another width.
+        """
+        if not isinstance(memory, Seq2SeqMemory):
+            raise ValueError(f"the decoder can be a Seq2SeqMemory, not a {type(memory).__name__}")
+        if memory.model_size != self.model_size:
+            raise ValueError(f"memory has width {memory.model_size}, the model has {self.model_size}")
+        self.memory, self.decoder = memory, None
 
     def _embed(self, pieces: Tensor) -> Tensor:
         embedded: Tensor = self.dropout(self.embedding(pieces) * math.sqrt(self.model_size))

@@ -45,14 +45,9 @@ class TransformerTranslator(Translator[TransformerState]):
         decoder_layers: Number of decoder layers.
         heads: Number of attention heads.
         dropout: Of embeddings and of what each part of a layer adds.
-        memory: What one decoder layer carries beside its feed-forward part, over the pieces told so far; the
-            default is none. With ``write_on_forward=True`` it writes at every step.
-        integration: How it joins: ``Concatenation``, ``Parallel``, or ``Fusion`` with ``stepwise=True``,
-            without which training would see another past than beam search.
-        memory_layer: Which decoder layer carries it, counted as in Python.
 
     Raises:
-        ValueError: If the sizes do not fit together, there is no such layer, or ``Fusion`` goes by segments.
+        ValueError: If the sizes do not fit together.
 
     Example:
         >>> model = TransformerTranslator(20, model_size=8, hidden_size=16, heads=2)
@@ -69,14 +64,10 @@ class TransformerTranslator(Translator[TransformerState]):
         decoder_layers: int = 4,
         heads: int = 4,
         dropout: float = 0.1,
-        memory: Memory | None = None,
-        integration: Join = Concatenation,
-        memory_layer: int = -1,
     ) -> None:
-        super().__init__(vocabulary_size)
+        super().__init__(vocabulary_size, model_size)
         if model_size < 1 or model_size % heads or model_size % 2:
             raise ValueError(f"model_size must be even and divisible by heads ({heads}), got {model_size}")
-        self.model_size = model_size
         self.embedding = nn.Embedding(vocabulary_size, model_size, padding_idx=PAD)
         nn.init.normal_(self.embedding.weight, std=model_size**-0.5)
         sizes = (model_size, hidden_size, heads, dropout)
@@ -85,13 +76,24 @@ class TransformerTranslator(Translator[TransformerState]):
         self.encoder_norm = nn.LayerNorm(model_size)
         self.decoder_norm = nn.LayerNorm(model_size)
         self.dropout = nn.Dropout(dropout)
-        if memory is not None:
-            self._carry(memory, integration, memory_layer)
 
-    def _carry(self, memory: Memory, integration: Join, number: int) -> None:
-        if not -len(self.decoder) <= number < len(self.decoder):
-            raise ValueError(f"there is no decoder layer {number}: there are {len(self.decoder)}")
-        layer = cast(DecoderLayer, self.decoder[number])
+    def add_memory(self, memory: Memory, integration: Join = Concatenation, at: int = -1) -> None:
+        """Give the feed-forward part of a decoder layer a memory of the pieces so far.
+
+        With ``write_on_forward=True`` the memory writes at every step.
+
+        Args:
+            memory: The memory, of width D.
+            integration: ``Concatenation``, ``Parallel``, or ``Fusion`` with ``stepwise=True``, without which
+                training would see another past than beam search.
+            at: Index of the decoder layer, counted as in Python.
+
+        Raises:
+            ValueError: If there is no such layer, or ``Fusion`` goes by segments.
+        """
+        if not -len(self.decoder) <= at < len(self.decoder):
+            raise ValueError(f"there is no decoder layer {at}: there are {len(self.decoder)}")
+        layer = cast(DecoderLayer, self.decoder[at])
         layer.carry(memory, integration)
         joined = layer.feed_forward
         if isinstance(joined, Fusion) and not joined.stepwise:

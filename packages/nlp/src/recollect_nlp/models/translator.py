@@ -5,7 +5,9 @@ from typing import Generic
 
 from torch import Tensor, nn
 
+from recollect import Memory
 from recollect.state import S, select_items
+from recollect_nlp.models.transformer_layers import Join
 
 
 class Translator(nn.Module, ABC, Generic[S]):
@@ -16,21 +18,36 @@ class Translator(nn.Module, ABC, Generic[S]):
 
     Args:
         vocabulary_size: Number of pieces, shared by both languages.
+        model_size: Width D.
 
     Raises:
         ValueError: If ``vocabulary_size`` is not positive.
     """
 
-    def __init__(self, vocabulary_size: int) -> None:
+    def __init__(self, vocabulary_size: int, model_size: int) -> None:
         super().__init__()
         if vocabulary_size < 1:
             raise ValueError(f"vocabulary_size must be at least 1, got {vocabulary_size}")
         self.vocabulary_size = vocabulary_size
+        self.model_size = model_size
 
     @property
     def longest_source(self) -> int | None:
         """How many pieces of a source sentence it can read; ``None`` is any number."""
         return None
+
+    @abstractmethod
+    def add_memory(self, memory: Memory, integration: Join, at: int) -> None:
+        """Give the decoder a memory.
+
+        Args:
+            memory: The memory, of width ``model_size``.
+            integration: How it joins a layer of the decoder.
+            at: Index of that layer, counted as in Python.
+
+        Raises:
+            ValueError: If the memory does not fit the decoder.
+        """
 
     @abstractmethod
     def encode(self, source: Tensor) -> S:

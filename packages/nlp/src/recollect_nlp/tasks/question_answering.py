@@ -1,6 +1,6 @@
 """The task of answering questions about stories."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, cast, final
 
 import torch
@@ -33,9 +33,9 @@ class QuestionAnswering(Task[QuestionData]):
     """Questions about a story, each with one answer out of those that occurred in training.
 
     Args:
-        memory: What remembers the story, built for the width of its sentences; without one, a GRU reads the
+        memory: Builds the memory of the story, given the width of sentences; without one, a GRU reads the
             story.
-        size: Width of sentences for the GRU; a memory brings its own width.
+        size: Width of sentences.
         dropout: Of word vectors and before the answer.
         optimizer: As in ``Task``.
         scheduler: As in ``Task``.
@@ -44,7 +44,7 @@ class QuestionAnswering(Task[QuestionData]):
 
     def __init__(
         self,
-        memory: Memory | None = None,
+        memory: Callable[[int], Memory] | None = None,
         size: int = 64,
         dropout: float = 0.0,
         optimizer: OptimizerCallable = Adam,
@@ -58,14 +58,15 @@ class QuestionAnswering(Task[QuestionData]):
 
     def build_model(self, data: QuestionData) -> nn.Module:
         """A reader for the words and answers of the training data."""
-        if self.memory is not None:
-            fit_slots(data, self.memory)
+        memory = None if self.memory is None else self.memory(self.size)
+        if memory is not None:
+            fit_slots(data, memory)
         if data.focus:
             self._practised = ErrorPerTask(data.tasks).to(self.device)
         words, answers = len(data.vocabulary), len(data.answers)
-        if self.memory is None:
+        if memory is None:
             return RecurrentReader(words, answers, self.size, self.dropout)
-        return MemoryReader(words, answers, self.memory, self.dropout)
+        return MemoryReader(words, answers, memory, self.dropout)
 
     def build_metrics(self, data: QuestionData) -> MetricCollection:
         """Accuracy and the table of errors by task."""
@@ -131,7 +132,7 @@ class QuestionAnswering(Task[QuestionData]):
 
     def figures(self, batch: QuestionBatch) -> list[ReadHeatmap]:
         """What each hop read for the first few questions, the supporting sentences marked."""
-        if self.memory is None:
+        if not isinstance(self.model, MemoryReader):
             return []
         batch = first_questions(batch, PICTURES)
         split: Split = "test" if self.trainer.testing else "val"
@@ -158,9 +159,9 @@ class QuestionAnswering(Task[QuestionData]):
 
     def _answer(self, batch: QuestionBatch) -> tuple[Tensor, list[Tensor | None]]:
         """Probabilities of the answers, and what was read of each story, where that can be told."""
-        if self.memory is None:
+        if not isinstance(self.model, MemoryReader):
             return self.model(batch).softmax(-1), [None] * len(batch.index)
-        with self.memory.tracing() as reads, trace(self.memory) as traced:
+        with self.model.memory.tracing() as reads, trace(self.model.memory) as traced:
             probabilities = self.model(batch).softmax(-1)
         told = batch.story_mask.sum(1)
         if any(read.weights is None for read in reads):

@@ -13,11 +13,13 @@ from torch import Tensor
 from torch.optim import AdamW
 from torchmetrics import MetricCollection
 
+from recollect import Concatenation, Memory
 from recollect.training import ReadHeatmap, Task
 from recollect_nlp.corpus_metric import CorpusMetric
 from recollect_nlp.data.parallel import LONGEST, ParallelBatch, ParallelData
 from recollect_nlp.data.subwords import BEGIN, END, PAD, UNKNOWN
 from recollect_nlp.models.beam_search import Found, beam_search
+from recollect_nlp.models.transformer_layers import Join
 from recollect_nlp.models.translator import Translator
 
 PICTURES = 4
@@ -38,6 +40,10 @@ class Translation(Task[ParallelData]):
     Args:
         translator: Makes the network from the number of pieces; in YAML a ``class_path`` with
             ``init_args``.
+        memory: Builds a memory for the decoder, given the translator's width.
+        integration: How it joins a layer of ``TransformerTranslator``; the decoder of ``RecurrentTranslator``
+            is the memory itself.
+        at: Index of that layer, counted as in Python.
         label_smoothing: Share of the probability that is spread over all pieces (Szegedy et al. 2016,
             arXiv:1512.00567, section 7).
         beam: Width of the beam in test and prediction.
@@ -56,6 +62,9 @@ class Translation(Task[ParallelData]):
     def __init__(
         self,
         translator: Callable[[int], Translator[Any]],
+        memory: Callable[[int], Memory] | None = None,
+        integration: Join = Concatenation,
+        at: int = -1,
         label_smoothing: float = 0.1,
         beam: int = 5,
         length_penalty: float = 1.0,
@@ -69,6 +78,9 @@ class Translation(Task[ParallelData]):
         if beam < 1:
             raise ValueError(f"beam must be at least 1, got {beam}")
         self.translator = translator
+        self.memory = memory
+        self.integration = integration
+        self.at = at
         self.label_smoothing = label_smoothing
         self.beam = beam
         self.length_penalty = length_penalty
@@ -77,6 +89,8 @@ class Translation(Task[ParallelData]):
     def build_model(self, data: ParallelData) -> Translator[Any]:
         """Build a translator for the pieces of the vocabulary."""
         model = self.translator(len(data.subwords))
+        if self.memory is not None:
+            model.add_memory(self.memory(model.model_size), self.integration, self.at)
         data.longest_source = min(model.longest_source or LONGEST, LONGEST)
         return model
 

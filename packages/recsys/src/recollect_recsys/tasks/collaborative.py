@@ -18,6 +18,7 @@ from recollect_recsys.metrics.collaborative import TOP_K, ListMetrics
 from recollect_recsys.metrics.ranking import chunks, mask_seen, top_items
 from recollect_recsys.models.collaborative import CatalogueSizes, ClickRecommender, RecommenderFactory
 from recollect_recsys.models.collaborative_losses import ClickLoss, bpr_loss, softmax_loss
+from recollect_recsys.models.matrix_factorization import MatrixFactorization
 from recollect_recsys.types import ClickBatch
 
 DRAWN = 10
@@ -32,7 +33,9 @@ class CollaborativeFiltering(Task[CollaborativeData]):
     computed in closed form. For test and prediction, the memory includes the clicks held out for validation.
 
     Args:
-        recommender: Builds the model from its sizes.
+        memory: Builds a model that reads a graph memory of all clicks, ``LightGCN`` or ``GraphFilter``, given
+            its sizes.
+        recommender: Builds the model used without a memory, given its sizes.
         loss: ``"softmax"`` over the catalogue, or ``"bpr"``.
         negatives: Items that the softmax is estimated from at each step; all by default.
         top: Length of the lists that ``predict`` writes.
@@ -50,7 +53,8 @@ class CollaborativeFiltering(Task[CollaborativeData]):
 
     def __init__(
         self,
-        recommender: RecommenderFactory,
+        memory: RecommenderFactory | None = None,
+        recommender: RecommenderFactory = MatrixFactorization,
         loss: ClickLoss = "softmax",
         negatives: int | None = None,
         top: int = 10,
@@ -63,6 +67,7 @@ class CollaborativeFiltering(Task[CollaborativeData]):
         check_positive(negatives=negatives, top=top, num_explanations=num_explanations)
         if negatives is not None and loss != "softmax":
             raise ValueError("negatives are drawn for the softmax only")
+        self.memory = memory
         self.recommender = recommender
         self.loss = loss
         self.negatives = negatives
@@ -82,11 +87,12 @@ class CollaborativeFiltering(Task[CollaborativeData]):
         """Build a model for the data's sizes."""
         clicks = data.graph(held_out=True)
         users = int(clicks[0].max()) if clicks.numel() else 0
-        model = self.recommender(CatalogueSizes(len(data.items), users, clicks.shape[1]))
+        build = self.recommender if self.memory is None else self.memory
+        model = build(CatalogueSizes(len(data.items), users, clicks.shape[1]))
         if model.candidates > 1 and data.holdout == 0:
             raise ArgumentError(
                 f"--data.holdout is 0, so that nothing can be chosen among the {model.candidates} settings "
-                "of --model.recommender: hold something out, or give it one of each"
+                "of --model.memory: hold something out, or give it one of each"
             )
         return model
 

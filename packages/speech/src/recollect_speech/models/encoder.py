@@ -43,10 +43,6 @@ class Encoder(nn.Module):
         dropout: Dropout rate.
         chunk: Steps per chunk; the whole recording by default.
         left: Number of steps before its chunk that a step attends to.
-        memory: Memory of segments, of width D.
-        integration: ``recollect.Parallel``, ``Concatenation`` or ``Fusion``. ``Fusion`` writes the output of
-            the layer, so with it a recording is encoded chunk by chunk.
-        memory_layer: Index of the layer with the memory, counted from 0.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -62,33 +58,42 @@ class Encoder(nn.Module):
         dropout: float = 0.1,
         chunk: int | None = None,
         left: int = 32,
-        memory: Memory | None = None,
-        integration: type[Integration] = Parallel,
-        memory_layer: int = 1,
     ) -> None:
         super().__init__()
         if chunk is not None and chunk < 1:
             raise ValueError(f"chunk must be at least 1, got {chunk}")
         if left < 0:
             raise ValueError(f"left must not be negative, got {left}")
-        if memory is not None and not 0 <= memory_layer < layers:
-            raise ValueError(f"memory_layer must be in [0, {layers}), got {memory_layer}")
-        if memory is not None and memory.model_size != size:
-            raise ValueError(f"the memory's model_size must be {size}, got {memory.model_size}")
         self.size = size
         self.chunk = chunk
         self.left = left
         self.kernel = kernel
-        parts: list[nn.Module] = [
+        self.layers = nn.ModuleList(
             ConformerLayer(size, heads, hidden, kernel, dropout, causal=chunk is not None)
             for _ in range(layers)
-        ]
-        self.piecewise = memory is not None and issubclass(integration, Fusion)
-        if self.piecewise and chunk is None:
+        )
+        self.piecewise = False
+
+    def add_memory(self, memory: Memory, integration: type[Integration] = Parallel, at: int = 1) -> None:
+        """Give a layer a memory of segments.
+
+        Args:
+            memory: The memory, of width D.
+            integration: ``recollect.Parallel``, ``Concatenation`` or ``Fusion``. ``Fusion`` writes the output
+                of the layer, so with it a recording is encoded chunk by chunk.
+            at: Index of the layer, counted from 0.
+
+        Raises:
+            ValueError: If the widths differ, there is no such layer, or ``Fusion`` has no chunks.
+        """
+        if not 0 <= at < len(self.layers):
+            raise ValueError(f"at must be in [0, {len(self.layers)}), got {at}")
+        if memory.model_size != self.size:
+            raise ValueError(f"the memory's model_size must be {self.size}, got {memory.model_size}")
+        self.piecewise = issubclass(integration, Fusion)
+        if self.piecewise and self.chunk is None:
             raise ValueError("Fusion writes the outputs of earlier chunks: it needs chunk")
-        if memory is not None:
-            parts[memory_layer] = integration(parts[memory_layer], memory)
-        self.layers = nn.ModuleList(parts)
+        self.layers[at] = integration(self.layers[at], memory)
 
     def initial_state(self, batch: int) -> EncoderState:
         """The state before the first step."""

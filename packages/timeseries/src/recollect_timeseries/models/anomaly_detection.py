@@ -1,7 +1,7 @@
 """Base class of anomaly detectors, which score whole series or streams."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -30,6 +30,21 @@ class DetectorSizes(NamedTuple):
     periods: Sequence[int]
 
 
+class DetectorMemories(NamedTuple):
+    """Builders of a detector's memories; ``None`` for none.
+
+    Attributes:
+        patches: Builds a memory of normal patches, given the sizes of the detector.
+        prototypes: Builds a memory of learned prototypes, given the number of channels and their width.
+    """
+
+    patches: Callable[[DetectorSizes], nn.Module] | None = None
+    prototypes: Callable[[int, int], nn.Module] | None = None
+
+
+NO_MEMORY = DetectorMemories()
+
+
 @register_state
 class DetectorState(NamedTuple):
     """State of a stream between two points.
@@ -56,18 +71,24 @@ class Detector(nn.Module, ABC):
 
     Args:
         sizes: Sizes of the detector.
+        memories: Its memories.
         span: Number S of scores to average.
 
     Raises:
-        ValueError: If ``span`` is not positive.
+        ValueError: If ``span`` is not positive, or memories are given to a detector that takes none.
     """
+
+    takes_memories: bool = False
+    """Whether the detector can have memories."""
 
     threshold: Tensor
 
-    def __init__(self, sizes: DetectorSizes, span: int = 1) -> None:
+    def __init__(self, sizes: DetectorSizes, memories: DetectorMemories = NO_MEMORY, span: int = 1) -> None:
         super().__init__()
         if span < 1:
             raise ValueError(f"span must be at least 1, got {span}")
+        if memories != NO_MEMORY and not self.takes_memories:
+            raise ValueError(f"{type(self).__name__} takes no memory")
         self.sizes = sizes
         self.span = span
         self.register_buffer("threshold", torch.full((sizes.channels,), torch.inf))

@@ -23,7 +23,8 @@ class Forecaster(nn.Module):
     Args:
         backbone: Forecasts each variable.
         windows: A memory of training windows.
-        memory: A memory for the backbone's submodule ``memory_at``; the forecast is unchanged at first.
+        memory: Builds a memory for the backbone's submodule ``memory_at``, given its width; the forecast is
+            unchanged at first.
         integration: How the memory joins the backbone.
 
     Raises:
@@ -41,7 +42,7 @@ class Forecaster(nn.Module):
         self,
         backbone: Backbone,
         windows: WindowMemory | None = None,
-        memory: Memory | None = None,
+        memory: Callable[[int], Memory] | None = None,
         integration: Callable[..., Integration] = Concatenation,
     ) -> None:
         super().__init__()

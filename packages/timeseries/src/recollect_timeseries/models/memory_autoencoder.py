@@ -1,5 +1,6 @@
 """An autoencoder that reconstructs windows from a memory of normal prototypes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -19,8 +20,6 @@ class AutoencoderConfig:
     Args:
         hidden: Width of the hidden layer on either side.
         code: Width of the code z.
-        prototypes: Number of memory items m; 0 means no memory, ẑ = z.
-        nearest: Number of items to read.
         sparsity: Weight α of the entropy.
 
     Raises:
@@ -29,39 +28,70 @@ class AutoencoderConfig:
 
     hidden: int = 64
     code: int = 16
-    prototypes: int = 64
-    nearest: int = 8
     sparsity: float = 2e-4
 
     def __post_init__(self) -> None:
         """Validate the values."""
         if min(self.hidden, self.code) < 1:
             raise ValueError(f"hidden and code must be at least 1, got {self.hidden} and {self.code}")
-        if self.prototypes < 0 or (self.prototypes and not 1 <= self.nearest <= self.prototypes):
-            raise ValueError(
-                f"nearest must be between 1 and prototypes ({self.prototypes}), got {self.nearest}"
-            )
+
+
+class ChannelPrototypes(nn.Module):
+    """ẑ = Σ_i softmax_i(β cos(z, m_i)) m_i over the nearest of the learned items m of a channel.
+
+    The items are read from a ``VectorStorage``; reading only the nearest replaces MemAE's shrinkage of small
+    weights.
+
+    Args:
+        channels: Number G of channels, each with items of its own.
+        size: Width E of codes and items.
+        prototypes: Number m of items per channel.
+        nearest: Number of items to read.
+
+    Raises:
+        ValueError: If ``nearest`` is out of range.
+    """
+
+    def __init__(self, channels: int, size: int, prototypes: int = 64, nearest: int = 8) -> None:
+        super().__init__()
+        if not 1 <= nearest <= prototypes:
+            raise ValueError(f"nearest must be between 1 and prototypes ({prototypes}), got {nearest}")
+        self.storage = VectorStorage(
+            size, size, slots=prototypes, sharpness=10.0, learn_sharpness=True, top_k=nearest
+        )
+        self.items = nn.Parameter(torch.randn(channels, prototypes, size))
+
+    def forward(self, code: Tensor, channel: int | None = None) -> Read:
+        """Read for codes ``(G, B, E)``; with ``channel``, G = 1."""
+        items = self.items if channel is None else self.items[channel : channel + 1]
+        there = torch.ones_like(items[..., 0])
+        never = torch.zeros_like(there, dtype=torch.int64)
+        return self.storage.read(VectorState(items, items, there, never, never[:, 0]), code)
 
 
 @final
 class MemoryAutoencoder(nn.Module):
-    """z = encode(w); ẑ = Σ_i softmax_i(β cos(z, m_i)) m_i over the nearest items; ŵ = decode(ẑ).
+    """z = encode(w); ẑ = memory(z); ŵ = decode(ẑ). Without a memory, ẑ = z.
 
     Since ŵ is decoded from remembered items only, anomalies are reconstructed badly (MemAE, Gong et al. 2019,
-    arXiv:1904.02639; MEMTO, Song et al. 2023, arXiv:2312.02530). The items m are learned and read
-    from a ``VectorStorage``; reading only the nearest replaces MemAE's shrinkage of small weights. The
-    loss is ‖w − ŵ‖² / width + α · entropy of the weights (equation 9 of MemAE). Each channel has its own
-    weights and items.
+    arXiv:1904.02639; MEMTO, Song et al. 2023, arXiv:2312.02530). The loss is ‖w − ŵ‖² / width + α · entropy
+    of the weights (equation 9 of MemAE). Each channel has its own weights and items.
 
     Args:
         sizes: Sizes of the detector.
-        config: Sizes of the autoencoder and its memory.
+        config: Sizes of the autoencoder.
+        memory: Builds its memory, given the number of channels and the width of codes; none by default.
     """
 
-    def __init__(self, sizes: DetectorSizes, config: AutoencoderConfig | None = None) -> None:
+    def __init__(
+        self,
+        sizes: DetectorSizes,
+        config: AutoencoderConfig | None = None,
+        memory: Callable[[int, int], nn.Module] | None = None,
+    ) -> None:
         super().__init__()
         config = config or AutoencoderConfig()
-        hidden, size, items = config.hidden, config.code, config.prototypes
+        hidden, size = config.hidden, config.code
         width, channels = sizes.window * sizes.columns, sizes.channels
         self.sparsity = config.sparsity
         self.encode = nn.ModuleList(
@@ -70,17 +100,12 @@ class MemoryAutoencoder(nn.Module):
         self.decode = nn.ModuleList(
             [ChannelLinear(channels, size, hidden), ChannelLinear(channels, hidden, width)]
         )
-        self.storage = (
-            VectorStorage(size, size, slots=items, sharpness=10.0, learn_sharpness=True, top_k=config.nearest)
-            if items
-            else None
-        )
-        self.items = nn.Parameter(torch.randn(channels, items, size)) if items else None
+        self.memory = None if memory is None else memory(channels, size)
 
     def forward(self, windows: Tensor, channel: int | None = None) -> tuple[Tensor, Read | None]:
         """Reconstruct windows ``(G, B, W, C)``; also return the read. With ``channel``, G = 1."""
         code = self._layers(self.encode, windows.flatten(2), channel)
-        read = self._read(code, channel)
+        read = None if self.memory is None else self.memory(code, channel)
         reconstruction = self._layers(self.decode, code if read is None else read.value, channel)
         return reconstruction.view_as(windows), read
 
@@ -103,11 +128,3 @@ class MemoryAutoencoder(nn.Module):
         first, second = layers
         y: Tensor = second(F.gelu(first(x, channel)), channel)
         return y
-
-    def _read(self, code: Tensor, channel: int | None) -> Read | None:
-        if self.storage is None or self.items is None:
-            return None
-        items = self.items if channel is None else self.items[channel : channel + 1]
-        there = torch.ones_like(items[..., 0])
-        never = torch.zeros_like(there, dtype=torch.int64)
-        return self.storage.read(VectorState(items, items, there, never, never[:, 0]), code)

@@ -9,13 +9,15 @@ from torch import Tensor
 from recollect import VectorState
 from recollect.state import State
 from recollect_timeseries.models.anomaly_detection import (
+    NO_MEMORY,
     Detector,
+    DetectorMemories,
     DetectorSizes,
     DetectorState,
     sliding_windows,
 )
 from recollect_timeseries.models.memory_autoencoder import AutoencoderConfig, MemoryAutoencoder
-from recollect_timeseries.models.patch_memory import PatchMemory, PatchMemoryConfig
+from recollect_timeseries.models.patch_memory import PatchMemory
 
 
 @final
@@ -27,16 +29,16 @@ class MemoryDetector(Detector):
 
     Args:
         sizes: Sizes of the detector.
-        patches: Configuration of the memory of normal patches; none by default.
+        memories: A memory of normal patches, and one of prototypes for the autoencoder.
         autoencoder: Configuration of the autoencoder; none by default.
         span: See ``Detector``.
 
     Raises:
-        ValueError: If both are ``None``.
+        ValueError: If there is neither a memory of patches nor an autoencoder.
 
     Example:
         >>> sizes = DetectorSizes(channels=1, window=2, columns=1, periods=[9])
-        >>> detector = MemoryDetector(sizes, patches=PatchMemoryConfig())
+        >>> detector = MemoryDetector(sizes, DetectorMemories(patches=PatchMemory))
         >>> normal = torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0]).unsqueeze(-1)
         >>> detector.fit([normal[:4]], [normal])
         >>> detector.calibrate([normal[:4]], [normal], 0.99)
@@ -49,20 +51,25 @@ class MemoryDetector(Detector):
         [False, False]
     """
 
+    takes_memories = True
     scale: Tensor
 
     def __init__(
         self,
         sizes: DetectorSizes,
-        patches: PatchMemoryConfig | None = None,
+        memories: DetectorMemories = NO_MEMORY,
         autoencoder: AutoencoderConfig | None = None,
         span: int = 1,
     ) -> None:
-        super().__init__(sizes, span)
-        if patches is None and autoencoder is None:
-            raise ValueError("a detector needs patches, autoencoder, or both")
-        self.patches = None if patches is None else PatchMemory(sizes, patches)
-        self.autoencoder = None if autoencoder is None else MemoryAutoencoder(sizes, autoencoder)
+        super().__init__(sizes, memories, span)
+        if memories.patches is None and autoencoder is None:
+            raise ValueError("MemoryDetector needs a memory of patches, an autoencoder, or both")
+        if memories.prototypes is not None and autoencoder is None:
+            raise ValueError("a memory of prototypes needs an autoencoder")
+        self.patches = None if memories.patches is None else cast(PatchMemory, memories.patches(sizes))
+        self.autoencoder = (
+            None if autoencoder is None else MemoryAutoencoder(sizes, autoencoder, memories.prototypes)
+        )
         self.register_buffer("scale", torch.ones(2, sizes.channels))
         self._validation_distances: list[Tensor] = []
 

@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -13,34 +11,6 @@ from recollect.state import PersistentState, map_state
 from recollect_timeseries.models.anomaly_detection import DetectorSizes, sliding_windows
 
 
-@dataclass(frozen=True)
-class PatchMemoryConfig:
-    """Configuration of a ``PatchMemory``.
-
-    Args:
-        size: Largest width E of a patch.
-        coreset: Number of patches stored per channel.
-        slots: Capacity per channel; later writes beyond it replace the oldest patches.
-        neighbours: Number of patches to read, weighted by softmax.
-
-    Raises:
-        ValueError: If the coreset does not fit into the slots, or a number is not positive.
-    """
-
-    size: int = 64
-    coreset: int = 512
-    slots: int = 1024
-    neighbours: int = 1
-
-    def __post_init__(self) -> None:
-        """Validate the values."""
-        if not 1 <= self.coreset <= self.slots:
-            raise ValueError(f"coreset must be between 1 and slots ({self.slots}), got {self.coreset}")
-        if self.size < 1:
-            raise ValueError(f"size must be at least 1, got {self.size}")
-
-
-@final
 class PatchMemory(nn.Module):
     """Normal windows in a ``VectorStorage``; the score is the distance to the read value.
 
@@ -52,27 +22,43 @@ class PatchMemory(nn.Module):
 
     Args:
         sizes: Sizes of the detector.
-        patches: Configuration of the memory.
+        size: Largest width E of a patch.
+        coreset: Number of patches stored per channel.
+        slots: Capacity per channel; later writes beyond it replace the oldest patches.
+        neighbours: Number of patches to read, weighted by softmax.
+
+    Raises:
+        ValueError: If the coreset does not fit into the slots, or a number is not positive.
     """
 
     project: Tensor
 
-    def __init__(self, sizes: DetectorSizes, patches: PatchMemoryConfig | None = None) -> None:
+    def __init__(
+        self,
+        sizes: DetectorSizes,
+        size: int = 64,
+        coreset: int = 512,
+        slots: int = 1024,
+        neighbours: int = 1,
+    ) -> None:
         super().__init__()
-        patches = patches or PatchMemoryConfig()
+        if not 1 <= coreset <= slots:
+            raise ValueError(f"coreset must be between 1 and slots ({slots}), got {coreset}")
+        if size < 1:
+            raise ValueError(f"size must be at least 1, got {size}")
         width = sizes.window * sizes.columns
-        self.size = min(patches.size, width)
-        self.coreset = patches.coreset
+        self.size = min(size, width)
+        self.coreset = coreset
         narrower = self.size < width
         basis = torch.linalg.qr(torch.randn(width, self.size))[0] if narrower else torch.eye(width)
         self.register_buffer("project", basis * (width / self.size) ** 0.5)
         self.storage = VectorStorage(
             self.size + 1,
             self.size,
-            slots=patches.slots,
+            slots=slots,
             similarity="dot",
             sharpness=1.0,
-            top_k=patches.neighbours,
+            top_k=neighbours,
             match_start=0.998,
         )
         self.normal = PersistentState(self.storage.initial_state(sizes.channels))

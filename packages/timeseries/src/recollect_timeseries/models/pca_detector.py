@@ -7,7 +7,13 @@ import torch
 from torch import Tensor
 
 from recollect.state import State
-from recollect_timeseries.models.anomaly_detection import Detector, DetectorSizes, sliding_windows
+from recollect_timeseries.models.anomaly_detection import (
+    NO_MEMORY,
+    Detector,
+    DetectorMemories,
+    DetectorSizes,
+    sliding_windows,
+)
 
 
 @final
@@ -20,6 +26,7 @@ class PcaDetector(Detector):
 
     Args:
         sizes: Sizes of the detector.
+        memories: None: it takes no memory.
         windows: Use Sub-PCA instead of PCA.
         variance: Share of the variance that the kept directions explain; 1 keeps all.
         span: See ``Detector``.
@@ -29,9 +36,14 @@ class PcaDetector(Detector):
     """
 
     def __init__(
-        self, sizes: DetectorSizes, windows: bool = True, variance: float = 1.0, span: int = 1
+        self,
+        sizes: DetectorSizes,
+        memories: DetectorMemories = NO_MEMORY,
+        windows: bool = True,
+        variance: float = 1.0,
+        span: int = 1,
     ) -> None:
-        super().__init__(sizes, span)
+        super().__init__(sizes, memories, span)
         if not 0 < variance <= 1:
             raise ValueError(f"variance must be above 0 and at most 1, got {variance}")
         self.windows = windows

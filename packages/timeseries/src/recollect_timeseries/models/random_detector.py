@@ -6,7 +6,13 @@ import torch
 from torch import Tensor
 
 from recollect.state import State
-from recollect_timeseries.models.anomaly_detection import Detector, DetectorSizes, DetectorState
+from recollect_timeseries.models.anomaly_detection import (
+    NO_MEMORY,
+    Detector,
+    DetectorMemories,
+    DetectorSizes,
+    DetectorState,
+)
 
 MIX = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
 """Multipliers of SplitMix64 (Steele et al. 2014, OOPSLA), as signed numbers."""
@@ -18,11 +24,12 @@ class RandomDetector(Detector):
 
     Args:
         sizes: Sizes of the detector.
+        memories: None: it takes no memory.
         seed: Seed of the hash.
     """
 
-    def __init__(self, sizes: DetectorSizes, seed: int = 0) -> None:
-        super().__init__(sizes)
+    def __init__(self, sizes: DetectorSizes, memories: DetectorMemories = NO_MEMORY, seed: int = 0) -> None:
+        super().__init__(sizes, memories)
         self.seed = seed
 
     def window(self, channel: int) -> int:

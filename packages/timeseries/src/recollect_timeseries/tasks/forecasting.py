@@ -52,9 +52,10 @@ class Forecasting(Task[ForecastingData]):
     Args:
         backbone: Builds the network from its sizes; in YAML a ``class_path`` with ``init_args``.
         normalize: Normalisation of each window: ``"last"``, ``"mean"``, ``"revin"`` or ``"none"``.
-        windows: Builds a memory of training windows from its sizes.
-        memory: A learned memory, such as ``recollect.PrototypeMemory``, for the backbone.
+        memory: Builds a learned memory for the backbone, such as ``recollect.PrototypeMemory``, given its
+            width.
         integration: How it joins the backbone: ``recollect.Concatenation``, ``Parallel`` or ``Fusion``.
+        window_memory: Builds a memory of training windows, given the sizes of the forecaster.
         quantiles: Forecast nine quantiles, 0.1 to 0.9, by pinball loss instead of one value. The point
             forecast is then the median, and the metrics include CRPS and the coverage of the 80 % interval.
         loss: Training loss without quantiles: ``"mse"``, ``"mae"`` or ``"huber"``.
@@ -75,9 +76,9 @@ class Forecasting(Task[ForecastingData]):
         self,
         backbone: Callable[[ForecasterSizes], Backbone],
         normalize: Normalize = "last",
-        windows: Callable[[ForecasterSizes], WindowMemory] | None = None,
-        memory: Memory | None = None,
+        memory: Callable[[int], Memory] | None = None,
         integration: type[Integration] = Concatenation,
+        window_memory: Callable[[ForecasterSizes], WindowMemory] | None = None,
         quantiles: bool = False,
         loss: Literal["mse", "mae", "huber"] = "mse",
         ridge: RidgeSearch | None = None,
@@ -90,9 +91,9 @@ class Forecasting(Task[ForecastingData]):
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
         self.backbone = backbone
         self.normalize: Normalize = normalize
-        self.make_windows = windows
         self.memory = memory
         self.integration = integration
+        self.window_memory = window_memory
         self.levels = LEVELS if quantiles else ()
         self.loss = loss
         self.ridge = ridge
@@ -125,7 +126,7 @@ class Forecasting(Task[ForecastingData]):
             steps=data.train_steps,
             normalize=self.normalize,
         )
-        windows = None if self.make_windows is None else self.make_windows(sizes)
+        windows = None if self.window_memory is None else self.window_memory(sizes)
         model = Forecaster(self.backbone(sizes), windows, self.memory, self.integration)
         if self.ridge is not None:
             if not isinstance(model.backbone, LinearMaps):
@@ -216,11 +217,11 @@ class Forecasting(Task[ForecastingData]):
         after = (windows.origins >= border).nonzero().squeeze(-1)
         if not len(after) or len(before) < len(after):
             return []
-        if self.make_windows is not None and memory is not None:
+        if self.window_memory is not None and memory is not None:
             if len(before) < memory.neighbours * memory.stride:
                 return []
             with torch.device("cpu"):  # as the model was built
-                memory = self.make_windows(sizes._replace(steps=border))
+                memory = self.window_memory(sizes._replace(steps=border))
             memory = memory.to(self.device)
             memory.fit(windows.values[:border].to(self.device))
         return [Fold(*(second_moments(self._examples("train", items, memory)) for items in (before, after)))]

@@ -57,7 +57,9 @@ def all_features(task: Classification, data: ImageData) -> tuple[LabelledFeature
     if not data.leave_out:
         raise DataError("no class was left out: train with --data.leave_out '[Bag, Dress]', for instance")
     if task.model.examples is None:
-        raise DataError("this network has no memory of examples to write to: train with --model.storage")
+        raise DataError(
+            "this network has no memory of examples to write to: train with --model.example_memory"
+        )
     return split_features(task, data, "train"), split_features(task, data, "test")
 
 

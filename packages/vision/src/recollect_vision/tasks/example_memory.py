@@ -129,7 +129,8 @@ class ExampleMemoryTask(Task[ImageData]):
                 raise ArgumentError(
                     "--data.examples has more classes than the memory has room for "
                     f"({len(self.classes)} in all): "
-                    "train with --model.storage and set --model.extra_classes to the number of new classes"
+                    "train with --model.example_memory and set --model.extra_classes to the number of new "
+                    "classes"
                 )
             indices = [self.classes.index(names[label]) for label in images.labels.tolist()]
             labels = torch.tensor(indices, device=self.device)

@@ -44,9 +44,9 @@ class FewShot(Task[FewShotData]):
 
     Args:
         backbone: Builds the network that computes features, given the size of the images.
-        storage: Builds the storage of the memory, given key and value size. Without it, a linear layer is
-            fitted to the examples of each episode by gradient descent, and the backbone is trained as a
-            classifier of the training classes.
+        memory: Builds the storage of the memory, given the widths of keys and values. Without it, a linear
+            layer is fitted to the examples of each episode by gradient descent, and the backbone is trained
+            as a classifier of the training classes.
         reading: How examples are read: see ``ExampleMemory``.
         similarity: Similarity of queries and prototypes.
         sharpness: Initial sharpness of prototypes; see ``ExampleMemory``.
@@ -73,7 +73,7 @@ class FewShot(Task[FewShotData]):
     def __init__(
         self,
         backbone: Callable[[ImageSizes], Backbone],
-        storage: Callable[[int, int], Storage] | None = None,
+        memory: Callable[[int, int], Storage] | None = None,
         reading: ExampleMethod = "prototypes",
         similarity: Literal["euclidean", "cosine"] = "cosine",
         sharpness: float | None = None,
@@ -99,7 +99,7 @@ class FewShot(Task[FewShotData]):
         if not settings or any(ways < 2 or shots < 1 for ways, shots in settings):
             raise ValueError(f"settings need two ways and one shot at least, got {list(settings)}")
         self.backbone = backbone
-        self.storage = storage
+        self.memory = memory
         self.reading: ExampleMethod = reading
         self.similarity: Literal["euclidean", "cosine"] = similarity
         self.sharpness = sharpness
@@ -126,14 +126,14 @@ class FewShot(Task[FewShotData]):
     def build_model(self, data: FewShotData) -> nn.Module:
         """Build a classifier with room for the largest episode."""
         backbone = self.backbone(data.sizes)
-        if self.storage is None:
+        if self.memory is None:
             head = LinearHead(self.head_steps, self.head_learning_rate)
             return FewShotClassifier(backbone, head, data.training_classes)
         episodes = [(data.ways, data.ways * data.shots), *((s.ways, s.ways * s.shots) for s in self.settings)]
         if self.trainer.predicting:
             episodes.append((len(data.examples.names), len(data.examples.labels)))
         classes, examples = (max(numbers) for numbers in zip(*episodes, strict=True))
-        storage = self.storage(backbone.feature_size, classes)
+        storage = self.memory(backbone.feature_size, classes)
         learn = self.learn_sharpness and self.reading == "prototypes"
         memory = ExampleMemory(storage, self.reading, self.similarity, self.sharpness, learn)
         check_room(memory, examples)

@@ -43,7 +43,7 @@ class OnlineFewShot(Task[FewShotData]):
 
     Args:
         backbone: Builds the network that computes features, given the size of the images.
-        storage: Builds the storage of the memory, given key and value size; no memory by default.
+        memory: Builds the storage of the memory, given the widths of keys and values.
         key_size: Width K of the keys.
         hidden_size: Width D of the controller, an LSTM.
         test_episodes: Number of test episodes.
@@ -62,7 +62,7 @@ class OnlineFewShot(Task[FewShotData]):
     def __init__(
         self,
         backbone: Callable[[ImageSizes], Backbone],
-        storage: Callable[[int, int], Storage] | None = None,
+        memory: Callable[[int, int], Storage] | None = None,
         key_size: int = 40,
         hidden_size: int = 200,
         test_episodes: int = 1000,
@@ -76,7 +76,7 @@ class OnlineFewShot(Task[FewShotData]):
             key_size=key_size, hidden_size=hidden_size, val_episodes=val_episodes, test_episodes=test_episodes
         )
         self.backbone = backbone
-        self.storage = storage
+        self.memory = memory
         self.key_size = key_size
         self.hidden_size = hidden_size
         self.test_episodes = test_episodes
@@ -97,7 +97,7 @@ class OnlineFewShot(Task[FewShotData]):
     def build_model(self, data: FewShotData) -> nn.Module:
         """Build a backbone and a learner with one label per class of an episode."""
         backbone = self.backbone(data.sizes)
-        storage = None if self.storage is None else self.storage(self.key_size, data.ways)
+        storage = None if self.memory is None else self.memory(self.key_size, data.ways)
         learner = OnlineLearner(backbone.feature_size, data.ways, self.hidden_size, storage)
         return OnlineClassifier(backbone, learner)
 
