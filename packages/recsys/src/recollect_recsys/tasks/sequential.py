@@ -1,5 +1,6 @@
 """Sequential recommendation."""
 
+from collections.abc import Callable
 from typing import Any, Literal, cast, final
 
 import torch
@@ -32,10 +33,10 @@ class NextItem(Task[SequentialData]):
 
     Args:
         backbone: Turns the items of a session into states.
-        memory: What remembers each user's items; of the backbone's width.
+        memory: Builds the memory of each user's items, given the backbone's width.
         integration: How it joins the backbone: ``recollect.Concatenation``, ``Parallel`` or ``Fusion``.
-        item_memory: A memory that all users share, such as ``recollect.PrototypeMemory``.
-        item_integration: How it joins what the backbone and the user's memory have made.
+        item_memory: Builds a memory that all users share, such as ``recollect.PrototypeMemory``.
+        item_integration: How it joins the output of the backbone and the user's memory.
         negatives: Items that the softmax of the loss is estimated from; all items by default.
         top: Length of the lists that ``predict`` writes.
         num_explanations: How many of the items read are named with each list, those of most weight.
@@ -53,9 +54,9 @@ class NextItem(Task[SequentialData]):
     def __init__(
         self,
         backbone: Backbone,
-        memory: Memory | None = None,
+        memory: Callable[[int], Memory] | None = None,
         integration: type[Integration] = Concatenation,
-        item_memory: Memory | None = None,
+        item_memory: Callable[[int], Memory] | None = None,
         item_integration: type[Integration] = Concatenation,
         negatives: int | None = None,
         top: int = 10,
@@ -85,13 +86,16 @@ class NextItem(Task[SequentialData]):
                 f"--data.window {data.window} is more than the {self.backbone.steps} steps of "
                 f"{type(self.backbone).__name__}: set --model.backbone.init_args.steps to {data.window}"
             )
-        fit_past(data, self.memory)
+        memory, item_memory = (
+            None if make is None else make(self.backbone.size) for make in (self.memory, self.item_memory)
+        )
+        fit_past(data, memory)
         return SessionRecommender(
             len(data.items),
             self.backbone,
-            self.memory,
+            memory,
             self.integration,
-            self.item_memory,
+            item_memory,
             self.item_integration,
         )
 
@@ -144,10 +148,14 @@ class NextItem(Task[SequentialData]):
 
     def figures(self, batch: SessionBatch) -> list[NamedFigure]:
         """What was measured by length of history, what is recommended, what is remembered and read."""
-        if self.memory is None:
+        if self.model.memory is None:
             return self._figures
         drawn = memory_figures(
-            self.model, batch, self.data.items, self.data.histories.users, capacity(self.memory.storage) or 0
+            self.model,
+            batch,
+            self.data.items,
+            self.data.histories.users,
+            capacity(self.model.memory.storage) or 0,
         )
         return [*self._figures, *drawn]
 

@@ -34,8 +34,8 @@ class KeywordSpotting(SpeechTask):
         label_smoothing: Label smoothing of the cross-entropy.
         spec_augment: Masking of the features in training.
         augmentation: Augmentation of the mel energies in training: other speakers, other microphones.
-        storage: Storage of each speaker's words, given the widths of keys and values; without one speakers
-            have no memory. It is not used in training.
+        speaker_memory: Builds the storage of each speaker's words, given the widths of keys and values. It is
+            not used in training.
         optimizer: As in ``Task``.
         scheduler: As in ``Task``.
         scheduler_interval: As in ``Task``.
@@ -53,7 +53,7 @@ class KeywordSpotting(SpeechTask):
         label_smoothing: float = 0.1,
         spec_augment: SpecAugment | None = None,
         augmentation: SpectrumAugmentation | None = None,
-        storage: Callable[[int, int], Storage] | None = None,
+        speaker_memory: Callable[[int, int], Storage] | None = None,
         optimizer: OptimizerCallable = AdamW,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "step",
@@ -65,7 +65,7 @@ class KeywordSpotting(SpeechTask):
         self.label_smoothing = label_smoothing
         self.spec_augment = spec_augment
         self.augmentation = augmentation
-        self.speaker_memory = storage
+        self.speaker_memory = speaker_memory
 
     def build_model(self, data: RecognitionData) -> KeywordSpotter:
         """A keyword spotter for the words of the data."""

@@ -1,5 +1,6 @@
 """Speech recognition: recordings to transcripts."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, final
 
@@ -10,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import AdamW
 
-from recollect import Concatenation, Integration, Memory
+from recollect import Concatenation, Integration, Memory, Parallel
 from recollect.training import NamedFigure
 from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.figures.recognition import transcript_figures
@@ -39,7 +40,12 @@ class Recognition(SpeechTask):
         dropout: Dropout rate of the subsampled features.
         spec_augment: Masking of the features in training.
         augmentation: Augmentation of the mel energies in training: other speakers, other microphones.
-        speaker_memory: Memory of speakers, carried from recording to recording; as wide as the encoder.
+        memory: Builds the memory of earlier segments, given the encoder's width.
+        integration: Its integration with a layer of the encoder: ``recollect.Parallel``, ``Concatenation`` or
+            ``Fusion``.
+        at: Index of that layer, counted from 0.
+        speaker_memory: Builds the memory of speakers, carried from recording to recording, given the width of
+            the encoder.
         speaker_integration: Integration of the speaker memory with the subsampled features.
         beam: Beam search in test and prediction.
         warm_start: Run folder whose weights initialise the model; see ``tasks.warm_start``.
@@ -58,7 +64,10 @@ class Recognition(SpeechTask):
         dropout: float = 0.1,
         spec_augment: SpecAugment | None = None,
         augmentation: SpectrumAugmentation | None = None,
-        speaker_memory: Memory | None = None,
+        memory: Callable[[int], Memory] | None = None,
+        integration: type[Integration] = Parallel,
+        at: int = 1,
+        speaker_memory: Callable[[int], Memory] | None = None,
         speaker_integration: type[Integration] = Concatenation,
         beam: Beam | None = None,
         warm_start: Path | None = None,
@@ -75,6 +84,9 @@ class Recognition(SpeechTask):
         self.dropout = dropout
         self.spec_augment = spec_augment
         self.augmentation = augmentation
+        self.memory = memory
+        self.integration = integration
+        self.at = at
         self.speaker_memory = speaker_memory
         self.speaker_integration = speaker_integration
         self.beam = beam
@@ -85,6 +97,11 @@ class Recognition(SpeechTask):
 
     def build_model(self, data: RecognitionData) -> Recognizer:
         """A recognizer for the units of the data."""
+        memory, speaker_memory = (
+            None if make is None else make(self.encoder.size) for make in (self.memory, self.speaker_memory)
+        )
+        if memory is not None:
+            self.encoder.add_memory(memory, self.integration, self.at)
         model = Recognizer(
             len(data.units),
             data.rate,
@@ -93,7 +110,7 @@ class Recognition(SpeechTask):
             self.channels,
             self.dropout,
             self.spec_augment,
-            self.speaker_memory,
+            speaker_memory,
             self.speaker_integration,
             self.augmentation,
         )

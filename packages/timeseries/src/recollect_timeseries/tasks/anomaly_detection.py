@@ -19,7 +19,9 @@ from recollect_timeseries.data.labelled_series import SeriesDataset
 from recollect_timeseries.data.periodicity import estimate_period
 from recollect_timeseries.figures.anomaly_detection import AnomalyFigure
 from recollect_timeseries.metrics.anomaly_detection import MeanScores, detection_scores
-from recollect_timeseries.models.anomaly_detection import Detector, DetectorSizes
+from recollect_timeseries.models.anomaly_detection import Detector, DetectorMemories, DetectorSizes
+from recollect_timeseries.models.memory_autoencoder import ChannelPrototypes
+from recollect_timeseries.models.patch_memory import PatchMemory
 from recollect_timeseries.types import SeriesBatch
 
 METRICS = ["vus_pr", "vus_roc", "auc_pr", "best_f1", "best_f1_adjusted", "f1"]
@@ -54,7 +56,11 @@ class AnomalyDetection(Task[AnomalyData]):
     and does not use labels.
 
     Args:
-        detector: Builds the detector from its sizes; in YAML a ``class_path`` with ``init_args``.
+        detector: Builds the detector, given its sizes and memories; in YAML a ``class_path`` with
+            ``init_args``.
+        memory: Builds a memory of normal patches, given the sizes of the detector.
+        prototype_memory: Builds a memory of learned prototypes for the detector's autoencoder, given the
+            number of channels and the width of a code.
         place: Point that gets the score of a window (and of the averaged span): its ``"end"``, available at
             once on a stream, or its ``"middle"``, available with a delay.
         quantile: Quantile of the scores of held-out normal data that is the threshold.
@@ -73,7 +79,9 @@ class AnomalyDetection(Task[AnomalyData]):
 
     def __init__(
         self,
-        detector: Callable[[DetectorSizes], Detector],
+        detector: Callable[[DetectorSizes, DetectorMemories], Detector],
+        memory: Callable[[DetectorSizes], PatchMemory] | None = None,
+        prototype_memory: Callable[[int, int], ChannelPrototypes] | None = None,
         place: Literal["end", "middle"] = "end",
         quantile: float = 0.99,
         buffer: int | None = None,
@@ -89,6 +97,7 @@ class AnomalyDetection(Task[AnomalyData]):
         if buffer is not None and buffer < 0:
             raise ValueError(f"buffer must not be negative, got {buffer}")
         self.detector = detector
+        self.memories = DetectorMemories(memory, prototype_memory)
         self.place = place
         self.quantile = quantile
         self.buffer = buffer
@@ -111,9 +120,8 @@ class AnomalyDetection(Task[AnomalyData]):
 
     def build_model(self, data: AnomalyData) -> nn.Module:
         """Build a detector for the data's sizes."""
-        return self.detector(
-            DetectorSizes(len(data.channels), data.window, len(data.columns), tuple(data.periods))
-        )
+        sizes = DetectorSizes(len(data.channels), data.window, len(data.columns), tuple(data.periods))
+        return self.detector(sizes, self.memories)
 
     def build_metrics(self, data: AnomalyData) -> MetricCollection:
         """Return means over series."""

@@ -49,8 +49,8 @@ class Classification(ExampleMemoryTask):
         memory: Builds a memory that is trained with the network, for example ``recollect.PrototypeMemory``.
         integration: Integration of that memory: ``recollect.Concatenation``, ``Parallel`` or ``Fusion``.
         at: Name of the module that the memory augments; the one that computes the features by default.
-        storage: Builds the storage of examples: keys are features, values are classes. ``None`` for no
-            examples.
+        example_memory: Builds the storage of a memory of examples, given the widths of keys (features) and
+            values (classes).
         reading: How examples are read: see ``ExampleMemory``.
         whiten: Whether to whiten the features that are written and read: see ``ClassWhitening``. It improves
             accuracy on new classes.
@@ -76,7 +76,7 @@ class Classification(ExampleMemoryTask):
         memory: Callable[[int], Memory] | None = None,
         integration: type[Integration] = Concatenation,
         at: str | None = None,
-        storage: Callable[[int, int], Storage] | None = None,
+        example_memory: Callable[[int, int], Storage] | None = None,
         reading: ExampleMethod = "matching",
         whiten: bool = False,
         per_class: int = 50,
@@ -102,7 +102,7 @@ class Classification(ExampleMemoryTask):
         self.memory = memory
         self.integration = integration
         self.at = at
-        self.storage = storage
+        self.example_memory = example_memory
         self.reading = reading
         self.whiten = whiten
         self.mix_weight = mix_weight
@@ -118,14 +118,15 @@ class Classification(ExampleMemoryTask):
         """Build a network for the size and classes of the data."""
         backbone, classes = self.backbone(data.sizes), len(data.classes)
         examples = None
-        if self.storage is not None:
-            storage = self.storage(backbone.feature_size, classes + self.extra_classes)
+        if self.example_memory is not None:
+            storage = self.example_memory(backbone.feature_size, classes + self.extra_classes)
             # Prototypes: sharpness 20 to 40 gives the same accuracy; with 10 new classes are never predicted.
             examples = ExampleMemory(storage, self.reading, "cosine", sharpness=20.0)
             slots = capacity(storage)
             if slots is not None and slots < classes:
                 raise ArgumentError(
-                    f"--model.storage has {slots} slots for {classes} classes: there must be one for each"
+                    f"--model.example_memory has {slots} slots for {classes} classes: there must be one for "
+                    "each"
                 )
         self.classes = list(data.classes)
         return ImageClassifier(
@@ -134,7 +135,7 @@ class Classification(ExampleMemoryTask):
 
     def build_metrics(self, data: ImageData) -> MetricCollection:
         """Build accuracy, macro F1, expected calibration error, and the confusion matrix."""
-        classes = len(data.classes) + (self.extra_classes if self.storage else 0)
+        classes = len(data.classes) + (self.extra_classes if self.example_memory else 0)
         return MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(classes, average="micro"),
