@@ -1,1 +1,1 @@
-"""Datasets: one file for each, and what they have in common."""
+"""Datasets, one file each, and the data modules they share."""

@@ -1,4 +1,4 @@
-"""Question answering in bAbI's text format, one numbered line after the other.
+"""Questions about stories in the text format of bAbI: numbered lines.
 
 ::
 
@@ -6,9 +6,9 @@
     2 John went to the hallway.
     3 Where is Mary?	bathroom	1
 
-A line is its number within the story and a sentence, or a question with a tab, its answer, a tab and the
-numbers of the lines that support the answer. Number 1 begins the next story; a question looks back on all
-sentences of its story so far (Weston et al. 2015, arXiv:1502.05698).
+Each line has its number within the story, followed by a sentence or by a question, its answer and the numbers
+of the supporting lines, separated by tabs. Number 1 starts a new story. A question refers to all earlier
+sentences of its story (Weston et al. 2015, arXiv:1502.05698).
 """
 
 import re
@@ -27,13 +27,13 @@ class Question(NamedTuple):
     Attributes:
         story: The sentences before the question.
         question: The question.
-        answer: Its answer, a comma-joined list being one answer; empty where a prediction file gives none.
-        supporting: Which sentences of the story support the answer, counted from 0.
-        line: The line of the question in its file, counted from 1.
+        answer: The answer; a comma-separated list is one answer. Empty if a prediction file has none.
+        supporting: Indices of the sentences of the story that support the answer, from 0.
+        line: Line of the question in its file, from 1.
         source: The file.
-        task: The task that the question belongs to, if any.
-        number: Which story of its file it is about, counted from 0.
-        lines: The line of each sentence of the story in its file, counted from 1.
+        task: Task of the question, if any.
+        number: Index of the story in its file, from 0.
+        lines: Line of each sentence of the story in its file, from 1.
     """
 
     story: tuple[str, ...]
@@ -48,10 +48,10 @@ class Question(NamedTuple):
 
 
 class _Line(NamedTuple):
-    place: int  # in the file
+    file_line: int  # from 1
     number: int  # in the story
     text: str
-    answer: str | None  # None where there is no tab
+    answer: str | None  # None if there is no tab
     supporting: tuple[str, ...]
 
     @property
@@ -60,15 +60,15 @@ class _Line(NamedTuple):
 
 
 def read_stories(path: str | Path, *, task: str | None = None, answered: bool = True) -> list[Question]:
-    r"""The questions of a file in bAbI's text format, in its order.
+    r"""Read the questions of a file in the text format of bAbI, in order.
 
     Args:
         path: The file, plain or gzipped; ``-`` reads standard input.
-        task: The task to name in each question.
-        answered: Whether every question must have an answer, as training and testing need.
+        task: Task of the questions.
+        answered: Whether every question must have an answer.
 
     Raises:
-        DataError: If the file cannot be read, is empty, is not UTF-8 or breaks the format; it names file and
+        DataError: If the file cannot be read, is empty, is not UTF-8 or malformed; the message names file and
             line.
 
     Example:
@@ -85,73 +85,86 @@ def read_stories(path: str | Path, *, task: str | None = None, answered: bool = 
 def parse_stories(
     content: bytes, source: str, *, task: str | None = None, answered: bool = True
 ) -> list[Question]:
-    """The questions in the content of a file; see ``read_stories``. ``source`` names the file in messages."""
+    """Parse the content of the file ``source``; see ``read_stories``."""
     questions: list[Question] = []
     story: list[str] = []
     lines: list[int] = []
-    places: dict[str, int] = {}  # a sentence's number in the file → its place in the story
-    number, begun, previous = -1, 0, 0
+    indices: dict[str, int] = {}  # number of a sentence in the file → its index in the story
+    number, first_line, previous = -1, 0, 0
     for line in _lines(decode(content, source), source):
         if line.number == 1:
-            _check_asked(questions, number, source, begun)
-            story, lines, places, number, begun = [], [], {}, number + 1, line.place
+            _check_has_question(questions, number, source, first_line)
+            story, lines, indices, number, first_line = [], [], {}, number + 1, line.file_line
         elif line.number != previous + 1:
             expected = f"{previous + 1}, or 1 for the next story" if previous else "1"
-            raise malformed(source, line.place, f"the line's number is {line.number}; expected {expected}.")
+            raise malformed(
+                source, line.file_line, f"line number {line.number} in the story; expected {expected}."
+            )
         previous = line.number
         if line.is_question:
             if not story:
-                raise malformed(source, line.place, "a question before the first sentence of its story.")
-            supporting = _supporting(line, places, source)
+                raise malformed(source, line.file_line, "a question before the first sentence of its story.")
+            supporting = _supporting(line, indices, source)
             answer = _answer(line, source, answered)
-            told = tuple(story), line.text, answer, supporting, line.place, source, task, number, tuple(lines)
-            questions.append(Question(*told))
+            questions.append(
+                Question(
+                    tuple(story),
+                    line.text,
+                    answer,
+                    supporting,
+                    line.file_line,
+                    source,
+                    task,
+                    number,
+                    tuple(lines),
+                )
+            )
         else:
-            places[str(line.number)] = len(story)
+            indices[str(line.number)] = len(story)
             story.append(line.text)
-            lines.append(line.place)
+            lines.append(line.file_line)
     if number < 0:
         raise malformed(source, None, "the file is empty.")
-    _check_asked(questions, number, source, begun)
+    _check_has_question(questions, number, source, first_line)
     return questions
 
 
 def malformed(source: str, line: int | None, problem: str) -> DataError:
-    """The error that a file is not in the format it should be in; its message begins with file and line."""
+    """Build the error for a malformed file; its message starts with file and line."""
     return DataError(f"{source}{'' if line is None else f', line {line}'}: {problem}")
 
 
 def _lines(text: str, source: str) -> Iterator[_Line]:
-    for place, raw in enumerate(split_lines(text), start=1):
+    for line, raw in enumerate(split_lines(text), start=1):
         if not raw.strip():
             continue
         number, _, rest = raw.strip(" ").partition(" ")
         if not re.fullmatch("[0-9]{1,9}", number):
-            raise malformed(source, place, f"no line number before {raw.strip()[:40]!r}.")
+            raise malformed(source, line, f"no line number before {raw.strip()[:40]!r}.")
         sentence, *fields = (field.strip() for field in rest.split("\t"))
         if len(fields) > 2:
-            problem = f"{len(fields)} tabs; a question has an answer and supporting lines after it, no more."
-            raise malformed(source, place, problem)
+            problem = f"{len(fields)} tabs; expected at most 2: question, answer, supporting lines."
+            raise malformed(source, line, problem)
         if not tokenize(sentence):
-            raise malformed(source, place, "no words after the line's number.")
+            raise malformed(source, line, "no words after the line number.")
         supporting = tuple(fields[1].split()) if len(fields) == 2 else ()
-        yield _Line(place, int(number), sys.intern(sentence), fields[0] if fields else None, supporting)
+        yield _Line(line, int(number), sys.intern(sentence), fields[0] if fields else None, supporting)
 
 
 def _answer(line: _Line, source: str, answered: bool) -> str:
     if answered and not line.answer:
-        raise malformed(source, line.place, f"no answer after the question {line.text!r}.")
+        raise malformed(source, line.file_line, f"no answer after the question {line.text!r}.")
     return line.answer or ""
 
 
-def _supporting(line: _Line, places: dict[str, int], source: str) -> tuple[int, ...]:
+def _supporting(line: _Line, indices: dict[str, int], source: str) -> tuple[int, ...]:
     for number in line.supporting:
-        if number not in places:
+        if number not in indices:
             problem = f"supporting line {number!r} is not an earlier sentence of this story."
-            raise malformed(source, line.place, problem)
-    return tuple(places[number] for number in line.supporting)
+            raise malformed(source, line.file_line, problem)
+    return tuple(indices[number] for number in line.supporting)
 
 
-def _check_asked(questions: list[Question], number: int, source: str, begun: int) -> None:
+def _check_has_question(questions: list[Question], number: int, source: str, first_line: int) -> None:
     if number >= 0 and (not questions or questions[-1].number != number):
-        raise malformed(source, begun, "the story that begins here has no question.")
+        raise malformed(source, first_line, "the story that begins here has no question.")

@@ -1,10 +1,10 @@
-"""Multi30k: 29,000 captions of photographs with translations (Elliott et al. 2016, arXiv:1605.00459)."""
+"""Multi30k: 29,000 image captions and their translations (Elliott et al. 2016, arXiv:1605.00459)."""
 
 from pathlib import Path
 from typing import Literal
 
 from recollect.training import Split, data_folder, fetch
-from recollect_nlp.data.parallel import ParallelData
+from recollect_nlp.data.translation import TranslationData
 
 URL = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw"
 
@@ -21,27 +21,26 @@ SHA256 = {
     "val.en.gz": "14f7d25ddd868909a9213e361768460edcacdd6ab9d1e77b92560dc10c10dc28",
     "val.fr.gz": "ca3106f1a72390591d25f6c45cb4cd39dec4cd3f123e099748a3ce5256c160e9",
 }
-"""Of copies of these files taken from the dataset's repository, which publishes no checksums itself: they
-tell whether a file is the one that the results were measured on."""
+"""Checksums of the files that the results were measured on; the repository publishes none."""
 
 Language = Literal["en", "de", "fr"]
 
 
-class Multi30kData(ParallelData):
+class Multi30kData(TranslationData):
     """Multi30k, task 1: train 29,000, validation 1,014 and test_2016_flickr 1,000 captions.
 
-    The files are looked for in ``multi30k`` under ``RECOLLECT_DATA`` (else the user's cache folder),
-    downloaded from the dataset's repository where they are missing, and checked against their sha256. The
-    repository states no licence for the text; the captions derive from Flickr30k, whose terms apply.
+    The files are in ``multi30k`` under ``RECOLLECT_DATA`` or the user's cache folder. They are downloaded
+    from the dataset's repository if they are missing, and checked against their SHA-256. The repository
+    states no licence for the text; the captions derive from Flickr30k, so its terms apply.
 
     Args:
-        source: Language to translate from.
-        target: Language to translate into.
-        path: Sentences to translate, one a line; ``-`` reads the standard input.
-        vocabulary_size: Number of pieces at most.
-        batch_pieces: Pieces in a batch: the longest sentence of either side times the number of pairs.
+        source: Source language.
+        target: Target language.
+        path: Sentences to translate, one per line; ``-`` reads the standard input.
+        vocabulary_size: Maximum number of subword pieces.
+        batch_pieces: Maximum number of pieces on each side of a batch, including padding.
         num_workers: As in ``DataModule``.
-        seed: Of the shuffling.
+        seed: Seed of the shuffling.
 
     Raises:
         ValueError: If ``source`` and ``target`` are the same language, or a size is not positive.
@@ -58,7 +57,7 @@ class Multi30kData(ParallelData):
         seed: int = 0,
     ) -> None:
         if source == target:
-            raise ValueError(f"source and target must be two languages, both are {source!r}")
+            raise ValueError(f"source and target must differ, both are {source!r}")
         super().__init__(
             path=path,
             vocabulary_size=vocabulary_size,
@@ -70,17 +69,17 @@ class Multi30kData(ParallelData):
         self.target = target
 
     def prepare_data(self) -> None:
-        """Download what is missing; predicting from a checkpoint needs none of it."""
+        """Download missing files; prediction from a checkpoint needs none."""
         if self.trainer is None or not self.trainer.predicting:
             for split in FILES:
                 self.files(split)
 
     def has(self, split: Split) -> bool:
-        """Every split is there."""
+        """All splits exist."""
         return True
 
     def files(self, split: Split) -> tuple[Path, Path]:
-        """The two files of a split, downloaded if need be."""
+        """Return the two files of a split, downloaded if they are missing."""
         names = (f"{FILES[split]}.{language}.gz" for language in (self.source, self.target))
         folder = data_folder("multi30k")
         source, target = (fetch(f"{URL}/{name}", SHA256[name], folder) for name in names)

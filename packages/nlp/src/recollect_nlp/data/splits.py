@@ -34,7 +34,7 @@ def hold_out_stories(
     for task, of_task in stories.items():
         if len(of_task) < 2:
             raise DataError(
-                f"{of_task[0][0]} has a single story: too few to set some aside for validation or test."
+                f"{of_task[0][0]} has a single story: too few to hold some out for validation or test."
             )
         held_out |= {(task, story) for story in hold_out_groups(of_task, share, seed)}
     parts: tuple[list[Question], list[Question]] = ([], [])

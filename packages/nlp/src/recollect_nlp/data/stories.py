@@ -1,29 +1,29 @@
-"""Question answering over generated stories: the data set that comes with the package."""
+"""Question answering about synthetic stories: the dataset that needs no download."""
 
 from functools import cached_property
 from typing import Any, final
 
+from recollect.validation import check_positive
 from recollect_nlp.data.babi_format import Question
-from recollect_nlp.data.question_data import AnsweredSplit, QuestionData
-from recollect_nlp.data.story_world import KINDS
-from recollect_nlp.data.storyteller import Storyteller
+from recollect_nlp.data.question_answering import AnsweredSplit, QuestionData
+from recollect_nlp.data.synthetic_stories import QUESTION_TYPES, StoryGenerator
 
 
 @final
 class StoryData(QuestionData):
-    """Stories of people who move about, take, drop and give objects; nothing is downloaded.
+    """Synthetic stories of people who move, and take, drop and give objects.
 
-    The questions are of five kinds in equal numbers: where a person is (one supporting sentence), where an
-    object is (two), who has an object, yes or no, and how many objects a person has. No story of one split
-    begins like one of another up to its first question, so nothing that is tested was seen in training;
-    validation and test stories stay the same when ``stories`` changes.
+    The questions are of five types in equal numbers: where a person is (one supporting sentence), where an
+    object is (two), who has an object, yes or no, and how many objects a person has. Stories of different
+    splits differ before their first question, so no test story was seen in training. Validation and test
+    stories do not depend on ``stories``.
 
     Args:
-        stories: Stories to train on.
-        held_out: Stories in the validation split, and as many in the test split.
-        sentences: Sentences of a story.
-        questions_each: Questions about a story, asked at even intervals while it is told.
-        story_seed: Decides the stories.
+        stories: Number of training stories.
+        held_out: Number of validation stories, and of test stories.
+        sentences: Number of sentences per story.
+        questions_per_story: Number of questions per story, evenly spaced.
+        story_seed: Seed of the stories.
         kwargs: As in ``QuestionData``.
 
     Raises:
@@ -40,27 +40,26 @@ class StoryData(QuestionData):
         stories: int = 6_000,
         held_out: int = 300,
         sentences: int = 9,
-        questions_each: int = 3,
+        questions_per_story: int = 3,
         story_seed: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if stories < 1 or held_out < 1:
-            raise ValueError(f"stories and held_out must be at least 1, not {stories} and {held_out}.")
+        check_positive(stories=stories, held_out=held_out)
         self.stories = stories
         self.held_out = held_out
-        self._teller = Storyteller(story_seed, sentences, questions_each)
+        self._generator = StoryGenerator(story_seed, sentences, questions_per_story)
 
     @property
     def built_in_tasks(self) -> list[str]:
-        """The five kinds of questions."""
-        return list(KINDS)
+        """The five types of questions."""
+        return list(QUESTION_TYPES)
 
     def built_in(self, split: AnsweredSplit) -> list[Question]:
         """The questions of a split."""
-        return self._told[split]
+        return self._splits[split]
 
     @cached_property
-    def _told(self) -> dict[AnsweredSplit, list[Question]]:
-        test, val = self._teller.tell(self.held_out), self._teller.tell(self.held_out)
-        return {"train": self._teller.tell(self.stories), "val": val, "test": test}
+    def _splits(self) -> dict[AnsweredSplit, list[Question]]:
+        test, val = self._generator.generate(self.held_out), self._generator.generate(self.held_out)
+        return {"train": self._generator.generate(self.stories), "val": val, "test": test}

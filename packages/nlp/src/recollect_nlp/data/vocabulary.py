@@ -1,27 +1,19 @@
-"""Words and answers as numbers."""
+"""Words and answers as ids."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Self, final
 
 from recollect.training.text import tokenize
-
-PADDING = 0
-"""The id that fills a sentence up to the length of its batch."""
-
-UNKNOWN = 1
-"""The id of every word that did not occur in training."""
-
-NO_ANSWER = -1
-"""The class of an answer that is missing or did not occur in training."""
+from recollect_nlp.types import NO_ANSWER, PAD, UNK
 
 
 @final
 class Vocabulary:
-    """The words of a training set and their ids, in alphabetical order; 0 is padding and 1 is any other word.
+    """The words of a training set and their ids, in alphabetical order after ``PAD`` and ``UNK``.
 
     Args:
-        known: The words, none of them twice.
+        words: The words, without duplicates.
 
     Raises:
         ValueError: If a word occurs twice.
@@ -36,48 +28,48 @@ class Vocabulary:
         True
     """
 
-    def __init__(self, known: Iterable[str]) -> None:
-        self._words = ["<padding>", "<unknown>", *known]
+    def __init__(self, words: Iterable[str]) -> None:
+        self._words = ["<padding>", "<unknown>", *words]
         self._ids = _positions(self._words)
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Self:
-        """The vocabulary of these texts: call it with the training texts alone."""
+        """Build the vocabulary of texts; pass the training texts only."""
         return cls(sorted({word for text in texts for word in tokenize(text)}))
 
     def __len__(self) -> int:
-        """How many ids there are, padding and unknown included: the rows of an embedding table."""
+        """Return the number of ids, including ``PAD`` and ``UNK``."""
         return len(self._words)
 
     def __contains__(self, word: str) -> bool:
-        """Whether the word has an id of its own."""
+        """Return whether the word has an id of its own."""
         return word in self._ids
 
     def encode(self, text: str) -> list[int]:
-        """The ids of the words of a text; ``UNKNOWN`` for each word that is not in the vocabulary."""
-        return [self._ids.get(word, UNKNOWN) for word in tokenize(text)]
+        """Return the ids of the words of a text, ``UNK`` for unknown words."""
+        return [self._ids.get(word, UNK) for word in tokenize(text)]
 
     def decode(self, ids: Iterable[int]) -> list[str]:
-        """The words of these ids; padding is left out."""
-        return [self._words[i] for i in ids if i != PADDING]
+        """Return the words of ids, without padding."""
+        return [self._words[i] for i in ids if i != PAD]
 
     def unknown(self, text: str) -> list[str]:
-        """The words of a text that have no id of their own, in their order."""
+        """Return the unknown words of a text, in their order."""
         return [word for word in tokenize(text) if word not in self]
 
     def state(self) -> list[str]:
-        """What ``Vocabulary(...)`` needs to make it again: a plain list, fit for a checkpoint."""
+        """Return the argument that rebuilds the vocabulary, for checkpoints."""
         return self._words[2:]
 
 
 @final
 class Answers:
-    """The answers of a training set as classes, the most frequent first (then in alphabetical order).
+    """The answers of a training set as classes, by falling frequency, then in alphabetical order.
 
-    An answer is one class whatever it holds: ``"football,milk"`` is another class than ``"milk"``.
+    An answer is one class whatever it contains: ``"football,milk"`` is another class than ``"milk"``.
 
     Args:
-        known: The answers in the order of their classes, none of them twice.
+        answers: The answers in the order of their classes, without duplicates.
 
     Raises:
         ValueError: If an answer occurs twice.
@@ -88,36 +80,36 @@ class Answers:
         (0, -1, 'yes')
     """
 
-    def __init__(self, known: Iterable[str]) -> None:
-        self._answers = list(known)
+    def __init__(self, answers: Iterable[str]) -> None:
+        self._answers = list(answers)
         self._classes = _positions(self._answers)
 
     @classmethod
     def of(cls, answers: Iterable[str]) -> Self:
-        """The classes of these answers: call it with the training answers alone."""
+        """Build the classes of answers; pass the training answers only."""
         counts = Counter(answers)
         return cls(sorted(counts, key=lambda answer: (-counts[answer], answer)))
 
     def __len__(self) -> int:
-        """How many classes there are."""
+        """Return the number of classes."""
         return len(self._answers)
 
     def __getitem__(self, index: int) -> str:
-        """The answer of a class."""
+        """Return the answer of a class."""
         return self._answers[index]
 
     def encode(self, answer: str) -> int:
-        """The class of an answer; ``NO_ANSWER`` if it is none of the training answers."""
+        """Return the class of an answer, ``NO_ANSWER`` if it did not occur in training."""
         return self._classes.get(answer, NO_ANSWER)
 
     def state(self) -> list[str]:
-        """What ``Answers(...)`` needs to make these classes again: a plain list, fit for a checkpoint."""
+        """Return the argument that rebuilds the classes, for checkpoints."""
         return list(self._answers)
 
 
 def _positions(items: Sequence[str]) -> dict[str, int]:
     positions = {item: i for i, item in enumerate(items)}
     if len(positions) < len(items):
-        twice = next(item for item, count in Counter(items).items() if count > 1)
-        raise ValueError(f"{twice!r} stands twice in the list.")
+        repeated = next(item for item, count in Counter(items).items() if count > 1)
+        raise ValueError(f"duplicate item {repeated!r}")
     return positions

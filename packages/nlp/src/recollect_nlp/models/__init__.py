@@ -1,1 +1,1 @@
-"""The networks: torch modules only."""
+"""Networks: torch modules only."""

@@ -1,4 +1,4 @@
-"""A recurrent translator whose decoder reads the encoder's states from a memory."""
+"""A recurrent translator whose decoder attends to the encoder states in a memory."""
 
 import math
 from typing import NamedTuple, final
@@ -11,17 +11,17 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from recollect import Concatenation, Memory, Seq2SeqMemory, Seq2SeqState
 from recollect.state import register_state
 from recollect.storages import capacity
-from recollect_nlp.data.subwords import PAD
-from recollect_nlp.models.transformer_layers import Join
-from recollect_nlp.models.translator import Translator
+from recollect_nlp.models.transformer_layers import IntegrationFactory
+from recollect_nlp.models.translation import Translator
+from recollect_nlp.types import PAD
 
 
 @register_state
 class RecurrentState(NamedTuple):
-    """State of a ``RecurrentTranslator`` between two target pieces.
+    """State of a ``RecurrentTranslator`` between target pieces.
 
     Attributes:
-        decoder: The memory's state; without a memory ``(hidden,)``, ``(B, D)``.
+        decoder: State of the memory; without a memory ``(hidden,)``, ``(B, D)``.
     """
 
     decoder: Seq2SeqState | tuple[Tensor]
@@ -31,19 +31,18 @@ class RecurrentState(NamedTuple):
 class RecurrentTranslator(Translator[RecurrentState]):
     """A bidirectional GRU encoder and a ``Seq2SeqMemory`` as decoder (Bahdanau et al. 2015, arXiv:1409.0473).
 
-    The encoder's states are written to the memory, which the decoder reads at every step; ``add_memory`` sets
-    it. The decoder begins from h_0 = tanh(W s) with s the encoder's last states of both directions. The next
-    piece is predicted from the decoder's output y through the embeddings of the pieces, which source, target
-    and output share.
+    The encoder states are written to the memory, which the decoder reads at every step; ``add_memory`` sets
+    it. The initial state of the decoder is h_0 = tanh(W s), where s are the last encoder states of both
+    directions. Source, target and output share their embeddings.
 
-    Without a memory the decoder is a plain GRU that knows of the source only what s says (Sutskever et al.
-    2014, arXiv:1409.3215): the baseline that shows what the memory brings.
+    Without a memory, the decoder is a GRU that only knows s of the source (Sutskever et al. 2014,
+    arXiv:1409.3215): the baseline.
 
     Args:
         vocabulary_size: Number of pieces.
         model_size: Width D, even.
-        layers: Layers of the encoder.
-        dropout: Applied to embeddings, encoder states and what the decoder made.
+        layers: Number of encoder layers.
+        dropout: Dropout rate of embeddings, encoder states and decoder outputs.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -70,26 +69,28 @@ class RecurrentTranslator(Translator[RecurrentState]):
         self.embedding = nn.Embedding(vocabulary_size, model_size, padding_idx=PAD)
         nn.init.normal_(self.embedding.weight, std=model_size**-0.5)
         self.encoder = nn.GRU(model_size, model_size // 2, layers, batch_first=True, bidirectional=True)
-        self.summary = nn.Linear(model_size, model_size)
+        self.hidden_proj = nn.Linear(model_size, model_size)
         self.memory: Seq2SeqMemory | None = None
         self.decoder: nn.GRU | None = nn.GRU(model_size, model_size, batch_first=True)
-        self.tell = nn.Linear(2 * model_size, model_size)
+        self.out_proj = nn.Linear(2 * model_size, model_size)
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.dropout = nn.Dropout(dropout)
 
-    def add_memory(self, memory: Memory, integration: Join = Concatenation, at: int = -1) -> None:
-        """Make a ``Seq2SeqMemory`` the decoder, in place of the plain GRU.
+    def add_memory(
+        self, memory: Memory, integration: IntegrationFactory = Concatenation, at: int = -1
+    ) -> None:
+        """Replace the GRU decoder by a ``Seq2SeqMemory``.
 
         Args:
             memory: The memory, of width D.
-            integration: Unused: the memory is the decoder.
-            at: Unused.
+            integration: Not used: the memory is the decoder.
+            at: Not used.
 
         Raises:
-            ValueError: If it is another memory, or of another width.
+            ValueError: If the memory is of another class or width.
         """
         if not isinstance(memory, Seq2SeqMemory):
-            raise ValueError(f"the decoder can be a Seq2SeqMemory, not a {type(memory).__name__}")
+            raise ValueError(f"the decoder must be a Seq2SeqMemory, not a {type(memory).__name__}")
         if memory.model_size != self.model_size:
             raise ValueError(f"memory has width {memory.model_size}, the model has {self.model_size}")
         self.memory, self.decoder = memory, None
@@ -99,15 +100,15 @@ class RecurrentTranslator(Translator[RecurrentState]):
         return embedded
 
     @property
-    def longest_source(self) -> int | None:
-        """As many as the memory holds; any number without one."""
+    def max_source_length(self) -> int | None:
+        """Capacity of the memory; no limit without one."""
         return None if self.memory is None else capacity(self.memory.storage)
 
     def encode(self, source: Tensor) -> RecurrentState:
-        """The decoder's first state, with the encoder's states in its memory.
+        """Encode the source, write the encoder states to the memory; see ``Translator.encode``.
 
         Raises:
-            ValueError: If a sentence has more pieces than the memory's storage holds.
+            ValueError: If a sentence has more pieces than the storage of the memory can hold.
         """
         mask = source != PAD
         packed = pack_padded_sequence(
@@ -115,12 +116,12 @@ class RecurrentTranslator(Translator[RecurrentState]):
         )
         states, last = self.encoder(packed)
         # (2 directions, B, D/2) of the last layer → (B, D)
-        hidden = self.summary(last[-2:].transpose(0, 1).flatten(1)).tanh()
+        hidden = self.hidden_proj(last[-2:].transpose(0, 1).flatten(1)).tanh()
         if self.memory is None:
             return RecurrentState((hidden,))
-        if self.longest_source is not None and source.shape[1] > self.longest_source:
+        if self.max_source_length is not None and source.shape[1] > self.max_source_length:
             raise ValueError(
-                f"a sentence has {source.shape[1]} pieces, but the memory holds {self.longest_source}: "
+                f"a sentence has {source.shape[1]} pieces, but the memory holds {self.max_source_length}: "
                 "give its storage more slots"
             )
         padded, _ = pad_packed_sequence(states, batch_first=True, total_length=source.shape[1])
@@ -128,26 +129,26 @@ class RecurrentTranslator(Translator[RecurrentState]):
         return RecurrentState(self.memory.write(state._replace(hidden=hidden), self.dropout(padded), mask))
 
     def decode(self, state: RecurrentState, target: Tensor) -> tuple[Tensor, RecurrentState]:
-        """Go on by T target pieces; see ``Translator.decode``."""
+        """See ``Translator.decode``."""
         embedded = self._embed(target)
         if self.memory is None:
             assert self.decoder is not None
             output, hidden = self.decoder(embedded, state.decoder[0].unsqueeze(0))
-            return self._tell(output, embedded), RecurrentState((hidden[0],))
+            return self._project(output, embedded), RecurrentState((hidden[0],))
         assert isinstance(state.decoder, Seq2SeqState)
-        output, after = self.memory(embedded, state.decoder)
-        return self._tell(output, embedded), RecurrentState(after)
+        output, next_state = self.memory(embedded, state.decoder)
+        return self._project(output, embedded), RecurrentState(next_state)
 
-    def _tell(self, output: Tensor, embedded: Tensor) -> Tensor:
-        told: Tensor = self.dropout(self.tell(torch.cat([output, embedded], -1)).tanh())
-        return told
+    def _project(self, output: Tensor, embedded: Tensor) -> Tensor:
+        features: Tensor = self.dropout(self.out_proj(torch.cat([output, embedded], -1)).tanh())
+        return features
 
     def logits(self, decoded: Tensor) -> Tensor:
-        """Scores of every next piece; see ``Translator.logits``."""
+        """See ``Translator.logits``."""
         return F.linear(decoded, self.embedding.weight, self.bias)
 
     def alignment(self, source: Tensor, target: Tensor) -> Tensor | None:
-        """What the memory's reads weighed; entries are the source pieces in order."""
+        """Return the read weights of the memory, whose entries are the source pieces in order."""
         if self.memory is None:
             return None
         state = self.encode(source)
@@ -157,10 +158,10 @@ class RecurrentTranslator(Translator[RecurrentState]):
         for t, read in enumerate(reads):
             if read.weights is None:
                 return None
-            found = read.weights[:, 0].float()
-            slots = torch.arange(found.shape[-1], device=found.device).expand_as(found)
+            read_weights = read.weights[:, 0].float()
+            slots = torch.arange(read_weights.shape[-1], device=read_weights.device).expand_as(read_weights)
             if read.slots is not None:
                 slots = read.slots[:, 0]
-            slots, found = slots.clamp(max=source.shape[1] - 1), found * (slots < source.shape[1])
-            weights[:, t].scatter_add_(1, slots, found)
+            read_weights = read_weights * (slots < source.shape[1])
+            weights[:, t].scatter_add_(1, slots.clamp(max=source.shape[1] - 1), read_weights)
         return weights

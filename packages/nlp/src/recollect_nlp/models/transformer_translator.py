@@ -1,4 +1,4 @@
-"""A small Transformer that translates, and whose decoder layers can carry a memory."""
+"""A Transformer translator whose decoder layers can have a memory."""
 
 import math
 from typing import NamedTuple, cast, final
@@ -9,45 +9,51 @@ from torch import Tensor, nn
 
 from recollect import Concatenation, Fusion, Memory
 from recollect.state import register_state
-from recollect_nlp.data.subwords import PAD
-from recollect_nlp.models.transformer_layers import LOWEST, DecoderLayer, EncoderLayer, Join, Past
-from recollect_nlp.models.translator import Translator
+from recollect_nlp.models.transformer_layers import (
+    MASKED,
+    DecoderLayer,
+    EncoderLayer,
+    IntegrationFactory,
+    LayerCache,
+)
+from recollect_nlp.models.translation import Translator
+from recollect_nlp.types import PAD
 
 
 @register_state
 class TransformerState(NamedTuple):
-    """State of a ``TransformerTranslator`` between two target pieces.
+    """State of a ``TransformerTranslator`` between target pieces.
 
     Attributes:
-        source: For each decoder layer, keys and values of the source, ``(B, S, 2D)``.
+        source: Keys and values of the source for each decoder layer, ``(B, S, 2D)``.
         source_mask: ``(B, S)`` bool, false at padding.
-        past: For each decoder layer, what came before.
+        cache: Earlier steps for each decoder layer.
     """
 
     source: tuple[Tensor, ...]
     source_mask: Tensor
-    past: tuple[Past, ...]
+    cache: tuple[LayerCache, ...]
 
 
 @final
 class TransformerTranslator(Translator[TransformerState]):
-    """An encoder–decoder Transformer with normalisation before each part and one matrix of embeddings.
+    """A pre-norm encoder–decoder Transformer with shared embeddings.
 
-    Vaswani et al. 2017 (arXiv:1706.03762), pre-norm as in Xiong et al. 2020 (arXiv:2002.04745); the
-    default sizes are the Transformer-Tiny of Wu et al. 2021 (arXiv:2105.14462) for Multi30k. Source,
-    target and output share their embeddings; positions are sinusoids.
+    Vaswani et al. 2017 (arXiv:1706.03762), pre-norm as in Xiong et al. 2020 (arXiv:2002.04745). The default
+    sizes are those of Transformer-Tiny for Multi30k (Wu et al. 2021, arXiv:2105.14462). Source, target and
+    output share their embeddings; positions are sinusoidal.
 
     Args:
         vocabulary_size: Number of pieces.
         model_size: Width D, divisible by ``heads`` and by two.
-        hidden_size: Width of the feed-forward parts.
+        hidden_size: Hidden width of the feed-forward parts.
         encoder_layers: Number of encoder layers.
         decoder_layers: Number of decoder layers.
         heads: Number of attention heads.
-        dropout: Of embeddings and of what each part of a layer adds.
+        dropout: Dropout rate of embeddings and of the residual branches.
 
     Raises:
-        ValueError: If the sizes do not fit together.
+        ValueError: If the sizes are inconsistent.
 
     Example:
         >>> model = TransformerTranslator(20, model_size=8, hidden_size=16, heads=2)
@@ -77,27 +83,29 @@ class TransformerTranslator(Translator[TransformerState]):
         self.decoder_norm = nn.LayerNorm(model_size)
         self.dropout = nn.Dropout(dropout)
 
-    def add_memory(self, memory: Memory, integration: Join = Concatenation, at: int = -1) -> None:
-        """Give the feed-forward part of a decoder layer a memory of the pieces so far.
+    def add_memory(
+        self, memory: Memory, integration: IntegrationFactory = Concatenation, at: int = -1
+    ) -> None:
+        """Add a memory of the earlier pieces to the feed-forward part of a decoder layer.
 
         With ``write_on_forward=True`` the memory writes at every step.
 
         Args:
             memory: The memory, of width D.
-            integration: ``Concatenation``, ``Parallel``, or ``Fusion`` with ``stepwise=True``, without which
-                training would see another past than beam search.
-            at: Index of the decoder layer, counted as in Python.
+            integration: ``Concatenation``, ``Parallel``, or ``Fusion`` with ``stepwise=True``, so that
+                training and beam search read the same entries.
+            at: Index of the decoder layer; negative indices count from the end.
 
         Raises:
-            ValueError: If there is no such layer, or ``Fusion`` goes by segments.
+            ValueError: If the layer does not exist, or ``Fusion`` is not stepwise.
         """
         if not -len(self.decoder) <= at < len(self.decoder):
             raise ValueError(f"there is no decoder layer {at}: there are {len(self.decoder)}")
         layer = cast(DecoderLayer, self.decoder[at])
-        layer.carry(memory, integration)
+        layer.add_memory(memory, integration)
         joined = layer.feed_forward
         if isinstance(joined, Fusion) and not joined.stepwise:
-            raise ValueError("Fusion needs stepwise=True here: decoding goes step by step, training does not")
+            raise ValueError("Fusion needs stepwise=True: decoding is step by step, training is not")
 
     def _embed(self, pieces: Tensor, start: int) -> Tensor:
         x = self.embedding(pieces) * math.sqrt(self.model_size)
@@ -105,7 +113,7 @@ class TransformerTranslator(Translator[TransformerState]):
         return embedded
 
     def encode(self, source: Tensor) -> TransformerState:
-        """The encoded source, as keys and values for each decoder layer, and an empty past."""
+        """Encode the source as keys and values for each decoder layer, with an empty cache."""
         mask = source != PAD
         x, bias = self._embed(source, 0), source_bias(mask)
         for layer in self.encoder:
@@ -113,43 +121,45 @@ class TransformerTranslator(Translator[TransformerState]):
         x = self.encoder_norm(x)
         layers = [cast(DecoderLayer, layer) for layer in self.decoder]
         return TransformerState(
-            source=tuple(layer.read_source(x) for layer in layers),
+            source=tuple(layer.project_source(x) for layer in layers),
             source_mask=mask,
-            past=tuple(layer.initial_past(x) for layer in layers),
+            cache=tuple(layer.initial_cache(x) for layer in layers),
         )
 
     def decode(self, state: TransformerState, target: Tensor) -> tuple[Tensor, TransformerState]:
-        """Go on by T target pieces; see ``Translator.decode``."""
-        x, past, _ = self._decode(state, target)
-        return x, state._replace(past=past)
+        """See ``Translator.decode``."""
+        x, cache, _ = self._decode(state, target)
+        return x, state._replace(cache=cache)
 
-    def _decode(self, state: TransformerState, target: Tensor) -> tuple[Tensor, tuple[Past, ...], Tensor]:
-        x = self._embed(target, state.past[0].keys.shape[1])
+    def _decode(
+        self, state: TransformerState, target: Tensor
+    ) -> tuple[Tensor, tuple[LayerCache, ...], Tensor]:
+        x = self._embed(target, state.cache[0].keys.shape[1])
         bias = source_bias(state.source_mask).to(x.dtype)
-        after: list[Past] = []
+        caches: list[LayerCache] = []
         weights = x.new_zeros(())
-        for layer, past, source in zip(self.decoder, state.past, state.source, strict=True):
-            x, past, weights = layer(x, past, source, bias)
-            after.append(past)
-        return self.decoder_norm(x), tuple(after), weights
+        for layer, cache, source in zip(self.decoder, state.cache, state.source, strict=True):
+            x, cache, weights = layer(x, cache, source, bias)
+            caches.append(cache)
+        return self.decoder_norm(x), tuple(caches), weights
 
     def logits(self, decoded: Tensor) -> Tensor:
-        """Scores of every next piece; see ``Translator.logits``."""
+        """See ``Translator.logits``."""
         return F.linear(decoded, self.embedding.weight)
 
     def alignment(self, source: Tensor, target: Tensor) -> Tensor | None:
-        """The last decoder layer's attention to the source, the mean of its heads."""
+        """Return the attention of the last decoder layer to the source, averaged over heads."""
         return self._decode(self.encode(source), target)[2].mean(1)
 
 
 def source_bias(mask: Tensor) -> Tensor:
-    """Very low where ``mask`` ``(B, S)`` is false, else zero: ``(B, 1, 1, S)``."""
-    bias = torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, LOWEST)
+    """Return the attention bias ``(B, 1, 1, S)``: ``MASKED`` where ``mask`` ``(B, S)`` is false, else 0."""
+    bias = torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, MASKED)
     return bias[:, None, None]
 
 
 def sinusoids(start: int, steps: int, size: int, like: Tensor) -> Tensor:
-    """Positions from ``start`` on as sines and cosines, ``(steps, size)`` (Vaswani et al., 3.5)."""
+    """Return sinusoidal encodings ``(steps, size)`` of the positions from ``start`` (Vaswani et al., 3.5)."""
     position = torch.arange(start, start + steps, device=like.device).unsqueeze(1)
     rate = torch.exp(torch.arange(0, size, 2, device=like.device) * (-math.log(10000.0) / size))
     return torch.cat([(position * rate).sin(), (position * rate).cos()], -1).to(like.dtype)

@@ -1,5 +1,6 @@
-"""What is trained and measured."""
+"""The tasks, one ``LightningModule`` per file."""
 
 from recollect_nlp.tasks.question_answering import QuestionAnswering
+from recollect_nlp.tasks.translation import Translation
 
-__all__ = ["QuestionAnswering"]
+__all__ = ["QuestionAnswering", "Translation"]

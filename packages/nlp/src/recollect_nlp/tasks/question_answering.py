@@ -1,7 +1,7 @@
-"""The task of answering questions about stories."""
+"""Question answering about stories."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, cast, final
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, final
 
 import torch
 import torch.nn.functional as F
@@ -10,33 +10,31 @@ from torch import Tensor, nn
 from torch.optim import Adam
 from torchmetrics import MetricCollection
 
-from recollect import Memory, Read, Storage
+from recollect import Memory
 from recollect.storages import capacity
 from recollect.tracing import trace
 from recollect.training import ReadHeatmap, Split, Task
 from recollect.training.errors import ArgumentError
-from recollect_nlp.data.question_data import QuestionData
-from recollect_nlp.data.questions import QuestionBatch
-from recollect_nlp.data.vocabulary import NO_ANSWER
-from recollect_nlp.metrics import ErrorPerTask
+from recollect_nlp.data.question_answering import QuestionData
+from recollect_nlp.figures.question_answering import MAX_FIGURES, read_figures
+from recollect_nlp.metrics.question_answering import ErrorPerTask
+from recollect_nlp.models.attribution import has_entry_per_sentence, sentence_weights
 from recollect_nlp.models.question_answering import MemoryReader, RecurrentReader
+from recollect_nlp.types import NO_ANSWER, QuestionBatch
 
-PICTURES = 6
-"""How many questions of a batch are drawn."""
-
-PRACTISED = "practised"
-"""Where a checkpoint keeps the counts of errors of an epoch."""
+TRAINING_ERRORS = "training_errors"
+"""Key of the error counts of the current epoch in checkpoints."""
 
 
 @final
 class QuestionAnswering(Task[QuestionData]):
-    """Questions about a story, each with one answer out of those that occurred in training.
+    """Question answering about stories, as classification over the answers of the training set.
 
     Args:
-        memory: Builds the memory of the story, given the width of sentences; without one, a GRU reads the
-            story.
+        memory: Builds the memory of the story, given the width of sentences. Without a memory, a GRU reads
+            the story.
         size: Width of sentences.
-        dropout: Of word vectors and before the answer.
+        dropout: Dropout rate of the word embeddings and of the hidden layer before the answer.
         optimizer: As in ``Task``.
         scheduler: As in ``Task``.
         scheduler_interval: As in ``Task``.
@@ -57,64 +55,67 @@ class QuestionAnswering(Task[QuestionData]):
         self.dropout = dropout
 
     def build_model(self, data: QuestionData) -> nn.Module:
-        """A reader for the words and answers of the training data."""
+        """Build a reader for the words and answers of the training data."""
         memory = None if self.memory is None else self.memory(self.size)
         if memory is not None:
-            fit_slots(data, memory)
-        if data.focus:
-            self._practised = ErrorPerTask(data.tasks).to(self.device)
+            limit_slots(data, memory)
+        if data.error_sampling:
+            self._training_errors = ErrorPerTask(data.tasks).to(self.device)
         words, answers = len(data.vocabulary), len(data.answers)
         if memory is None:
             return RecurrentReader(words, answers, self.size, self.dropout)
         return MemoryReader(words, answers, memory, self.dropout)
 
     def build_metrics(self, data: QuestionData) -> MetricCollection:
-        """Accuracy and the table of errors by task."""
+        """Accuracy and errors by task."""
         return MetricCollection(ErrorPerTask(data.tasks))
 
     def training_loss(self, batch: QuestionBatch) -> tuple[Tensor, int]:
-        """Cross-entropy of the answers."""
-        scores = self.model(batch)
-        if self.data.focus:
-            self._practised.update(scores.detach().argmax(-1), batch.answer, batch.task)
-        return F.cross_entropy(scores, batch.answer), len(batch.answer)
+        """Return the cross-entropy of the answers and the number of questions."""
+        logits = self.model(batch)
+        if self.data.error_sampling:
+            self._training_errors.update(logits.detach().argmax(-1), batch.answer, batch.task)
+        return F.cross_entropy(logits, batch.answer), len(batch.answer)
 
     def on_train_epoch_end(self) -> None:
-        """Tell the data where the errors were, if it wants to focus on them."""
-        if self.data.focus:
-            values = self._practised.compute()
+        """Pass the error rates of the epoch to the data for error sampling."""
+        if self.data.error_sampling:
+            values = self._training_errors.compute()
             rates = [float(values.get(f"error/{task}", 0.0)) / 100 for task in self.data.tasks]
-            self.data.errors = torch.tensor(rates, device="cpu")
-            self._practised.reset()
+            self.data.error_rates = torch.tensor(rates, device="cpu")
+            self._training_errors.reset()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the counts of errors of the epoch under way as well, if the data want to focus on them."""
+        """Save the error counts of the current epoch for error sampling."""
         super().on_save_checkpoint(checkpoint)
-        if self.data.focus:
-            checkpoint[PRACTISED] = {"wrong": self._practised.wrong, "asked": self._practised.asked}
+        if self.data.error_sampling:
+            checkpoint[TRAINING_ERRORS] = {
+                "wrong": self._training_errors.wrong,
+                "total": self._training_errors.total,
+            }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on counting errors where the checkpoint was made."""
+        """Restore the error counts of the current epoch."""
         super().on_load_checkpoint(checkpoint)
-        if self.data.focus and PRACTISED in checkpoint:
-            self._practised.wrong = checkpoint[PRACTISED]["wrong"].to(self.device)
-            self._practised.asked = checkpoint[PRACTISED]["asked"].to(self.device)
+        if self.data.error_sampling and TRAINING_ERRORS in checkpoint:
+            self._training_errors.wrong = checkpoint[TRAINING_ERRORS]["wrong"].to(self.device)
+            self._training_errors.total = checkpoint[TRAINING_ERRORS]["total"].to(self.device)
 
     def evaluate(self, batch: QuestionBatch, metrics: MetricCollection) -> Tensor:
-        """Compare the likeliest answers; one that did not occur in training counts as an error."""
-        scores = self.model(batch)
-        metrics.update(scores.argmax(-1), batch.answer, batch.task)
+        """Update the metrics; answers that did not occur in training count as errors and have no loss."""
+        logits = self.model(batch)
+        metrics.update(logits.argmax(-1), batch.answer, batch.task)
         known = batch.answer != NO_ANSWER
-        return F.cross_entropy(scores[known], batch.answer[known]) if known.any() else scores.sum() * 0
+        return F.cross_entropy(logits[known], batch.answer[known]) if known.any() else logits.sum() * 0
 
     def predict(self, batch: QuestionBatch) -> list[dict[str, Any]]:
-        """The answer, its probability, and the sentences that were read, each with its weight by hop.
+        """Return answers, their probabilities, and the weight of each sentence in each hop.
 
-        ``read`` is null without a memory, and where the memory did not keep the sentences apart.
+        ``read`` is null without a memory, and if the memory has merged or evicted sentences.
         """
         data = self.data
-        probabilities, read = self._answer(batch)
-        chances, classes = probabilities.max(-1)
+        probabilities, reads = self._answer(batch)
+        highest, classes = probabilities.max(-1)
         rows = []
         for b, index in enumerate(batch.index.tolist()):
             question = data.question("predict", index)
@@ -124,74 +125,61 @@ class QuestionAnswering(Task[QuestionData]):
                     "line": question.line,
                     "question": question.question,
                     "answer": data.answers[int(classes[b])],
-                    "probability": round(float(chances[b]), 4),
-                    "read": _read_rows(read[b], question.story),
+                    "probability": round(float(highest[b]), 4),
+                    "read": _weights_by_sentence(reads[b], question.story),
                 }
             )
         return rows
 
     def figures(self, batch: QuestionBatch) -> list[ReadHeatmap]:
-        """What each hop read for the first few questions, the supporting sentences marked."""
+        """Reads of each hop for the first questions, with the supporting sentences marked."""
         if not isinstance(self.model, MemoryReader):
             return []
-        batch = first_questions(batch, PICTURES)
+        batch = first_questions(batch, MAX_FIGURES)
         split: Split = "test" if self.trainer.testing else "val"
-        probabilities, read = self._answer(batch)
-        figures = []
-        for b, index in enumerate(batch.index.tolist()):
-            question, weights = self.data.question(split, index), read[b]
-            if weights is None:
-                continue
-            answer = self.data.answers[int(probabilities[b].argmax())]
-            chance = float(probabilities[b].max())
-            figures.append(
-                ReadHeatmap(
-                    title=f"{question.question} → {answer} ({chance:.0%}); true: {question.answer}",
-                    weights=weights,
-                    rows=[f"hop {k + 1}" for k in range(len(weights))],
-                    columns=question.story,
-                    highlighted=question.supporting,
-                    across="read",
-                    down="sentences of the story",
-                )
-            )
-        return figures
+        probabilities, reads = self._answer(batch)
+        highest, classes = probabilities.max(-1)
+        questions = [self.data.question(split, index) for index in batch.index.tolist()]
+        answers = [self.data.answers[answer] for answer in classes.tolist()]
+        return read_figures(questions, answers, highest.tolist(), reads)
 
     def _answer(self, batch: QuestionBatch) -> tuple[Tensor, list[Tensor | None]]:
-        """Probabilities of the answers, and what was read of each story, where that can be told."""
+        """Return the probabilities of the answers, and the sentence weights of each story if known."""
         if not isinstance(self.model, MemoryReader):
             return self.model(batch).softmax(-1), [None] * len(batch.index)
         with self.model.memory.tracing() as reads, trace(self.model.memory) as traced:
             probabilities = self.model(batch).softmax(-1)
-        told = batch.story_mask.sum(1)
+        lengths = batch.story_mask.sum(1)
         if any(read.weights is None for read in reads):
-            return probabilities, [None] * len(told)
-        apart = kept_apart(traced.states.values(), told).tolist()
-        sizes = enumerate(told.tolist())
-        return probabilities, [read_weights(reads, b, size) if apart[b] else None for b, size in sizes]
+            return probabilities, [None] * len(lengths)
+        attributable = has_entry_per_sentence(traced.states.values(), lengths).tolist()
+        return probabilities, [
+            sentence_weights(reads, item, length) if attributable[item] else None
+            for item, length in enumerate(lengths.tolist())
+        ]
 
 
-def fit_slots(data: QuestionData, memory: Memory) -> None:
-    """Let ``data`` keep no more sentences of a story than the memory holds.
+def limit_slots(data: QuestionData, memory: Memory) -> None:
+    """Limit the stories of ``data`` to the capacity of the memory.
 
     Raises:
-        ArgumentError: If ``data.slots`` asks for more.
+        ArgumentError: If ``data.slots`` exceeds it.
     """
-    holds = capacity(memory.storage)
-    if holds is None:
+    limit = capacity(memory.storage)
+    if limit is None:
         return
     if data.slots is None:
-        data.slots = holds
-    if data.slots > holds:
+        data.slots = limit
+    if data.slots > limit:
         raise ArgumentError(
-            f"--data.slots {data.slots} is more than the memory holds: {type(memory.storage).__name__} has "
-            f"room for {holds} sentences. Set --data.slots to {holds} at most, or "
+            f"--data.slots {data.slots} exceeds the capacity of the memory: {type(memory.storage).__name__} "
+            f"has {limit} slots. Set --data.slots to {limit} at most, or "
             f"--model.memory.init_args.storage.init_args.slots to {data.slots}"
         )
 
 
-def _read_rows(weights: Tensor | None, story: Sequence[str]) -> list[dict[str, Any]] | None:
-    """The sentences with the weight that each hop gave them."""
+def _weights_by_sentence(weights: Tensor | None, story: Sequence[str]) -> list[dict[str, Any]] | None:
+    """Return the sentences of a story with their weight in each hop."""
     if weights is None:
         return None
     by_sentence = weights.T.tolist()
@@ -202,37 +190,8 @@ def _read_rows(weights: Tensor | None, story: Sequence[str]) -> list[dict[str, A
 
 
 def first_questions(batch: QuestionBatch, count: int) -> QuestionBatch:
-    """The first ``count`` questions of a batch; the sentences stay."""
+    """Return the first ``count`` questions of a batch, with all its sentences."""
     kept = {
         name: getattr(batch, name)[:count] for name in batch._fields if name not in ("sentences", "lengths")
     }
     return batch._replace(**kept)
-
-
-def kept_apart(states: Iterable[tuple[Storage, Any]], told: Tensor) -> Tensor:
-    """Whether as many entries are there as sentences were written, ``told`` ``(B,)``: ``(B,)`` bool.
-
-    Not so where a storage has merged sentences, or dropped some: which entry is which is then not known.
-    """
-    apart = torch.ones_like(told, dtype=torch.bool)
-    for storage, state in states:
-        filled = storage.entries(state).filled > 0
-        count = filled.sum(-1).reshape(len(told), -1)
-        apart &= (count == told.unsqueeze(1)).all(1)
-    return apart
-
-
-def read_weights(reads: Sequence[Read], item: int, sentences: int) -> Tensor:
-    """How much each read looked at each sentence of one story, the mean over heads: ``(reads, sentences)``.
-
-    Each sentence has an entry of its own (see ``kept_apart``), and these stand in the order of the sentences.
-    """
-    rows = []
-    for read in reads:
-        weights = cast(Tensor, read.weights)[item, ..., 0, :].float()
-        if read.slots is not None:
-            size = max(int(read.slots.amax()) + 1, sentences)
-            spread = weights.new_zeros(*weights.shape[:-1], size)
-            weights = spread.scatter_add(-1, read.slots[item, ..., 0, :], weights)
-        rows.append(weights.reshape(-1, weights.shape[-1]).mean(0)[:sentences])
-    return torch.stack(rows).cpu() if rows else torch.zeros(0, sentences, device="cpu")

@@ -1,4 +1,4 @@
-"""The task of translating sentences."""
+"""Translation of sentences."""
 
 import math
 from collections.abc import Callable
@@ -7,47 +7,43 @@ from typing import Any, Literal, cast, final
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from sacrebleu import BLEU, CHRF
-from sacremoses import MosesTokenizer  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.optim import AdamW
 from torchmetrics import MetricCollection
 
 from recollect import Concatenation, Memory
 from recollect.training import ReadHeatmap, Task
-from recollect_nlp.corpus_metric import CorpusMetric
-from recollect_nlp.data.parallel import LONGEST, ParallelBatch, ParallelData
-from recollect_nlp.data.subwords import BEGIN, END, PAD, UNKNOWN
-from recollect_nlp.models.beam_search import Found, beam_search
-from recollect_nlp.models.transformer_layers import Join
-from recollect_nlp.models.translator import Translator
+from recollect.validation import check_positive
+from recollect_nlp.data.translation import MAX_LENGTH, TranslationData
+from recollect_nlp.figures.translation import MAX_FIGURES, attention_figures
+from recollect_nlp.metrics.translation import CorpusMetric, translation_metrics
+from recollect_nlp.models.beam_search import Hypotheses, beam_search
+from recollect_nlp.models.transformer_layers import IntegrationFactory
+from recollect_nlp.models.translation import Translator, shift_right, until_eos
+from recollect_nlp.types import PAD, UNK, TranslationBatch
 
-PICTURES = 4
-"""How many sentences of a batch are drawn."""
-
-ATTENTION_SHOWN = 0.05
-"""Weights below this are left out of predictions."""
+MIN_WEIGHT = 0.05
+"""Smallest attention weight in predictions."""
 
 
 @final
-class Translation(Task[ParallelData]):
-    """Sentences into another language, by cross-entropy with smoothed labels and beam search.
+class Translation(Task[TranslationData]):
+    """Translation, with label-smoothed cross-entropy and beam search.
 
-    Measured are BLEU (cased, detokenised, 13a), BLEU of lowercased text in Moses tokens (the one that
-    published Multi30k figures use), and chrF, by sacrebleu. Validation translates greedily, the test with
-    the beam.
+    The metrics are BLEU (cased, detokenised, 13a), BLEU of lowercased Moses tokens (as in publications on
+    Multi30k), and chrF, by sacrebleu. Validation uses greedy search, test and prediction use beam search.
 
     Args:
-        translator: Makes the network from the number of pieces; in YAML a ``class_path`` with
+        translator: Builds the network, given the number of pieces; in YAML a ``class_path`` with
             ``init_args``.
-        memory: Builds a memory for the decoder, given the translator's width.
-        integration: How it joins a layer of ``TransformerTranslator``; the decoder of ``RecurrentTranslator``
-            is the memory itself.
-        at: Index of that layer, counted as in Python.
-        label_smoothing: Share of the probability that is spread over all pieces (Szegedy et al. 2016,
-            arXiv:1512.00567, section 7).
-        beam: Width of the beam in test and prediction.
-        length_penalty: Power of the length that a log-probability is divided by.
+        memory: Builds a memory of the decoder, given the width of the translator.
+        integration: Integration of the memory with a decoder layer of ``TransformerTranslator``; in
+            ``RecurrentTranslator`` the memory is the decoder.
+        at: Index of that layer; negative indices count from the end.
+        label_smoothing: Probability that is spread over all pieces (Szegedy et al. 2016, arXiv:1512.00567,
+            section 7).
+        beam: Beam width in test and prediction.
+        length_penalty: Exponent of the length by which log-probabilities are divided.
         optimizer: As in ``Task``.
         scheduler: As in ``Task``.
         scheduler_interval: As in ``Task``.
@@ -63,7 +59,7 @@ class Translation(Task[ParallelData]):
         self,
         translator: Callable[[int], Translator[Any]],
         memory: Callable[[int], Memory] | None = None,
-        integration: Join = Concatenation,
+        integration: IntegrationFactory = Concatenation,
         at: int = -1,
         label_smoothing: float = 0.1,
         beam: int = 5,
@@ -75,8 +71,7 @@ class Translation(Task[ParallelData]):
         super().__init__(optimizer, scheduler, scheduler_interval)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
-        if beam < 1:
-            raise ValueError(f"beam must be at least 1, got {beam}")
+        check_positive(beam=beam)
         self.translator = translator
         self.memory = memory
         self.integration = integration
@@ -86,155 +81,117 @@ class Translation(Task[ParallelData]):
         self.length_penalty = length_penalty
         self._signatures: list[str] = []
 
-    def build_model(self, data: ParallelData) -> Translator[Any]:
+    def build_model(self, data: TranslationData) -> Translator[Any]:
         """Build a translator for the pieces of the vocabulary."""
-        model = self.translator(len(data.subwords))
+        model = self.translator(len(data.tokenizer))
         if self.memory is not None:
             model.add_memory(self.memory(model.model_size), self.integration, self.at)
-        data.longest_source = min(model.longest_source or LONGEST, LONGEST)
+        data.max_source_length = min(model.max_source_length or MAX_LENGTH, MAX_LENGTH)
         return model
 
-    def build_metrics(self, data: ParallelData) -> MetricCollection:
+    def build_metrics(self, data: TranslationData) -> MetricCollection:
         """BLEU with both signatures, and chrF."""
-        moses = MosesTokenizer()
+        return translation_metrics()
 
-        def lowercased_tokens(sentence: str) -> str:
-            return cast(str, moses.tokenize(sentence.lower(), escape=False, return_str=True))
+    def training_loss(self, batch: TranslationBatch) -> tuple[Tensor, int]:
+        """Return the label-smoothed cross-entropy and the number of target pieces."""
+        logits, target = self._teacher_forcing(batch)
+        return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing), len(target)
 
-        tokenized = CorpusMetric(
-            BLEU(tokenize="none", force=True), lowercased_tokens, "|prepared:lowercased,sacremoses"
-        )
-        return MetricCollection(
-            {
-                "bleu": CorpusMetric(BLEU(tokenize="13a")),
-                "bleu_tokenized_lowercase": tokenized,
-                "chrf": CorpusMetric(CHRF()),
-            }
-        )
+    def _teacher_forcing(self, batch: TranslationBatch) -> tuple[Tensor, Tensor]:
+        """Return logits and target of all N target pieces that are not padding: ``(N, pieces)``, ``(N,)``."""
+        decoded, _ = self.model.decode(self.model.encode(batch.source), shift_right(batch.target))
+        mask = batch.target != PAD
+        return self.model.logits(decoded[mask]), batch.target[mask]
 
-    def training_loss(self, batch: ParallelBatch) -> tuple[Tensor, int]:
-        """Cross-entropy of the target pieces with smoothed labels."""
-        scores, told = self._teach(batch)
-        return F.cross_entropy(scores, told, label_smoothing=self.label_smoothing), len(told)
+    def evaluate(self, batch: TranslationBatch, metrics: MetricCollection) -> Tensor:
+        """Translate and update the metrics; the loss is the cross-entropy without label smoothing."""
+        hypotheses = self._translate(batch.source, beam=self.beam if self.trainer.testing else 1)
+        metrics.update(self._texts(hypotheses), batch.target_text)
+        return F.cross_entropy(*self._teacher_forcing(batch))
 
-    def _teach(self, batch: ParallelBatch) -> tuple[Tensor, Tensor]:
-        """Scores and truth of every target piece that is no padding."""
-        decoded, _ = self.model.decode(self.model.encode(batch.source), after_begin(batch.target))
-        there = batch.target != PAD
-        return self.model.logits(decoded[there]), batch.target[there]
-
-    def evaluate(self, batch: ParallelBatch, metrics: MetricCollection) -> Tensor:
-        """Translate and compare; the loss is the negative log-likelihood of a piece, labels not smoothed."""
-        found = self._translate(batch.source, beam=self.beam if self.trainer.testing else 1)
-        metrics.update(self._texts(found), batch.target_text)
-        return F.cross_entropy(*self._teach(batch))
-
-    def items(self, batch: ParallelBatch) -> int:
-        """Target pieces."""
+    def items(self, batch: TranslationBatch) -> int:
+        """Return the number of target pieces."""
         return int((batch.target != PAD).sum())
 
     def summarize(self, stage: Literal["val", "test"], values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """As measured; the signatures of the scores are kept for ``notes``."""
-        measured = self.stage_metrics(stage).items()
+        """Return the values unchanged; keep the signatures of the metrics for ``notes``."""
+        metrics = self.stage_metrics(stage).items()
         self._signatures = [
-            f"{stage}/{name}: {cast(CorpusMetric, metric).signature()}" for name, metric in measured
+            f"{stage}/{name}: {cast(CorpusMetric, metric).signature()}" for name, metric in metrics
         ]
         return values
 
     @property
     def notes(self) -> list[str]:
-        """How the scores that were measured last were made, in sacrebleu's signatures."""
+        """The sacrebleu signatures of the last scores."""
         return self._signatures
 
-    def predict(self, batch: ParallelBatch) -> list[dict[str, Any]]:
-        """For each sentence: translation, probability, score, and for each piece what was read of the source.
+    def predict(self, batch: TranslationBatch) -> list[dict[str, Any]]:
+        """Return translations, their probabilities and scores, and the attention of each piece to the source.
 
-        ``unknown`` lists the parts of the source that the vocabulary cannot spell, ``cut`` is how many of its
-        pieces were left out because the memory cannot hold them; a blank line stays blank.
+        ``unknown`` lists the source pieces that are not in the vocabulary. ``cut`` is the number of source
+        pieces that were truncated. A blank line stays blank.
         """
-        found, subwords = self._translate(batch.source, self.beam), self.data.subwords
-        reads = self._alignment(batch.source, found)
+        hypotheses = self._translate(batch.source, self.beam)
+        attention = self._attention(batch.source, hypotheses)
         rows = []
-        for i, (source, translation) in enumerate(zip(batch.source_text, self._texts(found), strict=True)):
+        for i, (source, translation) in enumerate(
+            zip(batch.source_text, self._texts(hypotheses), strict=True)
+        ):
             ids = batch.source[i][batch.source[i] != PAD].tolist()
             pieces = self._source_pieces(source, len(ids))
             row: dict[str, Any] = {"source": source, "translation": translation if source.strip() else ""}
-            row["probability"] = math.exp(float(found.log_probability[i]))
-            row["score"] = float(found.score[i])
-            row["unknown"] = [name for name, piece in zip(pieces, ids, strict=True) if piece == UNKNOWN]
-            row["cut"] = len(subwords.encode(source)) - len(ids)
-            row["read"] = None if reads is None else self._read_row(found.pieces[i], pieces, reads[i])
+            row["probability"] = math.exp(float(hypotheses.log_probability[i]))
+            row["score"] = float(hypotheses.score[i])
+            row["unknown"] = [text for text, piece in zip(pieces, ids, strict=True) if piece == UNK]
+            row["cut"] = len(self.data.tokenizer.encode(source)) - len(ids)
+            weights = None if attention is None else attention[i]
+            row["read"] = None if weights is None else self._reads(hypotheses.pieces[i], pieces, weights)
             rows.append(row)
         return rows
 
-    def figures(self, batch: ParallelBatch) -> list[ReadHeatmap]:
-        """What was read of the source before each piece of the translation was told."""
-        few = min(PICTURES, len(batch.source))
-        source = batch.source[:few]
-        found, subwords = self._translate(source, self.beam), self.data.subwords
-        reads = self._alignment(source, found)
-        if reads is None:
+    def figures(self, batch: TranslationBatch) -> list[ReadHeatmap]:
+        """Attention of each piece of the first translations to the source."""
+        few = min(MAX_FIGURES, len(batch.source))
+        source, texts = batch.source[:few], batch.source_text[:few]
+        hypotheses = self._translate(source, self.beam)
+        attention = self._attention(source, hypotheses)
+        if attention is None:
             return []
-        figures = []
-        for i in range(few):
-            columns = self._source_pieces(batch.source_text[i], int((source[i] != PAD).sum()))
-            told = until_end(found.pieces[i])
-            title = f"{batch.source_text[i]} → {subwords.decode(told)}"
-            weights = reads[i, : len(told), : len(columns)]
-            rows = [subwords.name(piece) for piece in told]
-            figures.append(
-                ReadHeatmap(title, weights, rows, columns, across="translation", down="source that is read")
-            )
-        return figures
+        lengths = (source != PAD).sum(1).tolist()
+        pieces = [self._source_pieces(text, length) for text, length in zip(texts, lengths, strict=True)]
+        return attention_figures(texts, pieces, hypotheses.pieces, attention, self.data.tokenizer)
 
     # --- shared parts ---------------------------------------------------------------------------------------
 
-    def _translate(self, source: Tensor, beam: int) -> Found:
+    def _translate(self, source: Tensor, beam: int) -> Hypotheses:
         return beam_search(self.model, source, beam, self.length_penalty)
 
     def _source_pieces(self, source: str, length: int) -> list[str]:
-        """The pieces that were read: the first ones of the sentence, and its end."""
-        pieces = self.data.subwords.pieces(source)
+        """Return the ``length`` pieces of a sentence that the model reads: the first ones and ``EOS``."""
+        pieces = self.data.tokenizer.pieces(source)
         return [*pieces[: length - 1], pieces[-1]]
 
-    def _texts(self, found: Found) -> list[str]:
-        return [self.data.subwords.decode(pieces) for pieces in found.pieces.tolist()]
+    def _texts(self, hypotheses: Hypotheses) -> list[str]:
+        return [self.data.tokenizer.decode(pieces) for pieces in hypotheses.pieces.tolist()]
 
-    def _alignment(self, source: Tensor, found: Found) -> Tensor | None:
+    def _attention(self, source: Tensor, hypotheses: Hypotheses) -> Tensor | None:
         with torch.no_grad():
-            return self.model.alignment(source, after_begin(found.pieces))
+            return self.model.alignment(source, shift_right(hypotheses.pieces))
 
-    def _read_row(self, told: Tensor, pieces: list[str], weights: Tensor) -> list[dict[str, Any]]:
-        """For each piece of a translation, the source pieces that were read, with weights."""
+    def _reads(
+        self, translation: Tensor, source_pieces: list[str], attention: Tensor
+    ) -> list[dict[str, Any]]:
+        """Return the source pieces and weights that each piece of a translation attends to."""
         return [
             {
-                "piece": self.data.subwords.name(piece),
+                "piece": self.data.tokenizer.piece(piece),
                 "from": {
-                    f"{place}:{name}": round(weight, 3)
-                    for place, (name, weight) in enumerate(zip(pieces, row, strict=False))
-                    if weight >= ATTENTION_SHOWN
+                    f"{index}:{text}": round(weight, 3)
+                    for index, (text, weight) in enumerate(zip(source_pieces, weights, strict=False))
+                    if weight >= MIN_WEIGHT
                 },
             }
-            for piece, row in zip(until_end(told), weights.tolist(), strict=False)
+            for piece, weights in zip(until_eos(translation), attention.tolist(), strict=False)
         ]
-
-
-def after_begin(target: Tensor) -> Tensor:
-    """What the decoder is given to tell ``target`` ``(B, T)``: the same, one later, after the begin piece.
-
-    Example:
-        >>> after_begin(torch.tensor([[7, 8, 3]]))
-        tensor([[2, 7, 8]])
-    """
-    return F.pad(target, (1, 0), value=BEGIN)[:, :-1]
-
-
-def until_end(pieces: Tensor) -> list[int]:
-    """The pieces ``(T,)`` up to the end piece, which is included, without padding.
-
-    Example:
-        >>> until_end(torch.tensor([7, 8, 3, 0]))
-        [7, 8, 3]
-    """
-    told = [piece for piece in pieces.tolist() if piece != PAD]
-    return told[: told.index(END) + 1] if END in told else told

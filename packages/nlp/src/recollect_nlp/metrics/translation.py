@@ -1,23 +1,25 @@
-"""What torchmetrics lacks: corpus metrics of sacrebleu, with their signatures."""
+"""Corpus metrics of translation by sacrebleu, with their signatures."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
+from sacrebleu import BLEU, CHRF
 from sacrebleu.metrics.base import Metric as SacreMetric
+from sacremoses import MosesTokenizer  # type: ignore[import-untyped]
 from torch import Tensor
-from torchmetrics import Metric
+from torchmetrics import Metric, MetricCollection
 
 
 class CorpusMetric(Metric):
-    """A metric of sacrebleu (Post 2018, arXiv:1804.08771) over all translations, of all processes.
+    """A sacrebleu metric (Post 2018, arXiv:1804.08771) of the translations of all processes.
 
-    What is kept is the text itself, as bytes, so that the score is sacrebleu's own to the last digit.
+    The state is the text itself, as bytes, so that the score is exactly that of sacrebleu.
 
     Args:
         metric: ``sacrebleu.BLEU(…)`` or ``sacrebleu.CHRF(…)``.
-        prepare: Applied to each sentence first: tokenisation, lowercasing.
-        description: What ``prepare`` does, for the signature.
+        prepare: Preprocessing of each sentence, for instance lowercasing.
+        description: Description of ``prepare`` in the signature.
 
     Example:
         >>> from sacrebleu import BLEU
@@ -42,10 +44,10 @@ class CorpusMetric(Metric):
         self.add_state("text", default=[], dist_reduce_fx="cat")
 
     def update(self, translations: list[str], references: list[str]) -> None:
-        """Add translations and their references, one each.
+        """Add translations and their references.
 
         Raises:
-            ValueError: If there are not as many of the one as of the other.
+            ValueError: If their numbers differ.
         """
         lines = []
         for translation, reference in zip(translations, references, strict=True):
@@ -57,9 +59,9 @@ class CorpusMetric(Metric):
             self.text.append(torch.frombuffer(content, dtype=torch.uint8).to(self.device))
 
     def compute(self) -> Tensor:
-        """The score of the corpus, in per cent; 0 of nothing."""
-        kept: Any = self.text
-        content = torch.cat(kept) if isinstance(kept, list) and kept else kept
+        """Return the corpus score in per cent; 0 without sentences."""
+        text: Any = self.text
+        content = torch.cat(text) if isinstance(text, list) and text else text
         if not len(content):
             return torch.zeros((), device=self.device)
         lines = content.cpu().numpy().tobytes().decode().split("\n")[:-1]
@@ -67,5 +69,24 @@ class CorpusMetric(Metric):
         return torch.tensor(score.score, device=self.device)
 
     def signature(self) -> str:
-        """How the score was made, in sacrebleu's form; known once it was computed."""
+        """Return the sacrebleu signature of the last computed score."""
         return f"{self.metric.get_signature()}{self.description}"
+
+
+def translation_metrics() -> MetricCollection:
+    """Return cased BLEU (13a), BLEU of lowercased Moses tokens, and chrF."""
+    moses = MosesTokenizer()
+
+    def lowercased_tokens(sentence: str) -> str:
+        return cast(str, moses.tokenize(sentence.lower(), escape=False, return_str=True))
+
+    tokenized = CorpusMetric(
+        BLEU(tokenize="none", force=True), lowercased_tokens, "|prepared:lowercased,sacremoses"
+    )
+    return MetricCollection(
+        {
+            "bleu": CorpusMetric(BLEU(tokenize="13a")),
+            "bleu_tokenized_lowercase": tokenized,
+            "chrf": CorpusMetric(CHRF()),
+        }
+    )
