@@ -1,4 +1,4 @@
-"""Every packaged config, as it stands, trains and tests on a few items of its own kind."""
+"""Every packaged config trains and tests on a few items."""
 
 import gzip
 import random
@@ -29,13 +29,13 @@ REPORTED = {
 
 
 def sentences(size: int) -> list[str]:
-    chance = random.Random(size)
+    generator = random.Random(size)
     words = ["a", "dog", "cat", "man", "runs", "sits", "here", "red", "ball"]
-    return [" ".join(chance.choices(words, k=4)) for _ in range(size)]
+    return [" ".join(generator.choices(words, k=4)) for _ in range(size)]
 
 
 def parallel_text(folder: Path, suffix: str) -> dict[str, Path]:
-    """Captions and what they are in capitals, in the splits of Multi30k."""
+    """Captions and the same in capitals, in the splits of Multi30k."""
     made = {}
     for name, size in (("train", 60), ("val", 4), ("test_2016_flickr", 4)):
         for language, turn in (("en", str), ("de", str.upper)):
@@ -48,15 +48,15 @@ def parallel_text(folder: Path, suffix: str) -> dict[str, Path]:
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """For each data module the flags that make it small; its files stand in ``tmp_path``."""
+    """Flags that make each data module small, with files in ``tmp_path``."""
     monkeypatch.setenv("RECOLLECT_DATA", str(tmp_path))
-    (tmp_path / "own.txt").write_text(STORY * 20)
+    (tmp_path / "custom.txt").write_text(STORY * 20)
     (tmp_path / "multi30k").mkdir()
     made = parallel_text(tmp_path / "multi30k", ".gz")
     monkeypatch.setattr(multi30k, "SHA256", {name: checksum(path) for name, path in made.items()})
     return {
         "StoryData": ["--data.stories", "200", "--data.held_out", "5"],
-        "BabiData": ["--data.path", str(tmp_path / "own.txt")],
+        "BabiData": ["--data.path", str(tmp_path / "custom.txt")],
         "Multi30kData": ["--data.vocabulary_size", "60", "--data.batch_pieces", "64"],
     }
 
@@ -89,11 +89,9 @@ def test_the_first_comment_is_the_command(name: str) -> None:
     assert first == command or first.startswith(f"{command} --")
 
 
-def test_own_parallel_text_takes_the_place_of_multi30k(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_custom_parallel_text_replaces_multi30k(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parallel_text(tmp_path, "")
-    flags = ["--data", "recollect_nlp.data.parallel.ParallelData", "--data.vocabulary_size", "60"]
+    flags = ["--data", "recollect_nlp.data.translation.TranslationData", "--data.vocabulary_size", "60"]
     for split, name in (("train", "train"), ("val", "val"), ("test", "test_2016_flickr")):
         for side, language in (("source", "en"), ("target", "de")):
             flags += [f"--data.{split}_{side}", str(tmp_path / f"{name}.{language}")]
@@ -106,13 +104,13 @@ def test_own_parallel_text_takes_the_place_of_multi30k(
 
 
 @pytest.mark.data
-@pytest.mark.filterwarnings("ignore:.*only the last 96 of those are kept")  # of qa2 and qa3, as documented
+@pytest.mark.filterwarnings("ignore:.*only the last 96 are kept")  # of qa2 and qa3, as documented
 def test_the_babi_config_trains_on_babi(tmp_path: Path) -> None:
     main(["fit", "--config", "babi", *FAST, *QUIET, "--trainer.default_root_dir", str(tmp_path)])
 
 
 @pytest.mark.data
 @pytest.mark.parametrize(("source", "target"), [("de", "en"), ("en", "fr")])
-def test_multi30k_goes_any_way(source: str, target: str, tmp_path: Path) -> None:
+def test_multi30k_trains_in_other_directions(source: str, target: str, tmp_path: Path) -> None:
     ways = ["--data.source", source, "--data.target", target, "--trainer.default_root_dir", str(tmp_path)]
     main(["fit", "--config", "multi30k-recurrent", *ways, *FAST, *QUIET])

@@ -9,7 +9,7 @@ import pytest
 from recollect.training import DataError
 from recollect.training.errors import DownloadError
 from recollect_nlp.data import babi
-from recollect_nlp.data.babi import FOLDER, SUBSTITUTES, BabiData, unpack, without_repeats
+from recollect_nlp.data.babi import FALLBACK_FILES, FOLDER, BabiData, unpack, without_duplicates
 from recollect_nlp.data.babi_format import read_stories
 
 TRAIN_3 = "en-10k/qa3_three-supporting-facts_train.txt"
@@ -26,16 +26,16 @@ def stories(count, first=0):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A copy in the layout of the official one, with 20 training and 10 test questions a task."""
+    """A small dataset in the layout of the archive: 20 training and 10 test questions per task."""
     monkeypatch.setenv("RECOLLECT_DATA", str(tmp_path))
     monkeypatch.setattr(babi, "TRAINING_QUESTIONS", {"en": 20, "en-10k": 20})
     monkeypatch.setattr(babi, "TEST_QUESTIONS", 10)
-    monkeypatch.setattr(babi, "SUBSTITUTE_QUESTIONS", 20)
+    monkeypatch.setattr(babi, "FALLBACK_QUESTIONS", 20)
     folder = tmp_path / "babi" / FOLDER
     for size in ("en", "en-10k", "en-valid-10k"):
         (folder / size).mkdir(parents=True)
     for size in ("en", "en-10k"):
-        for number, name in enumerate(babi.NAMES, start=1):
+        for number, name in enumerate(babi.TASK_NAMES, start=1):
             (folder / f"{size}/qa{number}_{name}_train.txt").write_text(stories(10))
             (folder / f"{size}/qa{number}_{name}_test.txt").write_text(stories(5, first=50))
     return folder
@@ -48,7 +48,7 @@ def packed(folder, archive):
     return archive
 
 
-def test_tasks_are_read_jointly_or_one_by_one(folder):
+def test_tasks_are_read_jointly_or_separately(folder):
     data = BabiData()
     assert data.tasks == [f"qa{number}" for number in range(1, 21)]
     assert Counter(q.task for q in data.questions("train")) == dict.fromkeys(data.tasks, 18)
@@ -64,7 +64,7 @@ def test_the_size_chooses_the_folder(folder):
     assert "/en-10k/" in BabiData(tasks=1).questions("train")[0].source
 
 
-def test_own_questions_take_the_place_of_the_tasks_without_any_download(tmp_path, monkeypatch):
+def test_custom_questions_replace_the_tasks_without_a_download(tmp_path, monkeypatch):
     monkeypatch.setenv("RECOLLECT_DATA", str(tmp_path / "nothing"))
     (tmp_path / "mine.txt").write_text(stories(30))
     data = BabiData(path=str(tmp_path / "mine.txt"))
@@ -75,43 +75,43 @@ def test_own_questions_take_the_place_of_the_tasks_without_any_download(tmp_path
     assert not (tmp_path / "nothing").exists()
 
 
-def test_task_3_makes_do_with_other_files_where_its_own_is_missing_and_says_so(folder):
+def test_task_3_falls_back_to_other_files_with_a_note(folder):
     (folder / TRAIN_3).unlink()
-    (folder / SUBSTITUTES[1]).write_text(stories(10, first=7))  # three stories stand in both files
+    (folder / FALLBACK_FILES[1]).write_text(stories(10, first=7))  # three stories are in both files
     data = BabiData(tasks=[2, 3])
-    told = {q.story for split in ("train", "val") for q in data.questions(split) if q.task == "qa3"}
-    assert len(told) == 2 * 17
+    found = {q.story for split in ("train", "val") for q in data.questions(split) if q.task == "qa3"}
+    assert len(found) == 2 * 17
     assert sum(q.task == "qa3" for split in ("train", "val") for q in data.questions(split)) == 2 * 17
     assert data.notes == [
-        "qa3: trained on the stories of the 1k training file and of the 10k validation file, "
-        "for want of the 10k training file."
+        "qa3: trained on the 1k training file and the 10k validation file, "
+        "because the 10k training file is missing."
     ]
     assert BabiData(tasks=2).notes == []
     assert BabiData(tasks=3, size="en").notes == []
 
 
 @pytest.mark.parametrize("missing", [TRAIN_3, "en-10k/qa1_single-supporting-fact_train.txt"])
-def test_a_missing_file_is_named_with_the_place_it_comes_from(folder, missing):
+def test_a_missing_file_is_an_error_with_its_url(folder, missing):
     (folder / missing).unlink()
     with pytest.raises(DataError, match=rf"{folder / missing} is missing: unpack http://.*tar\.gz"):
         BabiData().questions("train")
 
 
-def test_a_shortened_file_is_not_taken_for_the_whole(folder):
+def test_an_incomplete_file_is_an_error(folder):
     path = folder / "en-10k/qa4_two-arg-relations_test.txt"
     path.write_text(stories(4))
     with pytest.raises(DataError, match=rf"{path} has 8 questions instead of 10"):
         BabiData(tasks=4).questions("test")
 
 
-def test_a_malformed_file_is_named_with_its_line(folder):
+def test_a_malformed_file_is_an_error_with_its_line(folder):
     path = folder / "en-10k/qa4_two-arg-relations_test.txt"
     path.write_text(path.read_text().replace("garden\t1", "garden\t9", 1))
     with pytest.raises(DataError, match=rf"{path}, line 2: supporting line '9'"):
         BabiData(tasks=4).questions("test")
 
 
-def test_an_archive_put_in_place_by_hand_is_unpacked(folder, tmp_path, monkeypatch):
+def test_an_archive_that_is_already_there_is_unpacked(folder, tmp_path, monkeypatch):
     packed(folder, tmp_path / "elsewhere" / "babi" / "tasks_1-20_v1-2.tar.gz")
     monkeypatch.setenv("RECOLLECT_DATA", str(tmp_path / "elsewhere"))
     data = BabiData(tasks=1)
@@ -124,7 +124,7 @@ def test_an_archive_put_in_place_by_hand_is_unpacked(folder, tmp_path, monkeypat
     ]
 
 
-def test_a_truncated_archive_leaves_nothing_behind_that_looks_like_the_dataset(folder, tmp_path):
+def test_a_damaged_archive_leaves_no_folder(folder, tmp_path):
     whole = packed(folder, tmp_path / "whole.tar.gz").read_bytes()
     place = tmp_path / "elsewhere"
     place.mkdir()
@@ -136,15 +136,15 @@ def test_a_truncated_archive_leaves_nothing_behind_that_looks_like_the_dataset(f
         assert list(place.iterdir()) == [archive]
 
 
-def test_another_archive_is_refused(tmp_path):
+def test_another_archive_is_an_error(tmp_path):
     archive = tmp_path / "other.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("readme.txt"), io.BytesIO())
-    with pytest.raises(DataError, match=f"holds no folder {FOLDER}"):
+    with pytest.raises(DataError, match=f"has no folder {FOLDER}"):
         unpack(archive, tmp_path / FOLDER)
 
 
-def test_without_a_network_the_error_says_what_from_where_and_where_to_put_it(tmp_path, monkeypatch):
+def test_a_failed_download_names_url_and_path(tmp_path, monkeypatch):
     monkeypatch.setenv("RECOLLECT_DATA", str(tmp_path))
     monkeypatch.setattr(babi, "URL", "http://127.0.0.1:9/tasks_1-20_v1-2.tar.gz")
     place = tmp_path / "babi" / "tasks_1-20_v1-2.tar.gz"
@@ -154,12 +154,12 @@ def test_without_a_network_the_error_says_what_from_where_and_where_to_put_it(tm
 
 
 @pytest.mark.parametrize("tasks", [0, 21, [1, 1], [], [1, 30]])
-def test_tasks_that_do_not_exist_are_refused(tasks):
+def test_unknown_tasks_are_errors(tasks):
     with pytest.raises(ValueError, match="tasks must be different numbers from 1 to 20"):
         BabiData(tasks=tasks)
 
 
-def test_sizes_that_do_not_exist_are_refused():
+def test_unknown_sizes_are_errors():
     with pytest.raises(ValueError, match=r"size must be one of \['en', 'en-10k'\], not 'en-1k'"):
         BabiData(size="en-1k")
 
@@ -177,11 +177,11 @@ def real():
 
 @pytest.mark.data
 def test_the_published_numbers_of_questions(real):
-    kept, aside = (Counter(q.task for q in real.questions(split)) for split in ("train", "val"))
+    kept, held_out = (Counter(q.task for q in real.questions(split)) for split in ("train", "val"))
     for task in real.tasks:
         if task != "qa3" or not real.notes:
-            assert kept[task] + aside[task] == 10_000
-            assert 990 <= aside[task] <= 1_010
+            assert kept[task] + held_out[task] == 10_000
+            assert 990 <= held_out[task] <= 1_010
     assert Counter(q.task for q in real.questions("test")) == dict.fromkeys(real.tasks, 1_000)
 
 
@@ -196,17 +196,17 @@ def test_the_published_numbers_of_questions_of_the_small_size(real):
 
 @pytest.mark.data
 def test_no_test_story_of_task_3_is_trained_on(real):
-    told = {
+    seen = {
         (q.story, q.question) for split in ("train", "val") for q in real.questions(split) if q.task == "qa3"
     }
-    assert not any((q.story, q.question) in told for q in real.questions("test") if q.task == "qa3")
+    assert not any((q.story, q.question) in seen for q in real.questions("test") if q.task == "qa3")
 
 
 @pytest.mark.data
-def test_the_substitutes_of_task_3_share_15_stories_and_those_are_taken_once(real):
-    questions = [q for file in SUBSTITUTES for q in read_stories(Path(real.folder, file), task="qa3")]
+def test_the_fallback_files_of_task_3_share_15_stories(real):
+    questions = [q for file in FALLBACK_FILES for q in read_stories(Path(real.folder, file), task="qa3")]
     assert len(questions) == 2_000
-    assert len(without_repeats(questions)) == 2_000 - 15 * 5
+    assert len(without_duplicates(questions)) == 2_000 - 15 * 5
 
 
 @pytest.mark.data

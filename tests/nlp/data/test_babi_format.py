@@ -28,12 +28,12 @@ def read(tmp_path):
     return read
 
 
-def test_a_question_knows_the_sentences_before_it_and_which_of_them_support_its_answer(read, tmp_path):
+def test_a_question_has_the_earlier_sentences_and_its_supporting_ones(read, tmp_path):
     first, second, third = read(GOOD, task="qa8")
-    told = ("Mary moved to the bathroom.", "John went to the hallway.")
+    sentences = ("Mary moved to the bathroom.", "John went to the hallway.")
     source = str(tmp_path / "my.txt")
-    assert first == Question(told, "Where is Mary?", "bathroom", (0,), 3, source, "qa8", 0, (1, 2))
-    assert second.story == (*told, "Daniel took the milk.")  # questions are no part of the story
+    assert first == Question(sentences, "Where is Mary?", "bathroom", (0,), 3, source, "qa8", 0, (1, 2))
+    assert second.story == (*sentences, "Daniel took the milk.")  # questions are not part of the story
     assert second.answer == "milk,football"  # a list is one answer
     assert second.supporting == (2, 1)  # line 4 is the third sentence, for line 3 is a question
     assert second.lines == (1, 2, 4)
@@ -51,7 +51,7 @@ def test_a_question_knows_the_sentences_before_it_and_which_of_them_support_its_
     ],
     ids=["windows line ends", "byte order mark", "no line end at the end", "blank lines"],
 )
-def test_what_editors_do_to_a_file_does_not_change_its_questions(read, content):
+def test_line_ends_marks_and_blank_lines_have_no_influence(read, content):
     strip = [question._replace(line=0, lines=()) for question in read(content)]
     assert strip == [question._replace(line=0, lines=()) for question in read(GOOD)]
 
@@ -61,7 +61,7 @@ def test_lines_are_counted_in_the_file_not_in_the_story(read):
     assert (question.lines, question.line) == ((3,), 5)
 
 
-def test_supporting_lines_may_be_left_out(read):
+def test_supporting_lines_are_optional(read):
     assert read("1 Mary left.\n2 Who left?\tMary\n")[0].supporting == ()
 
 
@@ -78,10 +78,13 @@ def test_supporting_lines_may_be_left_out(read):
         ("1 Mary left.\nWho left?\tMary\t1\n", r"my\.txt, line 2: no line number before 'Who left\?"),
         ("Mary left.\n", r"my\.txt, line 1: no line number"),
         ("１ Mary left.\n", r"my\.txt, line 1: no line number"),
-        ("2 Mary left.\n", r"my\.txt, line 1: the line's number is 2; expected 1\."),
-        ("0 Mary left.\n", r"my\.txt, line 1: the line's number is 0; expected 1\."),
-        ("1 Mary left.\n3 Who left?\tMary\t1\n", r"line 2: the line's number is 3; expected 2, or 1"),
-        ("1 Mary left.\n2 Who left?\tMary\t1\n2 John left.\n", r"line 3: the line's number is 2; expected 3"),
+        ("2 Mary left.\n", r"my\.txt, line 1: line number 2 in the story; expected 1\."),
+        ("0 Mary left.\n", r"my\.txt, line 1: line number 0 in the story; expected 1\."),
+        ("1 Mary left.\n3 Who left?\tMary\t1\n", r"line 2: line number 3 in the story; expected 2, or 1"),
+        (
+            "1 Mary left.\n2 Who left?\tMary\t1\n2 John left.\n",
+            r"line 3: line number 2 in the story; expected 3",
+        ),
         ("1 Mary left.\n2 Who left?\n", r"my\.txt, line 2: no answer after the question 'Who left\?'"),
         ("1 Mary left.\n2 Who left?\t\t1\n", r"my\.txt, line 2: no answer after"),
         ("1 Mary left.\n2 Who left?\t \n", r"my\.txt, line 2: no answer after"),
@@ -113,7 +116,7 @@ def test_supporting_lines_may_be_left_out(read):
         ("1" * 5000 + " Mary left.\n", r"my\.txt, line 1: no line number"),
     ],
 )
-def test_a_file_that_breaks_the_format_is_refused_by_file_and_line(read, content, message):
+def test_a_malformed_file_is_an_error_with_file_and_line(read, content, message):
     with pytest.raises(DataError, match=message):
         read(content)
 
@@ -130,18 +133,18 @@ def test_signs_and_vowels_make_different_words(read):
     assert vocabulary.encode(stories[0].story[0]) != vocabulary.encode(stories[1].story[0])
 
 
-def test_a_file_to_answer_may_hold_questions_with_and_without_answers(read):
+def test_answers_are_optional_in_prediction(read):
     questions = read("1 Mary left.\n2 Who left?\n3 Who left?\tMary\t1\n", answered=False)
     assert [question.answer for question in questions] == ["", "Mary"]
 
 
-def test_a_file_to_answer_without_any_question_is_refused(read):
+def test_a_file_without_questions_is_an_error_in_prediction(read):
     with pytest.raises(DataError, match=r"my\.txt, line 1: the story that begins here has no question"):
         read("1 Mary left.\n2 John left.\n", answered=False)
 
 
 @pytest.mark.parametrize("name", ["missing.txt", "."])
-def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
+def test_an_unreadable_file_is_an_error(tmp_path, name):
     with pytest.raises(DataError, match=rf"there is no file .*{name}|cannot be read: Is a directory"):
         read_stories(tmp_path / name)
 

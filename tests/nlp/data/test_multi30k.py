@@ -1,4 +1,4 @@
-"""Multi30k: languages, and files that are not what they should be."""
+"""Multi30k: languages and damaged files."""
 
 import pytest
 
@@ -11,12 +11,12 @@ def test_every_language_and_split_has_a_checksum():
     assert all(len(checksum) == 64 for checksum in SHA256.values())
 
 
-def test_two_languages_are_needed():
+def test_source_and_target_must_differ():
     with pytest.raises(ValueError, match="both are 'de'"):
         Multi30kData(source="de", target="de")
 
 
-def test_a_damaged_file_is_named_and_left_alone(tmp_path, monkeypatch):
+def test_a_damaged_file_is_an_error_and_stays(tmp_path, monkeypatch):
     monkeypatch.setenv("RECOLLECT_DATA", str(tmp_path))
     (tmp_path / "multi30k").mkdir()
     path = tmp_path / "multi30k" / "train.en.gz"

@@ -1,4 +1,4 @@
-"""What all question data do with own files, splits, checkpoints and unknown words."""
+"""Data modules of question answering: custom files, splits, checkpoints and unknown words."""
 
 import io
 import sys
@@ -10,11 +10,11 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from recollect.training import DataError
 from recollect_nlp.data.babi import BabiData
-from recollect_nlp.data.question_data import OWN_TASK, QuestionData
-from recollect_nlp.data.questions import QuestionBatch
+from recollect_nlp.data.question_answering import CUSTOM_TASK, QuestionData
 from recollect_nlp.data.splits import hold_out_stories
 from recollect_nlp.data.stories import StoryData
-from recollect_nlp.data.storyteller import Storyteller
+from recollect_nlp.data.synthetic_stories import StoryGenerator
+from recollect_nlp.types import QuestionBatch
 
 
 def write(path, stories, place="kitchen", first=0):
@@ -29,38 +29,38 @@ def small(**options):
     return StoryData(stories=40, held_out=5, **{"batch_size": 8, **options})
 
 
-def asked(data, split):
+def texts(data, split):
     return [(q.story, q.question) for q in data.questions(split)]
 
 
-def test_splits_of_generated_stories_share_no_story():
+def test_splits_of_synthetic_stories_are_disjoint():
     data = small()
-    told = {split: {q.story for q in data.questions(split)} for split in ("train", "val", "test")}
-    assert not told["train"] & told["val"]
-    assert not told["train"] & told["test"]
-    assert not told["val"] & told["test"]
+    stories = {split: {q.story for q in data.questions(split)} for split in ("train", "val", "test")}
+    assert not stories["train"] & stories["val"]
+    assert not stories["train"] & stories["test"]
+    assert not stories["val"] & stories["test"]
 
 
-def test_validation_and_test_stay_as_they_are_when_there_is_more_to_train_on():
+def test_validation_and_test_do_not_depend_on_the_number_of_training_stories():
     more = StoryData(stories=60, held_out=5)
-    assert asked(more, "test") == asked(small(), "test")
-    assert asked(more, "val") == asked(small(), "val")
-    assert asked(more, "train")[:120] == asked(small(), "train")
+    assert texts(more, "test") == texts(small(), "test")
+    assert texts(more, "val") == texts(small(), "val")
+    assert texts(more, "train")[:120] == texts(small(), "train")
 
 
-def test_the_order_in_which_splits_are_asked_for_does_not_matter():
+def test_splits_do_not_depend_on_the_order_of_access():
     data = small()
-    train = asked(data, "train")
-    assert (asked(data, "test"), train) == (asked(small(), "test"), asked(small(), "train"))
+    train = texts(data, "train")
+    assert (texts(data, "test"), train) == (texts(small(), "test"), texts(small(), "train"))
 
 
-def test_vocabulary_and_answers_come_from_the_training_split_alone(tmp_path):
+def test_vocabulary_and_answers_are_fitted_to_the_training_split(tmp_path):
     data = small(
         path=write(tmp_path / "train.txt", 3),
         val_path=write(tmp_path / "val.txt", 1, "garden", first=7),
         test_path=write(tmp_path / "test.txt", 1, "office", first=8),
     )
-    assert data.tasks == [OWN_TASK]
+    assert data.tasks == [CUSTOM_TASK]
     assert data.vocabulary.state() == [
         "is",
         "kitchen",
@@ -76,13 +76,13 @@ def test_vocabulary_and_answers_come_from_the_training_split_alone(tmp_path):
     with pytest.warns() as warnings:
         batch = next(iter(data.test_dataloader()))
     assert batch.answer.tolist() == [-1]
-    told = " ".join(str(warning.message) for warning in warnings)
-    assert f"'person8' ({tmp_path / 'test.txt'}, line 1)" in told
-    assert "1 of 1 test questions have an answer that did not occur in training" in told
-    assert f"first 'office' ({tmp_path / 'test.txt'}, line 2)" in told
+    message = " ".join(str(warning.message) for warning in warnings)
+    assert f"'person8' ({tmp_path / 'test.txt'}, line 1)" in message
+    assert "1 of 1 test questions have an answer that did not occur in training" in message
+    assert f"first 'office' ({tmp_path / 'test.txt'}, line 2)" in message
 
 
-def test_own_training_questions_are_parted_by_story_where_there_is_no_other_file(tmp_path):
+def test_whole_stories_of_a_custom_file_are_held_out(tmp_path):
     path = tmp_path / "train.txt"
     path.write_text(
         "".join(f"1 A{i} left.\n2 Who left?\tA\n3 B{i} left.\n4 Who left?\tB\n" for i in range(40))
@@ -90,30 +90,30 @@ def test_own_training_questions_are_parted_by_story_where_there_is_no_other_file
     data = small(path=str(path), validation=0.25)
     counts = {split: len(data.questions(split)) for split in ("train", "val", "test")}
     assert counts == {"test": 20, "val": 16, "train": 44}  # a quarter, then a quarter of what is left
-    told = [{q.number for q in data.questions(split)} for split in ("train", "val", "test")]
-    assert sum(map(len, told)) == len(set.union(*told)) == 40
+    numbers = [{q.number for q in data.questions(split)} for split in ("train", "val", "test")]
+    assert sum(map(len, numbers)) == len(set.union(*numbers)) == 40
     again, other = small(path=str(path), validation=0.25), small(path=str(path), validation=0.25, seed=1)
-    assert asked(again, "val") == asked(data, "val")
-    assert asked(other, "val") != asked(data, "val")
+    assert texts(again, "val") == texts(data, "val")
+    assert texts(other, "val") != texts(data, "val")
 
 
-def test_holding_out_takes_the_same_share_of_each_task_and_keeps_the_order():
-    questions = Storyteller(seed=0, sentences=3, questions=1).tell(200)
-    kept, aside = hold_out_stories(questions, 0.1, seed=0)
-    assert sorted(kept + aside, key=lambda q: q.number) == questions
+def test_the_same_share_of_each_task_is_held_out_in_order():
+    questions = StoryGenerator(seed=0, sentences=3, questions=1).generate(200)
+    kept, held_out = hold_out_stories(questions, 0.1, seed=0)
+    assert sorted(kept + held_out, key=lambda q: q.number) == questions
     assert [q.number for q in kept] == sorted(q.number for q in kept)
     for task in {q.task for q in questions}:
         count = sum(q.task == task for q in questions)
-        assert sum(q.task == task for q in aside) == max(1, round(0.1 * count))
+        assert sum(q.task == task for q in held_out) == max(1, round(0.1 * count))
 
 
-def test_a_single_story_cannot_be_parted(tmp_path):
+def test_a_single_story_cannot_be_split(tmp_path):
     data = small(path=write(tmp_path / "one.txt", 1))
-    with pytest.raises(DataError, match=r"one\.txt has a single story: too few to set some aside"):
+    with pytest.raises(DataError, match=r"one\.txt has a single story: too few to hold some out"):
         data.questions("train")
 
 
-def test_prediction_needs_no_training_data_but_the_checkpoint(tmp_path):
+def test_prediction_needs_only_the_checkpoint(tmp_path):
     trained = small()
     trained.setup("fit")
     torch.save(trained.state_dict(), tmp_path / "state.pt")
@@ -126,31 +126,31 @@ def test_prediction_needs_no_training_data_but_the_checkpoint(tmp_path):
     assert batch.answer.tolist() == [-1, -1]
 
 
-def test_unknown_words_of_a_file_to_answer_are_named_with_their_line_once(tmp_path):
+def test_a_warning_names_unknown_words_with_their_lines(tmp_path):
     data = small(path=str(tmp_path / "mine.txt"))
     data.load_state_dict(small().state_dict())
     (tmp_path / "mine.txt").write_text(
         "1 Zoe went to the moon.\n2 Zoe took the book.\n3 Where is Zoe?\n4 a b c d e f g h\n5 Who is it?\n"
     )
-    with pytest.warns(UserWarning, match="unknown word") as warnings:
+    with pytest.warns(UserWarning, match="treated as unknown") as warnings:
         data.predict_dataloader()
     assert len(warnings) == 1
-    told = str(warnings[0].message)
-    assert f"'zoe' ({tmp_path / 'mine.txt'}, line 1), 'moon' ({tmp_path / 'mine.txt'}, line 1)" in told
-    assert f"'a' ({tmp_path / 'mine.txt'}, line 4)" in told
-    assert told.endswith("and 6 more.")
+    message = str(warnings[0].message)
+    assert f"'zoe' ({tmp_path / 'mine.txt'}, line 1), 'moon' ({tmp_path / 'mine.txt'}, line 1)" in message
+    assert f"'a' ({tmp_path / 'mine.txt'}, line 4)" in message
+    assert message.endswith("and 6 more.")
 
 
-def test_prediction_goes_by_the_order_of_the_file_and_takes_the_test_split_without_one():
+def test_prediction_keeps_the_order_and_defaults_to_the_test_split():
     data = small()
     index = [i for batch in data.predict_dataloader() for i in batch.index.tolist()]
     assert index == list(range(15))
     assert data.questions("predict") == data.questions("test")
 
 
-def test_standard_input_is_read_for_prediction_only(monkeypatch):
+def test_standard_input_is_for_prediction_only(monkeypatch):
     data = small(path="-")
-    with pytest.raises(DataError, match=r"standard input .* serves predict only"):
+    with pytest.raises(DataError, match=r"standard input .* is for predict only"):
         data.fitted  # noqa: B018
     data.load_state_dict(small().state_dict())
     monkeypatch.setattr(
@@ -160,7 +160,7 @@ def test_standard_input_is_read_for_prediction_only(monkeypatch):
     assert len(data.predict_dataloader()) == 1  # and not a second time
 
 
-def test_batches_cover_an_epoch_once_and_change_with_the_epoch():
+def test_batches_cover_each_epoch_once_in_a_new_order():
     data = small()
     loader = data.train_dataloader()
     epochs = []
@@ -172,20 +172,20 @@ def test_batches_cover_an_epoch_once_and_change_with_the_epoch():
     assert isinstance(next(iter(loader)), QuestionBatch)
 
 
-def test_loading_processes_bring_the_same_batches():
-    alone, helped = small().val_dataloader(), small(num_workers=1).val_dataloader()
-    for a, b in zip(alone, helped, strict=True):
+def test_worker_processes_load_the_same_batches():
+    main, workers = small().val_dataloader(), small(num_workers=1).val_dataloader()
+    for a, b in zip(main, workers, strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def test_stories_longer_than_the_slots_are_counted_in_a_warning():
-    with pytest.warns(UserWarning, match=r"40 of 120 train questions .* only the last 6 of those are kept"):
+def test_a_warning_counts_questions_about_truncated_stories():
+    with pytest.warns(UserWarning, match=r"40 of 120 train questions .* only the last 6 are kept"):
         dataset = small(slots=6).dataset("train")
-    assert dataset.shortened == 40
+    assert dataset.truncated == 40
     assert max(len(question.story) for question in dataset.questions) == 6
 
 
-def test_another_checkpoint_brings_its_own_vocabulary():
+def test_loading_a_checkpoint_replaces_the_vocabulary():
     data = small()
     first = data.dataset("val").__getitems__([0])
     state = data.state_dict()
@@ -199,20 +199,20 @@ def test_another_checkpoint_brings_its_own_vocabulary():
     [
         ({"val_path": "v.txt"}, "val_path needs path"),
         ({"test_path": "t.txt"}, "test_path needs path"),
-        ({"validation": 0.0}, "validation must lie between"),
-        ({"validation": 0.5}, "validation must lie between"),
-        ({"slots": 0}, "slots must be at least 1, not 0"),
+        ({"validation": 0.0}, "validation must be between"),
+        ({"validation": 0.5}, "validation must be between"),
+        ({"slots": 0}, "slots must be at least 1, got 0"),
         ({"batch_size": 0}, "batch_size"),
     ],
 )
-def test_arguments_out_of_range_are_named(options, message):
+def test_arguments_out_of_range_are_errors(options, message):
     with pytest.raises(ValueError, match=message):
         small(**options)
 
 
 @pytest.mark.parametrize("options", [{"stories": 0}, {"held_out": 0}])
-def test_no_stories_are_refused(options):
-    with pytest.raises(ValueError, match="stories and held_out must be at least 1"):
+def test_zero_stories_are_an_error(options):
+    with pytest.raises(ValueError, match="must be at least 1"):
         StoryData(**options)
 
 
@@ -225,7 +225,7 @@ def test_several_processes_cannot_share_standard_input():
 
 
 @pytest.mark.parametrize("kind", [StoryData, BabiData])
-def test_the_command_line_takes_every_argument_and_names_a_wrong_one(kind):
+def test_the_command_line_accepts_every_argument_and_rejects_others(kind):
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(QuestionData, "data")
     name = f"{kind.__module__}.{kind.__name__}"

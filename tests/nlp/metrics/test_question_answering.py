@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchmetrics import MetricCollection
 
-from recollect_nlp.metrics import ErrorPerTask
+from recollect_nlp.metrics.question_answering import ErrorPerTask
 
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(-1, 3), st.integers(0, 2)), min_size=1, max_size=60)
 
@@ -25,7 +25,7 @@ def values(metric):
 
 
 @given(rows=ROWS, cut=st.integers(0, 60))
-def test_errors_by_hand_whatever_the_batches(rows, cut):
+def test_values_equal_the_definition_for_any_batches(rows, cut):
     metric = ErrorPerTask(["t0", "t1", "t2"])
     for part in (rows[:cut], rows[cut:]):
         if part:
@@ -34,7 +34,7 @@ def test_errors_by_hand_whatever_the_batches(rows, cut):
 
 
 @given(rows=ROWS, cut=st.integers(0, 60))
-def test_processes_that_share_the_questions_add_up_to_one_process(rows, cut):
+def test_processes_are_summed(rows, cut):
     metrics = [ErrorPerTask(["t0", "t1", "t2"]) for _ in range(2)]
     for metric, part in zip(metrics, (rows[:cut], rows[cut:]), strict=True):
         if part:
@@ -58,13 +58,13 @@ def test_exactly_five_per_cent_is_not_a_failure():
     )
 
 
-def test_an_unseen_answer_is_an_error_even_if_it_is_what_was_predicted():
+def test_an_unseen_answer_is_always_an_error():
     metric = ErrorPerTask(["qa1"])
     metric.update(torch.tensor([-1]), torch.tensor([-1]), torch.tensor([0]))
     assert values(metric)["accuracy"] == 0
 
 
-def test_names_are_the_same_in_a_collection_and_reset_forgets():
+def test_names_in_a_collection_and_reset():
     collection = MetricCollection(ErrorPerTask(["qa1"]))
     collection.update(torch.tensor([1]), torch.tensor([1]), torch.tensor([0]))
     assert set(collection.compute()) == {"accuracy", "mean_error", "failed_tasks", "error/qa1"}
@@ -73,10 +73,10 @@ def test_names_are_the_same_in_a_collection_and_reset_forgets():
     assert collection.compute()["error/qa1"] == 100
 
 
-def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match="one or more different names"):
+def test_wrong_arguments_are_errors():
+    with pytest.raises(ValueError, match="one or more distinct names"):
         ErrorPerTask(["qa1", "qa1"])
-    with pytest.raises(ValueError, match="one or more different names"):
+    with pytest.raises(ValueError, match="one or more distinct names"):
         ErrorPerTask([])
-    with pytest.raises(ValueError, match=r"must have one shape, not \[\(2,\), \(1,\), \(1,\)\]"):
+    with pytest.raises(ValueError, match=r"must have the same shape, got \[\(2,\), \(1,\), \(1,\)\]"):
         ErrorPerTask(["qa1"]).update(torch.zeros(2), torch.zeros(1), torch.zeros(1))

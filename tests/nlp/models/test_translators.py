@@ -1,4 +1,4 @@
-"""Translators: step by step equals all at once, padding is no matter, and states are values."""
+"""Translators: incremental decoding, padding, states and memories."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def transformer():
     return TransformerTranslator(12, 8, 16, encoder_layers=1, decoder_layers=2, heads=2)
 
 
-def remembering(integration):
+def with_memory(integration):
     memory = MemoryNetwork(8, VectorStorage(8, 8, slots=3), write_on_forward=integration is not stepwise)
     model = transformer()
     model.add_memory(memory, integration, at=0)
@@ -47,9 +47,9 @@ MODELS = {
     "lstm": lambda: recurrent("lstm"),
     "without memory": without_memory,
     "transformer": transformer,
-    "concatenation": lambda: remembering(Concatenation),
-    "parallel": lambda: remembering(Parallel),
-    "fusion": lambda: remembering(stepwise),
+    "concatenation": lambda: with_memory(Concatenation),
+    "parallel": lambda: with_memory(Parallel),
+    "fusion": lambda: with_memory(stepwise),
 }
 
 
@@ -59,7 +59,7 @@ def model(request):
     return MODELS[request.param]().eval()
 
 
-def test_step_by_step_equals_all_at_once(model):
+def test_decoding_step_by_step_equals_decoding_at_once(model):
     whole, _ = model.decode(model.encode(SOURCE), TARGET)
     state, steps = model.encode(SOURCE), []
     for piece in TARGET.split(1, 1):
@@ -68,19 +68,19 @@ def test_step_by_step_equals_all_at_once(model):
     torch.testing.assert_close(torch.cat(steps, 1), whole)
 
 
-def test_decoding_sees_no_piece_ahead(model):
+def test_decoding_is_causal(model):
     other = TARGET.clone()
     other[:, 2:] = 11
     before, after = (model(SOURCE, target)[:, :2] for target in (TARGET, other))
     torch.testing.assert_close(before, after)
 
 
-def test_padding_and_the_rest_of_the_batch_are_no_matter(model):
+def test_padding_and_other_batch_items_have_no_influence(model):
     alone = model(SOURCE[1:2, :3], TARGET[1:2])
     torch.testing.assert_close(model(SOURCE, TARGET)[1:2], alone)
 
 
-def test_select_makes_the_state_follow(model):
+def test_select_reorders_the_state(model):
     _, state = model.decode(model.encode(SOURCE), TARGET[:, :2])
     order = torch.tensor([2, 0, 0])
     chosen, _ = model.decode(model.select(state, order), TARGET[order, 2:])
@@ -88,7 +88,7 @@ def test_select_makes_the_state_follow(model):
     torch.testing.assert_close(chosen, direct[order])
 
 
-def test_the_state_given_is_not_changed(model):
+def test_decode_does_not_change_its_input_state(model):
     _, state = model.decode(model.encode(SOURCE), TARGET[:, :2])
     before = map_state(torch.clone, state)
     model.decode(state, TARGET[:, 2:])
@@ -103,7 +103,7 @@ def test_gradients_reach_every_parameter(model):
 
 
 @pytest.mark.parametrize("make", [recurrent, transformer])
-def test_alignment_is_a_share_of_each_source_piece(make):
+def test_alignment_sums_to_one_over_the_source_pieces(make):
     model = make().eval()
     weights = model.alignment(SOURCE, TARGET)
     assert weights.shape == (3, 4, 5)
@@ -115,13 +115,13 @@ def test_without_memory_there_is_no_alignment():
     assert without_memory().alignment(SOURCE, TARGET) is None
 
 
-def test_without_memory_only_the_last_states_are_known():
+def test_without_memory_the_state_is_one_vector_per_sentence():
     model = without_memory().eval()
     state = model.encode(SOURCE)
     assert state.decoder[0].shape == (3, 8)
 
 
-def test_a_memory_changes_nothing_before_training():
+def test_a_memory_leaves_the_function_unchanged_at_initialisation():
     torch.manual_seed(0)
     plain = transformer().eval()
     memory = MemoryNetwork(8, VectorStorage(8, 8, slots=4), write_on_forward=True)
@@ -137,11 +137,11 @@ def test_a_sentence_longer_than_the_slots_is_an_error():
         recurrent().encode(torch.full((1, 9), 5))
 
 
-def test_sizes_that_do_not_fit_are_named():
+def test_inconsistent_sizes_are_errors():
     network = MemoryNetwork(8, VectorStorage(8, 8, slots=4))
     with pytest.raises(ValueError, match="memory has width 8, the model has 6"):
         RecurrentTranslator(12, model_size=6).add_memory(Seq2SeqMemory(8, VectorStorage(8, 8, slots=7)))
-    with pytest.raises(ValueError, match="can be a Seq2SeqMemory, not a MemoryNetwork"):
+    with pytest.raises(ValueError, match="must be a Seq2SeqMemory, not a MemoryNetwork"):
         without_memory().add_memory(network)
     with pytest.raises(ValueError, match="divisible by heads"):
         TransformerTranslator(12, 9, 16)

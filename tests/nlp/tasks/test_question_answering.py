@@ -1,4 +1,4 @@
-"""Question answering from the command line: what a run leaves, and what it answers."""
+"""Question answering by the command line: the files of a run, and predictions."""
 
 import io
 import json
@@ -19,16 +19,17 @@ from recollect import (
 )
 from recollect.training import load_run
 from recollect.training.callbacks.parts_summary import parts
-from recollect_nlp.data.questions import QuestionBatch
 from recollect_nlp.data.stories import StoryData
+from recollect_nlp.models.attribution import has_entry_per_sentence, sentence_weights
 from recollect_nlp.models.question_answering import RecurrentReader
-from recollect_nlp.tasks.question_answering import fit_slots, kept_apart, read_weights
+from recollect_nlp.tasks.question_answering import limit_slots
+from recollect_nlp.types import QuestionBatch
 
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 SMALL = ["--data.stories", "200", "--data.held_out", "20", "--trainer.max_epochs", "1"]
 SMALL += ["--trainer.log_every_n_steps", "5"]
 
-OWN = "1 Mary went to the kitchen.\n2 Mary took the football.\n3 Where is the football?\tkitchen\t1 2\n"
+CUSTOM = "1 Mary went to the kitchen.\n2 Mary took the football.\n3 Where is the football?\tkitchen\t1 2\n"
 
 
 def run(root: Path, *args: str) -> None:
@@ -45,7 +46,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_run_leaves_results_and_pictures_of_what_was_read(trained: Path) -> None:
+def test_a_run_saves_results_and_figures_of_reads(trained: Path) -> None:
     metrics = json.loads((trained / "results.json").read_text())["metrics"]
     assert 0 <= metrics["test/accuracy"] <= 1
     assert {"test/mean_error", "test/failed_tasks", "test/error/where_object"} <= metrics.keys()
@@ -53,20 +54,22 @@ def test_a_run_leaves_results_and_pictures_of_what_was_read(trained: Path) -> No
     assert names == [f"test-read-{number}.png" for number in range(1, 5)]
 
 
-def test_the_parts_that_are_shown_add_up_to_all_parameters(trained: Path) -> None:
+def test_the_summary_of_parts_adds_up_to_all_parameters(trained: Path) -> None:
     found = parts(load_run(trained).task.model)
     assert len(found) > 1
     total = sum(part.parameters for part in found)
     assert total == json.loads((trained / "results.json").read_text())["parameters"]
 
 
-@pytest.mark.filterwarnings("ignore:Words that did not occur in training")  # the stories know other people
-def test_an_own_file_is_answered_with_what_was_read(trained: Path, tmp_path: Path) -> None:
-    own = tmp_path / "my.txt"
-    own.write_text(OWN.replace("\tkitchen\t1 2", ""))
+@pytest.mark.filterwarnings(
+    "ignore:Words that did not occur in training"
+)  # the synthetic stories have other names
+def test_predictions_for_a_custom_file_include_the_reads(trained: Path, tmp_path: Path) -> None:
+    custom = tmp_path / "my.txt"
+    custom.write_text(CUSTOM.replace("\tkitchen\t1 2", ""))
     answers = tmp_path / "answers.jsonl"
     config = str(trained / "config.yaml")
-    flags = ["--ckpt_path", "last", "--data.path", str(own), "--output", str(answers)]
+    flags = ["--ckpt_path", "last", "--data.path", str(custom), "--output", str(answers)]
     run(tmp_path, "predict", "--config", config, *flags)
     (row,) = [json.loads(line) for line in answers.read_text().splitlines()]
     assert row["question"] == "Where is the football?"
@@ -78,12 +81,12 @@ def test_an_own_file_is_answered_with_what_was_read(trained: Path, tmp_path: Pat
         assert sum(hop) == pytest.approx(1, abs=1e-3)
 
 
-def test_weights_are_put_where_the_storage_looked() -> None:
+def test_weights_of_slots_are_attributed_to_sentences() -> None:
     read = Read(torch.zeros(1, 1, 2), torch.tensor([[[0.7, 0.3]]]), torch.tensor([[[2, 0]]]))
-    torch.testing.assert_close(read_weights([read], 0, 3), torch.tensor([[0.3, 0.0, 0.7]]))
+    torch.testing.assert_close(sentence_weights([read], 0, 3), torch.tensor([[0.3, 0.0, 0.7]]))
 
 
-def test_padding_of_a_story_does_not_reach_the_recurrent_reader() -> None:
+def test_the_recurrent_reader_ignores_padding() -> None:
     torch.manual_seed(0)
     reader = RecurrentReader(vocabulary_size=9, answers=3, size=4).eval()
     sentences = torch.randint(1, 9, (4, 3))
@@ -99,10 +102,10 @@ def test_padding_of_a_story_does_not_reach_the_recurrent_reader() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Words that did not occur in training")
-def test_standard_input_is_answered_on_standard_output(
+def test_predict_reads_standard_input_and_writes_standard_output(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = OWN.replace("\tkitchen\t1 2", "") + "4 Mary left.\n5 Where is Mary?\n"
+    text = CUSTOM.replace("\tkitchen\t1 2", "") + "4 Mary left.\n5 Where is Mary?\n"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     config = ["--config", str(trained / "config.yaml"), "--ckpt_path", "last"]
     run(tmp_path, "predict", *config, "--data.path", "-", "--output", "-")
@@ -113,10 +116,10 @@ def test_standard_input_is_answered_on_standard_output(
 
 
 @pytest.mark.filterwarnings("ignore:Words that did not occur in training")
-def test_of_a_story_longer_than_the_slots_the_last_sentences_are_read(trained: Path, tmp_path: Path) -> None:
+def test_stories_longer_than_the_slots_keep_their_last_sentences(trained: Path, tmp_path: Path) -> None:
     long = tmp_path / "long.txt"
     sentences = [f"{i} Mary went to the room {i}.\n" for i in range(1, 21)]
-    long.write_text("".join(sentences) + "21 Where is Mary?\n" + OWN.replace("\tkitchen\t1 2", ""))
+    long.write_text("".join(sentences) + "21 Where is Mary?\n" + CUSTOM.replace("\tkitchen\t1 2", ""))
     output = tmp_path / "out.jsonl"
     flags = ["--config", str(trained / "config.yaml"), "--ckpt_path", "last", "--output", str(output)]
     with pytest.warns(UserWarning, match=r"1 of 2 predict .* more than 16 .* last 16 .*data\.slots"):
@@ -126,22 +129,22 @@ def test_of_a_story_longer_than_the_slots_the_last_sentences_are_read(trained: P
     assert len(whole["read"]) == 2
 
 
-def test_more_slots_than_the_memory_has_are_refused(
+def test_more_slots_than_the_capacity_of_the_memory_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stop:
         run(tmp_path, "fit", *SMALL, "--data.slots", "64", "--trainer.fast_dev_run", "1")
     assert stop.value.code == 2
-    said = capsys.readouterr().err
-    assert "--data.slots 64" in said
-    assert "has room for 16 sentences" in said
-    assert "--model.memory.init_args.storage.init_args.slots" in said
+    error = capsys.readouterr().err
+    assert "--data.slots 64" in error
+    assert "has 16 slots" in error
+    assert "--model.memory.init_args.storage.init_args.slots" in error
 
 
 @pytest.mark.filterwarnings("ignore:.*have an answer that did not occur in training")  # of 20 stories
-def test_by_default_as_many_sentences_are_kept_as_the_memory_holds() -> None:
+def test_slots_default_to_the_capacity_of_the_memory() -> None:
     data = StoryData(stories=20, held_out=5)
-    fit_slots(data, MemoryNetwork(4, VectorStorage(4, 4, slots=5)))
+    limit_slots(data, MemoryNetwork(4, VectorStorage(4, 4, slots=5)))
     assert data.slots == 5
     with pytest.warns(UserWarning, match="more than 5 sentences"):
         data.dataset("test")
@@ -159,42 +162,42 @@ STORAGES = [
 
 
 @pytest.mark.parametrize("storage", STORAGES, ids=lambda storage: type(storage).__name__)
-def test_sentences_stand_in_the_order_of_the_entries(storage: Storage) -> None:
+def test_entries_are_in_the_order_of_the_sentences(storage: Storage) -> None:
     keys = torch.randn(1, 5, 4)
     state = storage.write(storage.initial_state(1), keys, keys)
     read = storage.read(state, keys[:, 3:4])
-    assert kept_apart([(storage, state)], torch.tensor([5])).tolist() == [True]
-    assert read_weights([read], 0, 5)[0].argmax() == 3
+    assert has_entry_per_sentence([(storage, state)], torch.tensor([5])).tolist() == [True]
+    assert sentence_weights([read], 0, 5)[0].argmax() == 3
 
 
-def test_sentences_that_a_storage_has_merged_or_dropped_are_not_told_apart() -> None:
-    told = torch.tensor([2, 2])
+def test_merged_or_evicted_sentences_are_not_attributed() -> None:
+    lengths = torch.tensor([2, 2])
     keys = torch.eye(4)[torch.tensor([[0, 0], [0, 1]])]
     storage = VectorStorage(4, 4, slots=6, policy="content")
     state = storage.write(storage.initial_state(2), keys, keys)
-    assert kept_apart([(storage, state)], told).tolist() == [False, True]
+    assert has_entry_per_sentence([(storage, state)], lengths).tolist() == [False, True]
     short = VectorStorage(4, 4, slots=1)
     state = short.write(short.initial_state(2), keys, keys)
-    assert kept_apart([(short, state)], told).tolist() == [False, False]
+    assert has_entry_per_sentence([(short, state)], lengths).tolist() == [False, False]
 
 
-def test_data_of_another_kind_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_of_another_task_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        run(tmp_path, "fit", "--data", "recollect_nlp.data.parallel.ParallelData", *SMALL[4:])
+        run(tmp_path, "fit", "--data", "recollect_nlp.data.translation.TranslationData", *SMALL[4:])
     assert stop.value.code == 2
-    assert "QuestionAnswering needs a QuestionData for --data, not ParallelData" in capsys.readouterr().err
+    assert "QuestionAnswering needs a QuestionData for --data, not TranslationData" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore:Words that did not occur in training")
-def test_a_trained_run_is_used_in_python(trained: Path, tmp_path: Path) -> None:
-    (tmp_path / "my.txt").write_text(OWN)
+def test_a_trained_run_loads_in_python(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "my.txt").write_text(CUSTOM)
     task, data = load_run(trained, path=str(tmp_path / "my.txt"))
     with torch.no_grad():
         (row,) = task.predict(next(iter(data.predict_dataloader())))
     assert row["question"] == "Where is the football?"
 
 
-def test_what_is_no_memory_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_class_that_is_not_a_memory_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         run(tmp_path, "fit", "--model.memory", "torch.nn.Identity", *SMALL)
     assert stop.value.code == 2

@@ -1,4 +1,4 @@
-"""Translation from files to predictions, through the command line, on a language learned in seconds."""
+"""Translation by the command line, from files to predictions, of a language that is learned in seconds."""
 
 import io
 import json
@@ -12,10 +12,10 @@ import torch
 import yaml
 
 from recollect_nlp.cli import main
-from recollect_nlp.tasks.translation import after_begin, until_end
+from recollect_nlp.models.translation import shift_right, until_eos
 
 WORDS = ["one", "two", "three", "four", "five", "six"]
-DATA = "recollect_nlp.data.parallel.ParallelData"
+DATA = "recollect_nlp.data.translation.TranslationData"
 RECURRENT = {
     "class_path": "recollect_nlp.models.recurrent_translator.RecurrentTranslator",
     "init_args": {"model_size": 48, "dropout": 0.0},
@@ -73,9 +73,9 @@ def settings(folder, steps):
 def language(tmp_path_factory):
     """Each sentence is translated word by word, in reverse order."""
     folder = tmp_path_factory.mktemp("language")
-    chance = random.Random(0)
+    generator = random.Random(0)
     for split, size in (("train", 600), ("val", 40), ("test", 40)):
-        sentences = [chance.choices(WORDS, k=chance.randint(1, 4)) for _ in range(size)]
+        sentences = [generator.choices(WORDS, k=generator.randint(1, 4)) for _ in range(size)]
         (folder / f"{split}.source").write_text("".join(" ".join(s) + "\n" for s in sentences))
         (folder / f"{split}.target").write_text(
             "".join(" ".join(word.upper() for word in reversed(s)) + "\n" for s in sentences)
@@ -101,11 +101,11 @@ def test_it_learns_to_translate(run):
     assert metrics["test/loss"] < 0.8  # chance is log 6 ≈ 1.8 for a word
 
 
-def test_it_draws_what_was_read(run):
+def test_figures_of_attention_are_saved(run):
     assert (run / "figures" / "test-read-1.png").exists()
 
 
-def test_it_translates_a_file_of_ones_own_from_the_checkpoint_alone(run, language, tmp_path):
+def test_predict_translates_a_file_from_the_checkpoint_alone(run, language, tmp_path):
     (tmp_path / "mine.txt").write_text("one two three\n\nsix ☃ five\n")
     for split in ("train", "val", "test"):  # only the checkpoint is left
         shutil.move(language / f"{split}.source", language / f"{split}.kept")
@@ -131,13 +131,13 @@ def test_it_translates_a_file_of_ones_own_from_the_checkpoint_alone(run, languag
     assert 0 < first["probability"] <= 1
     assert first["score"] == pytest.approx(math.log(first["probability"]) / len(first["read"]), rel=1e-3)
     assert first["unknown"] == []
-    said = [max(row["from"], key=row["from"].get) for row in first["read"][:-1]]
-    assert {place.split(":")[1].lower().strip("▁") for place in said} & {"three", "two", "one"}
+    pieces = [max(row["from"], key=row["from"].get) for row in first["read"][:-1]]
+    assert {place.split(":")[1].lower().strip("▁") for place in pieces} & {"three", "two", "one"}
     assert blank["translation"] == ""
     assert strange["unknown"] == ["☃"]
 
 
-def test_two_unlike_files_are_refused_by_name(language, tmp_path, capsys):
+def test_files_of_different_length_are_an_error(language, tmp_path, capsys):
     (tmp_path / "short").write_text("one\n")
     config = tmp_path / "broken.yaml"
     made = settings(language, 1)
@@ -149,18 +149,18 @@ def test_two_unlike_files_are_refused_by_name(language, tmp_path, capsys):
     assert "line 2" in capsys.readouterr().err
 
 
-def test_what_the_decoder_is_given_is_one_behind():
+def test_the_decoder_input_is_shifted():
     target = torch.tensor([[7, 8, 3, 0]])
-    assert after_begin(target).tolist() == [[2, 7, 8, 3]]
-    assert until_end(target[0]) == [7, 8, 3]
-    assert until_end(torch.tensor([7, 8])) == [7, 8]
+    assert shift_right(target).tolist() == [[2, 7, 8, 3]]
+    assert until_eos(target[0]) == [7, 8, 3]
+    assert until_eos(torch.tensor([7, 8])) == [7, 8]
 
 
 def predict(run, *args):
     main(["predict", "--config", str(run / "config.yaml"), "--ckpt_path", "last", *args])
 
 
-def test_standard_input_is_translated_to_standard_output(run, monkeypatch, capsys):
+def test_predict_translates_standard_input_to_standard_output(run, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"one two\nsix\n")))
     predict(run, "--data.path", "-", "--output", "-")
     first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
@@ -171,12 +171,12 @@ def test_standard_input_is_translated_to_standard_output(run, monkeypatch, capsy
         assert 0 < sum(row["from"].values()) <= 1.01
 
 
-def test_a_sentence_too_long_for_the_memory_is_cut_and_loses_no_other(run, tmp_path):
+def test_a_sentence_too_long_for_the_memory_is_truncated(run, tmp_path):
     long = " ".join(WORDS * 10)
     (tmp_path / "mine.txt").write_text(f"one two\n{long}\nsix\n")
     output = tmp_path / "out.jsonl"
     with pytest.warns(
-        UserWarning, match=r"mine\.txt: 1 of 3 sentences .* first 16 pieces: line 2 \(\d+ pieces"
+        UserWarning, match=r"mine\.txt: 1 of 3 sentences .* truncated to 16 pieces: line 2 \(\d+ pieces"
     ):
         predict(run, "--data.path", str(tmp_path / "mine.txt"), "--output", str(output))
     first, cut, last = (json.loads(line) for line in output.read_text().splitlines())
@@ -189,28 +189,28 @@ def test_a_sentence_too_long_for_the_memory_is_cut_and_loses_no_other(run, tmp_p
     assert max(places) <= 15
 
 
-def test_what_no_memory_bounds_is_read_to_a_bound(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("recollect_nlp.tasks.translation.LONGEST", 12)  # of the 16 slots
+def test_sentences_are_truncated_to_the_maximum_length(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("recollect_nlp.tasks.translation.MAX_LENGTH", 12)  # of the 16 slots
     (tmp_path / "mine.txt").write_text(" ".join(WORDS * 700) + "\nsix\n")
     output = tmp_path / "out.jsonl"
-    with pytest.warns(UserWarning, match=r"mine\.txt: 1 of 2 sentences .* first 12 pieces: line 1"):
+    with pytest.warns(UserWarning, match=r"mine\.txt: 1 of 2 sentences .* truncated to 12 pieces: line 1"):
         predict(run, "--data.path", str(tmp_path / "mine.txt"), "--output", str(output))
     cut, last = (json.loads(line) for line in output.read_text().splitlines())
     assert cut["cut"] > 4000
     assert last["translation"] == "SIX"
 
 
-def test_the_signatures_of_the_scores_stand_in_the_report(run):
+def test_results_include_the_signatures_of_the_scores(run):
     notes = json.loads((run / "results.json").read_text())["notes"]
     assert any(note.startswith("test/bleu: nrefs:1") and "tok:13a" in note for note in notes)
     assert any("lowercased,sacremoses" in note for note in notes)
 
 
-def test_a_memory_of_another_kind_and_data_of_another_kind_are_one_line(language, tmp_path, capsys):
+def test_a_wrong_memory_or_wrong_data_is_an_error_of_one_line(language, tmp_path, capsys):
     config = tmp_path / "wrong.yaml"
-    for memory, said in (
-        ("recollect.MemoryNetwork", "built as configured: the decoder can be a Seq2SeqMemory"),
-        (None, "Translation needs a ParallelData for --data, not StoryData"),
+    for memory, message in (
+        ("recollect.MemoryNetwork", "built as configured: the decoder must be a Seq2SeqMemory"),
+        (None, "Translation needs a TranslationData for --data, not StoryData"),
     ):
         made = settings(language, 1)
         if memory is not None:
@@ -224,4 +224,4 @@ def test_a_memory_of_another_kind_and_data_of_another_kind_are_one_line(language
         with pytest.raises(SystemExit) as stop:
             main(["fit", "--config", str(config), "--trainer.default_root_dir", str(tmp_path)])
         assert stop.value.code == 2
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err

@@ -169,7 +169,7 @@ class TranslationData(DataModule):
             )
             more = len(dataset.truncated) - MAX_NAMED_LINES
             rank_zero_warn(
-                f"{path}: {len(dataset.truncated)} of {len(dataset)} sentences are longer than the model reads "
+                f"{path}: {len(dataset.truncated)} of {len(dataset)} sentences are too long for the model "
                 f"and are truncated to {self.max_source_length} pieces: {named}"
                 + (f" and {more} more" if more > 0 else "")
                 + f". A memory with more slots (storage.init_args.slots) reads more, up to {MAX_LENGTH}."
