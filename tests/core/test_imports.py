@@ -62,6 +62,8 @@ def breaches(path: Path, where: tuple[str, ...]) -> Iterator[str]:
         first, *rest = module.split(".")
         if first.startswith("recollect_") and first not in (package, "recollect_cli"):
             yield f"{path} imports {module}: the core and the domains do not know another domain"
+        if (part_name, *rest[:1]) in (("data", "models"), ("models", "data")) and first == package:
+            yield f"{path} imports {module}: data and models do not know each other"
         if package == "recollect":
             if part_name != "training" and first in TRAINING_ONLY:
                 yield f"{path} imports {module}, which only recollect.training may"
@@ -102,6 +104,8 @@ def test_every_arrow_points_the_right_way():
         (("recollect", "augment.py"), "from torchmetrics import Metric"),
         (("recollect", "memories", "new.py"), "from recollect import training"),
         (("recollect_nlp", "new.py"), "import recollect_vision.models"),
+        (("recollect_nlp", "data", "new.py"), "from recollect_nlp.models import beam_search"),
+        (("recollect_nlp", "models", "new.py"), "import recollect_nlp.data.vocabulary"),
         (("recollect", "training", "new.py"), "import recollect_nlp"),
         (("recollect", "memories", "graph.py"), "import torch_geometric"),
     ],

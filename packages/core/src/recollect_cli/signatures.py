@@ -72,6 +72,14 @@ def method_parameters(path: str, method: str) -> dict[str, Parameter]:
     return {item.name: item for item in _arguments(node, skip_first=True)} if node is not None else {}
 
 
+@lru_cache
+def typing_imports(module: str) -> dict[str, str]:
+    """The names that a module imports under ``if TYPE_CHECKING:``, with their full paths."""
+    source = _parse(module)
+    nodes = [node for branch in source.body for node in _typing_branch(branch)] if source is not None else []
+    return dict(pair for node in nodes for pair in _imports(node, module))
+
+
 def _parameters(found: _Definition, hops: int) -> list[Parameter] | None:
     """Own arguments first, then those of the bases that ``**kwargs`` passes on."""
     if isinstance(found.node, ast.FunctionDef):
@@ -162,13 +170,27 @@ def _resolve(name: str, module: str, hops: int) -> _Definition | None:
     if source is None:
         return None
     first, _, rest = name.partition(".")
-    for node in source.body:
+    for node in _statements(source):
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             return _Definition(module, node)
         for alias, target in _imports(node, module):
             if alias == first:
                 return _find(f"{target}.{rest}" if rest else target, hops - 1)
     return None
+
+
+def _statements(source: ast.Module) -> Iterator[ast.stmt]:
+    """The statements of a module, those under ``if TYPE_CHECKING:`` among them."""
+    for node in source.body:
+        yield from _typing_branch(node) or [node]
+
+
+def _typing_branch(node: ast.stmt) -> list[ast.stmt]:
+    """The statements under ``if TYPE_CHECKING:``; none for another statement."""
+    is_typing = (
+        isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    )
+    return node.body if is_typing else []
 
 
 def _imports(node: ast.stmt, module: str) -> Iterator[tuple[str, str]]:
