@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from recollect_timeseries.models.backbone import Backbone
     from recollect_timeseries.models.linear import CycleLinear, DLinear, Linear
     from recollect_timeseries.models.linear_maps import LinearMaps
+    from recollect_timeseries.models.memory_autoencoder import ChannelPrototypes
     from recollect_timeseries.models.memory_detector import MemoryDetector
+    from recollect_timeseries.models.patch_memory import PatchMemory
     from recollect_timeseries.models.patch_transformer import PatchTransformer
     from recollect_timeseries.models.pca_detector import PcaDetector
     from recollect_timeseries.models.random_detector import RandomDetector
@@ -34,6 +36,7 @@ __all__ = [
     "AnomalyData",
     "AnomalyDetection",
     "Backbone",
+    "ChannelPrototypes",
     "Co2Data",
     "CsvAnomalyData",
     "CsvData",
@@ -47,6 +50,7 @@ __all__ = [
     "LinearMaps",
     "MemoryDetector",
     "NabData",
+    "PatchMemory",
     "PatchTransformer",
     "PcaDetector",
     "RandomDetector",
