@@ -8,22 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from recollect import (
-    HashStorage,
-    LinkedStorage,
-    MemoryNetwork,
-    Read,
-    Storage,
-    TemporalLinkStorage,
-    VectorStorage,
-)
+from recollect import MemoryNetwork, VectorStorage
 from recollect.training import load_run
 from recollect.training.callbacks.parts_summary import parts
 from recollect_nlp.data.stories import StoryData
-from recollect_nlp.models.attribution import has_entry_per_sentence, sentence_weights
-from recollect_nlp.models.question_answering import RecurrentReader
 from recollect_nlp.tasks.question_answering import limit_slots
-from recollect_nlp.types import QuestionBatch
 
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 SMALL = ["--data.stories", "200", "--data.held_out", "20", "--trainer.max_epochs", "1"]
@@ -81,26 +70,6 @@ def test_predictions_for_a_custom_file_include_the_reads(trained: Path, tmp_path
         assert sum(hop) == pytest.approx(1, abs=1e-3)
 
 
-def test_weights_of_slots_are_attributed_to_sentences() -> None:
-    read = Read(torch.zeros(1, 1, 2), torch.tensor([[[0.7, 0.3]]]), torch.tensor([[[2, 0]]]))
-    torch.testing.assert_close(sentence_weights([read], 0, 3), torch.tensor([[0.3, 0.0, 0.7]]))
-
-
-def test_the_recurrent_reader_ignores_padding() -> None:
-    torch.manual_seed(0)
-    reader = RecurrentReader(vocabulary_size=9, answers=3, size=4).eval()
-    sentences = torch.randint(1, 9, (4, 3))
-    story, mask = torch.tensor([[0, 1, 3]]), torch.tensor([[True, True, False]])
-    one = torch.tensor([2])
-
-    def scores(story: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        lengths = torch.full((4,), 3)
-        return reader(QuestionBatch(sentences, lengths, story, mask, one, one, one, one))
-
-    torch.testing.assert_close(scores(story, mask), scores(story[:, :2], mask[:, :2]))
-    assert not torch.allclose(scores(story, mask), scores(story[:, [1, 0]], mask[:, :2]))
-
-
 @pytest.mark.filterwarnings("ignore:Words that did not occur in training")
 def test_predict_reads_standard_input_and_writes_standard_output(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -150,35 +119,6 @@ def test_slots_default_to_the_capacity_of_the_memory() -> None:
         data.dataset("test")
     assert data.notes
     assert data.notes[0].startswith("10 of 15 test questions are about stories of more than 5 sentences")
-
-
-STORAGES = [
-    VectorStorage(4, 4, slots=6),
-    VectorStorage(4, 4, slots=6, policy="lru"),
-    HashStorage(4, 4),
-    TemporalLinkStorage(4, 4, slots=6),
-    LinkedStorage(4, 4, slots=6),
-]
-
-
-@pytest.mark.parametrize("storage", STORAGES, ids=lambda storage: type(storage).__name__)
-def test_entries_are_in_the_order_of_the_sentences(storage: Storage) -> None:
-    keys = torch.randn(1, 5, 4)
-    state = storage.write(storage.initial_state(1), keys, keys)
-    read = storage.read(state, keys[:, 3:4])
-    assert has_entry_per_sentence([(storage, state)], torch.tensor([5])).tolist() == [True]
-    assert sentence_weights([read], 0, 5)[0].argmax() == 3
-
-
-def test_merged_or_evicted_sentences_are_not_attributed() -> None:
-    lengths = torch.tensor([2, 2])
-    keys = torch.eye(4)[torch.tensor([[0, 0], [0, 1]])]
-    storage = VectorStorage(4, 4, slots=6, policy="content")
-    state = storage.write(storage.initial_state(2), keys, keys)
-    assert has_entry_per_sentence([(storage, state)], lengths).tolist() == [False, True]
-    short = VectorStorage(4, 4, slots=1)
-    state = short.write(short.initial_state(2), keys, keys)
-    assert has_entry_per_sentence([(short, state)], lengths).tolist() == [False, False]
 
 
 def test_data_of_another_task_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,7 +87,7 @@ class QuestionData(DataModule):
         self._questions: dict[Split, list[Question]] = {}
         self._datasets: dict[Split, QuestionDataset] = {}
 
-    # --- implemented by subclasses -------------------------------------------------------------------------
+    # --- implemented by subclasses --------------------------------------------------------------------------
 
     @property
     @abstractmethod
@@ -98,7 +98,7 @@ class QuestionData(DataModule):
     def built_in(self, split: AnsweredSplit) -> list[Question]:
         """The questions of a split of the dataset."""
 
-    # --- for callers -----------------------------------------------------------------------------------
+    # --- for callers ----------------------------------------------------------------------------------------
 
     @property
     def notes(self) -> list[str]:
@@ -132,7 +132,7 @@ class QuestionData(DataModule):
         """Return the question at ``QuestionBatch.index``, with at most ``slots`` sentences of its story."""
         return self.dataset(split).questions[index]
 
-    # --- required by DataModule -----------------------------------------------------------------------
+    # --- required by DataModule -----------------------------------------------------------------------------
 
     def fit(self) -> dict[str, Any]:
         """Fit vocabulary and answers to the training questions."""
