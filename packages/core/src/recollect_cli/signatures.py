@@ -187,10 +187,9 @@ def _statements(source: ast.Module) -> Iterator[ast.stmt]:
 
 def _typing_branch(node: ast.stmt) -> list[ast.stmt]:
     """The statements under ``if TYPE_CHECKING:``; none for another statement."""
-    is_typing = (
-        isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-    )
-    return node.body if is_typing else []
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        return node.body
+    return []
 
 
 def _imports(node: ast.stmt, module: str) -> Iterator[tuple[str, str]]:
