@@ -1,7 +1,7 @@
 """Sequential recommendation from a custom file of interactions."""
 
 from collections.abc import Sequence
-from typing import final
+from typing import Any, final
 
 from recollect_recsys.data.events import Column, Events, read_events
 from recollect_recsys.data.sequential import SequentialData
@@ -14,42 +14,19 @@ class InteractionsData(SequentialData):
     Args:
         path: The file.
         columns: Roles of its columns from the left, if the header does not name them; ``skip`` for others.
-        batch_size: See ``SequentialData``.
-        num_workers: See ``SequentialData``.
-        seed: See ``SequentialData``.
-        window: See ``SequentialData``.
-        past: See ``SequentialData``.
-        repeats: See ``SequentialData``.
-        new_users: See ``SequentialData``.
-        users: See ``SequentialData``.
         separator: What stands between the cells; recognised by default.
+        options: As in ``SequentialData``.
     """
 
     def __init__(
         self,
         path: str,
         columns: Sequence[Column] | None = None,
-        batch_size: int = 256,
-        num_workers: int | None = None,
-        seed: int = 0,
         *,
-        window: int = 50,
-        past: int | None = None,
-        repeats: bool = False,
-        new_users: float = 0.0,
-        users: Sequence[str] | None = None,
         separator: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            batch_size,
-            num_workers,
-            seed,
-            window=window,
-            past=past,
-            repeats=repeats,
-            new_users=new_users,
-            users=users,
-        )
+        super().__init__(**options)
         self.path = path
         self.columns = columns
         self.separator = separator

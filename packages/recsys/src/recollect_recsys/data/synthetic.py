@@ -1,8 +1,7 @@
 """Synthetic clicks with long- and short-term preferences; no download, and a known optimum."""
 
-from collections.abc import Sequence
 from functools import cached_property
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -26,13 +25,8 @@ class SyntheticData(SequentialData):
         count: Number of users.
         shortest: Smallest number of clicks per user.
         longest: Largest number of clicks per user.
-        batch_size: See ``SequentialData``.
-        num_workers: See ``SequentialData``.
-        seed: See ``SequentialData``, also seeds the simulation.
         window: See ``SequentialData``.
-        past: See ``SequentialData``.
-        new_users: See ``SequentialData``.
-        users: See ``SequentialData``.
+        options: As in ``SequentialData``.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -43,18 +37,13 @@ class SyntheticData(SequentialData):
         count: int = 6000,
         shortest: int = 15,
         longest: int = 30,
-        batch_size: int = 256,
-        num_workers: int | None = None,
-        seed: int = 0,
         *,
         window: int = 5,
-        past: int | None = None,
-        new_users: float = 0.0,
-        users: Sequence[str] | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            batch_size, num_workers, seed, window=window, past=past, new_users=new_users, users=users
-        )
+        super().__init__(window=window, **options)
+        if self.repeats:
+            raise ValueError("repeats must be false: no simulated user clicks an item twice")
         if count < 1 or not MIN_ITEMS <= shortest <= longest <= 100:
             raise ValueError(
                 f"count must be positive and {MIN_ITEMS} ≤ shortest ≤ longest ≤ 100, "

@@ -3,8 +3,7 @@
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -49,14 +48,7 @@ class ConnectedDigitsData(RecognitionData):
         mixing: Gaps and noise.
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
-        subwords: As in ``RecognitionData``.
-        ngram: As in ``RecognitionData``.
-        speeds: As in ``RecognitionData``.
-        noise: As in ``RecognitionData``, in addition to that of ``mixing``.
-        path: As in ``RecognitionData``.
-        batch_size: As in ``RecognitionData``.
-        num_workers: As in ``RecognitionData``.
-        seed: As in ``RecognitionData``.
+        options: As in ``RecognitionData``.
 
     Raises:
         ValueError: If a number is out of range.
@@ -74,16 +66,9 @@ class ConnectedDigitsData(RecognitionData):
         mixing: StringMixing = StringMixing(),  # noqa: B008 (a value)
         rate: int = 8000,
         units: UnitKind = "words",
-        subwords: int = 256,
-        ngram: int = 0,
-        speeds: tuple[float, ...] = (1.0,),
-        noise: tuple[float, float] | None = None,
-        path: Path | None = None,
-        batch_size: int = 16,
-        num_workers: int | None = None,
-        seed: int = 0,
+        **options: Any,
     ) -> None:
-        super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
+        super().__init__(rate=rate, units=units, **options)
         if min(train, val, test) < 1:
             raise ValueError(f"train, val and test must be positive, got {train}, {val} and {test}")
         if synthetic < 0:

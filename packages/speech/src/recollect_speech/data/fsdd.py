@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 from zipfile import BadZipFile, ZipFile
 
 from recollect.training import DataError, Split, data_folder, fetch
@@ -56,14 +56,8 @@ class FsddData(RecognitionData):
         single_digits: Whether these are single digits instead.
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
-        subwords: As in ``RecognitionData``.
-        ngram: As in ``RecognitionData``.
-        speeds: As in ``RecognitionData``.
-        noise: As in ``RecognitionData``.
-        path: As in ``RecognitionData``.
         batch_size: As in ``RecognitionData``.
-        num_workers: As in ``RecognitionData``.
-        seed: As in ``RecognitionData``.
+        options: As in ``RecognitionData``.
 
     Raises:
         ValueError: If a number is out of range.
@@ -77,16 +71,10 @@ class FsddData(RecognitionData):
         single_digits: bool = False,
         rate: int = 8000,
         units: UnitKind = "words",
-        subwords: int = 256,
-        ngram: int = 0,
-        speeds: tuple[float, ...] = (1.0,),
-        noise: tuple[float, float] | None = None,
-        path: Path | None = None,
         batch_size: int = 32,
-        num_workers: int | None = None,
-        seed: int = 0,
+        **options: Any,
     ) -> None:
-        super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
+        super().__init__(rate=rate, units=units, batch_size=batch_size, **options)
         if synthetic < 0:
             raise ValueError(f"synthetic must not be negative, got {synthetic}")
         if val_speaker is not None and held_out_speaker in (None, val_speaker):

@@ -23,16 +23,8 @@ class LibriSpeechData(RecognitionData):
         train: Training parts.
         val: Validation parts.
         test: Test parts.
-        rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
-        subwords: As in ``RecognitionData``.
-        ngram: As in ``RecognitionData``.
-        speeds: As in ``RecognitionData``.
-        noise: As in ``RecognitionData``.
-        path: As in ``RecognitionData``.
-        batch_size: As in ``RecognitionData``.
-        num_workers: As in ``RecognitionData``.
-        seed: As in ``RecognitionData``.
+        options: As in ``RecognitionData``.
     """
 
     def __init__(
@@ -40,18 +32,10 @@ class LibriSpeechData(RecognitionData):
         train: tuple[str, ...] = ("train-clean-100",),
         val: tuple[str, ...] = ("dev-clean",),
         test: tuple[str, ...] = ("test-clean",),
-        rate: int = 16000,
         units: UnitKind = "subwords",
-        subwords: int = 256,
-        ngram: int = 0,
-        speeds: tuple[float, ...] = (1.0,),
-        noise: tuple[float, float] | None = None,
-        path: Path | None = None,
-        batch_size: int = 16,
-        num_workers: int | None = None,
-        seed: int = 0,
+        **options: Any,
     ) -> None:
-        super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
+        super().__init__(units=units, **options)
         self.parts: dict[Split, tuple[str, ...]] = {"train": train, "val": val, "test": test}
 
     def prepare_data(self) -> None:

@@ -1,13 +1,12 @@
 """Custom recordings, listed in a manifest."""
 
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from recollect.training import Split
 from recollect.training.errors import ArgumentError
 from recollect.training.splits import hold_out
 from recollect_speech.data.recognition import RecognitionData
-from recollect_speech.data.units import UnitKind
 from recollect_speech.data.utterances import Utterance, read_manifest
 
 
@@ -20,16 +19,7 @@ class ManifestData(RecognitionData):
         val: Validation manifest; by default a part of ``path`` is held out.
         test: Test manifest; by default another part of ``path`` is held out.
         held_out: Fraction of ``path`` that is held out for each of them.
-        extra_manifest: As in ``RecognitionData``.
-        rate: As in ``RecognitionData``.
-        units: As in ``RecognitionData``.
-        subwords: As in ``RecognitionData``.
-        ngram: As in ``RecognitionData``.
-        speeds: As in ``RecognitionData``.
-        noise: As in ``RecognitionData``.
-        batch_size: As in ``RecognitionData``.
-        num_workers: As in ``RecognitionData``.
-        seed: As in ``RecognitionData``.
+        options: As in ``RecognitionData``.
 
     Raises:
         ValueError: If a number is out of range.
@@ -41,20 +31,9 @@ class ManifestData(RecognitionData):
         val: Path | None = None,
         test: Path | None = None,
         held_out: float = 0.1,
-        extra_manifest: Path | None = None,
-        rate: int = 16000,
-        units: UnitKind = "characters",
-        subwords: int = 256,
-        ngram: int = 0,
-        speeds: tuple[float, ...] = (1.0,),
-        noise: tuple[float, float] | None = None,
-        batch_size: int = 16,
-        num_workers: int | None = None,
-        seed: int = 0,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed, extra_manifest
-        )
+        super().__init__(path=path, **options)
         if not 0 < held_out < 0.5:
             raise ValueError(f"held_out must be between 0 and 0.5, got {held_out}")
         self.manifests: dict[Split, Path | None] = {"val": val, "test": test}

@@ -1,6 +1,5 @@
 """Speech Commands v0.02: 35 words, 105,829 recordings (Warden 2018, arXiv:1804.03209)."""
 
-from pathlib import Path
 from typing import Any, final
 
 from torchaudio.datasets import SPEECHCOMMANDS
@@ -22,32 +21,18 @@ class SpeechCommandsData(RecognitionData):
     Licence: CC BY 4.0.
 
     Args:
-        rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
-        subwords: As in ``RecognitionData``.
-        ngram: As in ``RecognitionData``.
-        speeds: As in ``RecognitionData``.
-        noise: As in ``RecognitionData``.
-        path: As in ``RecognitionData``.
         batch_size: As in ``RecognitionData``.
-        num_workers: As in ``RecognitionData``.
-        seed: As in ``RecognitionData``.
+        options: As in ``RecognitionData``.
     """
 
     def __init__(
         self,
-        rate: int = 16000,
         units: UnitKind = "words",
-        subwords: int = 256,
-        ngram: int = 0,
-        speeds: tuple[float, ...] = (1.0,),
-        noise: tuple[float, float] | None = None,
-        path: Path | None = None,
         batch_size: int = 64,
-        num_workers: int | None = None,
-        seed: int = 0,
+        **options: Any,
     ) -> None:
-        super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
+        super().__init__(units=units, batch_size=batch_size, **options)
 
     def prepare_data(self) -> None:
         """Download missing files, except for prediction."""

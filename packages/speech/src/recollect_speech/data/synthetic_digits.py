@@ -1,8 +1,7 @@
 """Strings of digits spoken by eSpeak NG: the default dataset, which needs no download."""
 
 import random
-from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from recollect.training import Split
 from recollect_speech.data.digits import draw_string, words
@@ -27,14 +26,7 @@ class SyntheticDigitsData(RecognitionData):
         max_digits: Maximum number of digits in a string.
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
-        subwords: As in ``RecognitionData``.
-        ngram: As in ``RecognitionData``.
-        speeds: As in ``RecognitionData``.
-        noise: As in ``RecognitionData``.
-        path: As in ``RecognitionData``.
-        batch_size: As in ``RecognitionData``.
-        num_workers: As in ``RecognitionData``.
-        seed: As in ``RecognitionData``.
+        options: As in ``RecognitionData``.
 
     Raises:
         ValueError: If a number is out of range.
@@ -49,16 +41,9 @@ class SyntheticDigitsData(RecognitionData):
         max_digits: int = 7,
         rate: int = 8000,
         units: UnitKind = "words",
-        subwords: int = 256,
-        ngram: int = 0,
-        speeds: tuple[float, ...] = (1.0,),
-        noise: tuple[float, float] | None = None,
-        path: Path | None = None,
-        batch_size: int = 16,
-        num_workers: int | None = None,
-        seed: int = 0,
+        **options: Any,
     ) -> None:
-        super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
+        super().__init__(rate=rate, units=units, **options)
         if min(train, val, test) < 1:
             raise ValueError(f"train, val and test must be positive, got {train}, {val} and {test}")
         if not 1 <= min_digits <= max_digits:

@@ -1,13 +1,12 @@
 """Sentences spoken by eSpeak NG, to pretrain for small sets of recordings."""
 
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from recollect.training import Split
 from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.data.sentences import read_sentences
 from recollect_speech.data.tts_corpus import Line, assign_voices, corpus_folder, synthesize_once
-from recollect_speech.data.units import UnitKind
 from recollect_speech.data.utterances import Utterance, read_manifest
 from recollect_speech.data.vctk import SPEAKER, prepare, vctk_sentences
 
@@ -26,15 +25,7 @@ class SyntheticSentencesData(RecognitionData):
         train: Number of training recordings: the training sentences in turn, each time in another voice.
         val: Number of validation sentences.
         test: Number of test sentences.
-        rate: As in ``RecognitionData``.
-        units: As in ``RecognitionData``.
-        subwords: As in ``RecognitionData``.
-        ngram: As in ``RecognitionData``.
-        speeds: As in ``RecognitionData``.
-        noise: As in ``RecognitionData``.
-        batch_size: As in ``RecognitionData``.
-        num_workers: As in ``RecognitionData``.
-        seed: As in ``RecognitionData``.
+        options: As in ``RecognitionData``.
 
     Raises:
         ValueError: If a number is out of range.
@@ -46,17 +37,9 @@ class SyntheticSentencesData(RecognitionData):
         train: int = 3000,
         val: int = 20,
         test: int = 40,
-        rate: int = 16000,
-        units: UnitKind = "characters",
-        subwords: int = 256,
-        ngram: int = 0,
-        speeds: tuple[float, ...] = (1.0,),
-        noise: tuple[float, float] | None = None,
-        batch_size: int = 16,
-        num_workers: int | None = None,
-        seed: int = 0,
+        **options: Any,
     ) -> None:
-        super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
+        super().__init__(path=path, **options)
         if min(train, val, test) < 1:
             raise ValueError(f"train, val and test must be positive, got {train}, {val} and {test}")
         self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}

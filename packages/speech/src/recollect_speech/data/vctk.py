@@ -1,7 +1,7 @@
 """One speaker of the VCTK corpus (Veaux, Yamagishi & MacDonald 2017, doi:10.7488/ds/2645)."""
 
 from pathlib import Path
-from typing import final
+from typing import Any, final
 from zipfile import BadZipFile, ZipFile
 
 from recollect.training import DataError, Split, data_folder, fetch
@@ -11,7 +11,7 @@ from recollect_speech.data.audio import Clip
 from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.data.sentences import read_sentences
 from recollect_speech.data.tts_corpus import Line, assign_voices, corpus_folder, synthesize_once
-from recollect_speech.data.units import UnitKind, normalize_text
+from recollect_speech.data.units import normalize_text
 from recollect_speech.data.utterances import Utterance, read_manifest
 
 SPEAKER = "p239"
@@ -40,17 +40,8 @@ class VctkData(RecognitionData):
         synthetic: Number of additional training recordings by eSpeak NG; see ``SyntheticSentencesData``.
         sentences: Text file of the sentences that eSpeak NG speaks, one per line; by default the training
             sentences.
-        extra_manifest: As in ``RecognitionData``.
-        rate: As in ``RecognitionData``.
-        units: As in ``RecognitionData``.
-        subwords: As in ``RecognitionData``.
-        ngram: As in ``RecognitionData``.
-        speeds: As in ``RecognitionData``.
-        noise: As in ``RecognitionData``.
-        path: As in ``RecognitionData``.
         batch_size: As in ``RecognitionData``.
-        num_workers: As in ``RecognitionData``.
-        seed: As in ``RecognitionData``; the test is the same for every seed.
+        options: As in ``RecognitionData``.
 
     Raises:
         ValueError: If a number is out of range.
@@ -64,21 +55,10 @@ class VctkData(RecognitionData):
         repeats: int = 1,
         synthetic: int = 0,
         sentences: Path | None = None,
-        extra_manifest: Path | None = None,
-        rate: int = 16000,
-        units: UnitKind = "characters",
-        subwords: int = 256,
-        ngram: int = 0,
-        speeds: tuple[float, ...] = (1.0,),
-        noise: tuple[float, float] | None = None,
-        path: Path | None = None,
         batch_size: int = 8,
-        num_workers: int | None = None,
-        seed: int = 0,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed, extra_manifest
-        )
+        super().__init__(batch_size=batch_size, **options)
         if min(val, test) < 1:
             raise ValueError(f"val and test must be positive, got {val} and {test}")
         if repeats < 1:

@@ -1,7 +1,7 @@
 """YesNo: 60 recordings of one speaker, eight Hebrew words each (OpenSLR 1)."""
 
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from torchaudio.datasets import YESNO
 
@@ -26,30 +26,18 @@ class YesNoData(RecognitionData):
     Args:
         rate: As in ``RecognitionData``.
         units: As in ``RecognitionData``.
-        subwords: As in ``RecognitionData``.
-        ngram: As in ``RecognitionData``.
-        speeds: As in ``RecognitionData``.
-        noise: As in ``RecognitionData``.
-        path: As in ``RecognitionData``.
         batch_size: As in ``RecognitionData``.
-        num_workers: As in ``RecognitionData``.
-        seed: As in ``RecognitionData``.
+        options: As in ``RecognitionData``.
     """
 
     def __init__(
         self,
         rate: int = 8000,
         units: UnitKind = "words",
-        subwords: int = 256,
-        ngram: int = 0,
-        speeds: tuple[float, ...] = (1.0,),
-        noise: tuple[float, float] | None = None,
-        path: Path | None = None,
         batch_size: int = 8,
-        num_workers: int | None = None,
-        seed: int = 0,
+        **options: Any,
     ) -> None:
-        super().__init__(rate, units, subwords, ngram, speeds, noise, path, batch_size, num_workers, seed)
+        super().__init__(rate=rate, units=units, batch_size=batch_size, **options)
 
     def prepare_data(self) -> None:
         """Download missing files, except for prediction."""

@@ -1,6 +1,6 @@
 """Weekly carbon dioxide at Mauna Loa; a real series without a download."""
 
-from typing import Literal, final
+from typing import Any, final
 
 import numpy as np
 import pandas as pd
@@ -20,23 +20,16 @@ class Co2Data(ForecastingData):
     Args:
         lookback: See ``ForecastingData``.
         horizon: See ``ForecastingData``.
-        batch_size: See ``ForecastingData``.
-        num_workers: See ``ForecastingData``.
-        seed: See ``ForecastingData``.
-        forecast: See ``ForecastingData``.
+        options: As in ``ForecastingData``.
     """
 
     def __init__(
         self,
         lookback: int = 156,
         horizon: int = 52,
-        batch_size: int = 64,
-        num_workers: int | None = None,
-        seed: int = 0,
-        *,
-        forecast: Literal["end", "test"] = "end",
+        **options: Any,
     ) -> None:
-        super().__init__(lookback, horizon, batch_size, num_workers, seed, forecast=forecast)
+        super().__init__(lookback=lookback, horizon=horizon, **options)
 
     def read(self) -> Series:
         """Return the interpolated series."""

@@ -32,10 +32,6 @@ class CsvAnomalyData(AnomalyData):
         window: See ``AnomalyData``.
         stride: See ``AnomalyData``.
         batch_size: See ``AnomalyData``.
-        num_workers: See ``AnomalyData``.
-        seed: See ``AnomalyData``.
-        held_out: See ``AnomalyData``.
-        transductive: See ``AnomalyData``.
         path: The file.
         normal_path: A file of normal data with the same columns; by default the first part of ``path`` is
             used.
@@ -46,6 +42,7 @@ class CsvAnomalyData(AnomalyData):
         time_format: ``strptime`` format of the timestamps; ISO 8601 by default.
         separator: Cell separator; recognised by default.
         header: Whether the first row names the columns; recognised by default.
+        options: As in ``AnomalyData``.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -57,11 +54,7 @@ class CsvAnomalyData(AnomalyData):
         window: int = 64,
         stride: int = 1,
         batch_size: int = 64,
-        num_workers: int | None = None,
-        seed: int = 0,
         *,
-        held_out: float = 0.2,
-        transductive: bool = False,
         path: Path | None = None,
         normal_path: Path | None = None,
         normal: float = 0.25,
@@ -71,10 +64,9 @@ class CsvAnomalyData(AnomalyData):
         time_format: str | None = None,
         separator: str | None = None,
         header: bool | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            window, stride, batch_size, num_workers, seed, held_out=held_out, transductive=transductive
-        )
+        super().__init__(window=window, stride=stride, batch_size=batch_size, **options)
         if not 0 < normal < 1:
             raise ValueError(f"normal must be between 0 and 1, got {normal}")
         self.path = path

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, final
+from typing import Any, final
 
 import pandas as pd
 
@@ -27,10 +27,6 @@ class CsvData(ForecastingData):
     Args:
         lookback: See ``ForecastingData``.
         horizon: See ``ForecastingData``.
-        batch_size: See ``ForecastingData``.
-        num_workers: See ``ForecastingData``.
-        seed: See ``ForecastingData``.
-        forecast: See ``ForecastingData``.
         path: The file; in ``predict``, the series to continue.
         time: Name of the time column; by default the one called ``time``, ``date``, ``ds`` and so on, else
             the first.
@@ -45,6 +41,7 @@ class CsvData(ForecastingData):
         test_from: Timestamp at which the test split starts, instead of ``split``.
         fill: How to fill missing values; ``"error"`` raises instead.
         longest_gap: Largest number of consecutive steps to fill.
+        options: As in ``ForecastingData``.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -55,11 +52,7 @@ class CsvData(ForecastingData):
         self,
         lookback: int = 96,
         horizon: int = 24,
-        batch_size: int = 64,
-        num_workers: int | None = None,
-        seed: int = 0,
         *,
-        forecast: Literal["end", "test"] = "end",
         path: Path | None = None,
         time: str | None = None,
         columns: Sequence[str] | None = None,
@@ -72,8 +65,9 @@ class CsvData(ForecastingData):
         test_from: str | None = None,
         fill: Fill = "interpolate",
         longest_gap: int = 24,
+        **options: Any,
     ) -> None:
-        super().__init__(lookback, horizon, batch_size, num_workers, seed, forecast=forecast)
+        super().__init__(lookback=lookback, horizon=horizon, **options)
         if min(split) <= 0 or abs(sum(split) - 1) > 1e-6:
             raise ValueError(f"split must be three positive shares that sum to 1, got {split}")
         if (val_from is None) != (test_from is None):

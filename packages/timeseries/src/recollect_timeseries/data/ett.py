@@ -1,6 +1,6 @@
 """Electricity transformer temperature: ETTh1, ETTh2, ETTm1, ETTm2."""
 
-from typing import Literal, final
+from typing import Any, Literal, final
 
 from recollect.training import data_folder, fetch
 from recollect_timeseries.data.benchmark import read_benchmark
@@ -34,10 +34,8 @@ class EttData(ForecastingData):
         lookback: See ``ForecastingData``.
         horizon: See ``ForecastingData``.
         batch_size: See ``ForecastingData``.
-        num_workers: See ``ForecastingData``.
-        seed: See ``ForecastingData``.
-        forecast: See ``ForecastingData``.
         series: Transformer 1 or 2, hourly (h) or every 15 minutes (m).
+        options: As in ``ForecastingData``.
     """
 
     def __init__(
@@ -45,13 +43,11 @@ class EttData(ForecastingData):
         lookback: int = 336,
         horizon: int = 96,
         batch_size: int = 256,
-        num_workers: int | None = None,
-        seed: int = 0,
         *,
-        forecast: Literal["end", "test"] = "end",
         series: Literal["ETTh1", "ETTh2", "ETTm1", "ETTm2"] = "ETTh1",
+        **options: Any,
     ) -> None:
-        super().__init__(lookback, horizon, batch_size, num_workers, seed, forecast=forecast)
+        super().__init__(lookback=lookback, horizon=horizon, batch_size=batch_size, **options)
         if series not in SHA256:
             raise ValueError(f"series must be one of {', '.join(SHA256)}, got {series!r}")
         self.transformer = series

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import pandas as pd
@@ -39,11 +39,7 @@ class NabData(AnomalyData):
         window: See ``AnomalyData``.
         stride: See ``AnomalyData``.
         batch_size: See ``AnomalyData``.
-        num_workers: See ``AnomalyData``.
-        seed: See ``AnomalyData``.
-        channel: See ``AnomalyData``: ``realKnownCause/nyc_taxi`` for instance.
-        held_out: See ``AnomalyData``.
-        transductive: See ``AnomalyData``.
+        options: As in ``AnomalyData``.
     """
 
     def __init__(
@@ -51,23 +47,9 @@ class NabData(AnomalyData):
         window: int = 64,
         stride: int = 4,
         batch_size: int = 16,
-        num_workers: int | None = None,
-        seed: int = 0,
-        *,
-        channel: str | None = None,
-        held_out: float = 0.2,
-        transductive: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            window,
-            stride,
-            batch_size,
-            num_workers,
-            seed,
-            channel=channel,
-            held_out=held_out,
-            transductive=transductive,
-        )
+        super().__init__(window=window, stride=stride, batch_size=batch_size, **options)
 
     def prepare_data(self) -> None:
         """Download missing files."""

@@ -3,7 +3,7 @@
 import ast
 import csv
 from pathlib import Path
-from typing import Literal, final
+from typing import Any, Literal, final
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -36,13 +36,9 @@ class SmapData(AnomalyData):
         window: See ``AnomalyData``.
         stride: See ``AnomalyData``.
         batch_size: See ``AnomalyData``.
-        num_workers: See ``AnomalyData``.
-        seed: See ``AnomalyData``.
-        channel: See ``AnomalyData``: ``P-1`` for instance.
-        held_out: See ``AnomalyData``.
-        transductive: See ``AnomalyData``.
         commands: Whether to include the command flags.
         spacecraft: ``"SMAP"``, the satellite, or ``"MSL"``, the rover Curiosity; both are in the same folder.
+        options: As in ``AnomalyData``.
     """
 
     def __init__(
@@ -50,25 +46,12 @@ class SmapData(AnomalyData):
         window: int = 64,
         stride: int = 4,
         batch_size: int = 16,
-        num_workers: int | None = None,
-        seed: int = 0,
         *,
-        channel: str | None = None,
-        held_out: float = 0.2,
-        transductive: bool = False,
         commands: bool = False,
         spacecraft: Spacecraft = "SMAP",
+        **options: Any,
     ) -> None:
-        super().__init__(
-            window,
-            stride,
-            batch_size,
-            num_workers,
-            seed,
-            channel=channel,
-            held_out=held_out,
-            transductive=transductive,
-        )
+        super().__init__(window=window, stride=stride, batch_size=batch_size, **options)
         if spacecraft not in COLUMNS:
             raise ValueError(f'spacecraft must be "SMAP" or "MSL", got {spacecraft!r}')
         self.commands = commands

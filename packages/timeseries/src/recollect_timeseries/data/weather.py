@@ -1,6 +1,6 @@
 """Weather 2020: 21 measurements every ten minutes."""
 
-from typing import Literal, final
+from typing import Any, final
 
 from recollect.training import data_folder, fetch
 from recollect_timeseries.data.benchmark import read_benchmark
@@ -23,9 +23,7 @@ class WeatherData(ForecastingData):
         lookback: See ``ForecastingData``.
         horizon: See ``ForecastingData``.
         batch_size: See ``ForecastingData``.
-        num_workers: See ``ForecastingData``.
-        seed: See ``ForecastingData``.
-        forecast: See ``ForecastingData``.
+        options: As in ``ForecastingData``.
     """
 
     def __init__(
@@ -33,12 +31,9 @@ class WeatherData(ForecastingData):
         lookback: int = 336,
         horizon: int = 96,
         batch_size: int = 256,
-        num_workers: int | None = None,
-        seed: int = 0,
-        *,
-        forecast: Literal["end", "test"] = "end",
+        **options: Any,
     ) -> None:
-        super().__init__(lookback, horizon, batch_size, num_workers, seed, forecast=forecast)
+        super().__init__(lookback=lookback, horizon=horizon, batch_size=batch_size, **options)
 
     def prepare_data(self) -> None:
         """Download missing files."""

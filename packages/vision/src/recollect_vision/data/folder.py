@@ -1,13 +1,11 @@
 """Images in a folder per class."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import Transform
 from torchvision.transforms.v2 import functional as F
 
 from recollect.training import DataError
@@ -41,18 +39,10 @@ class FolderData(ImageData):
     according to ``channels``.
 
     Args:
-        batch_size: As in ``ImageData``.
-        num_workers: As in ``ImageData``.
-        seed: As in ``ImageData``.
         path: The folder.
         size: Height and width of the images in pixels.
         channels: 3 for colour, 1 for grey.
-        augmentation: As in ``ImageData``.
-        held_out: As in ``ImageData``.
-        leave_out: As in ``ImageData``.
-        images: As in ``ImageData``.
-        examples: As in ``ImageData``.
-        forget: As in ``ImageData``.
+        options: As in ``ImageData``.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -62,31 +52,13 @@ class FolderData(ImageData):
 
     def __init__(
         self,
-        batch_size: int = 128,
-        num_workers: int | None = None,
-        seed: int = 0,
         *,
         path: Path | None = None,
         size: int = 64,
         channels: int = 3,
-        augmentation: Sequence[Transform] = (),
-        held_out: float = 0.1,
-        leave_out: Sequence[str] = (),
-        images: Path | None = None,
-        examples: Path | None = None,
-        forget: Sequence[str] = (),
+        **options: Any,
     ) -> None:
-        super().__init__(
-            batch_size,
-            num_workers,
-            seed,
-            augmentation=augmentation,
-            held_out=held_out,
-            leave_out=leave_out,
-            images=images,
-            examples=examples,
-            forget=forget,
-        )
+        super().__init__(**options)
         if size < 1:
             raise ValueError(f"size must be at least 1, got {size}")
         if channels not in (1, 3):
