@@ -1,7 +1,6 @@
 """Recordings are cut between words, and the words joined to new sentences."""
 
 import random
-import runpy
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,8 +8,8 @@ import pytest
 import torch
 
 from recollect.training import DataError
-from recollect_speech.commands import splice
-from recollect_speech.commands.splice import WordClip, cut, draw, join, main, write
+from recollect_speech.cli import main
+from recollect_speech.commands.splice import WordClip, cut, draw, join, write
 from recollect_speech.data.utterances import read_manifest
 from recollect_speech.types import TimedWord
 
@@ -83,22 +82,15 @@ def test_a_manifest_of_what_was_joined_is_written_once(tmp_path: Path):
         assert {name[0] for name in words} == {item.speaker}
         assert len(item.samples(RATE)) == 200 * len(words) - 10 * (len(words) - 1)
     with pytest.raises(SystemExit, match="2"):
-        main([str(tmp_path), "--output", str(folder), "--words", "5", "2"])
+        main(["splice", str(tmp_path), "--output", str(folder), "--words", "5", "2"])
     before = (folder / "train.tsv").read_bytes()
     with pytest.raises(DataError, match="exists"):
         write(parts, folder, count=1, words=(2, 3), span=1, rate=RATE, seed=1)
     assert (folder / "train.tsv").read_bytes() == before
 
 
-def test_it_runs_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    monkeypatch.setattr("sys.argv", ["splice", "--help"])
-    with pytest.raises(SystemExit, match="0"):
-        runpy.run_path(str(splice.__file__), run_name="__main__")
-    assert "--output" in capsys.readouterr().out
-
-
 def test_what_is_no_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit, match="1"):
-        main([str(tmp_path), "--output", str(tmp_path / "out")])
+        main(["splice", str(tmp_path), "--output", str(tmp_path / "out")])
     assert f"{tmp_path} is no run folder" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -12,7 +12,6 @@ import yaml
 from recollect.training import load_run
 from recollect.training.callbacks.parts_summary import parts
 from recollect_speech.cli import main
-from recollect_speech.commands import splice
 from recollect_speech.data.utterances import read_manifest
 from recollect_speech.streaming import Transcriber
 
@@ -135,7 +134,8 @@ def test_words_have_times_and_confidences(folder: Path, tmp_path: Path, tone: To
 
 
 def test_recordings_are_spliced_at_the_aligned_words(folder: Path, tmp_path: Path) -> None:
-    splice.main([str(run_of(folder)), "--output", str(tmp_path / "new"), "--count", "60", "--span", "1"])
+    output = str(tmp_path / "new")
+    main(["splice", str(run_of(folder)), "--output", output, "--count", "60", "--span", "1"])
     found = read_manifest(tmp_path / "new" / "train.tsv")
     assert {item.text for item in found} - set(STRINGS)
     right = 0

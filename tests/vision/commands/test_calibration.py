@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from recollect.training import DataError, TrainedRun, load_run
+from recollect_vision.cli import main
 from recollect_vision.cli import main as command
-from recollect_vision.commands.calibration import compare_calibration, main
+from recollect_vision.commands.calibration import compare_calibration
 from recollect_vision.commands.features import classification_run
 from recollect_vision.metrics.classification import calibration, fit_temperature
 from recollect_vision.tasks import OnlineFewShot
@@ -62,7 +63,7 @@ def test_network_temperature_and_memory_are_compared(run_of, capsys):
     assert remembered.loss == pytest.approx(measured["test/loss"], abs=1e-5)
     assert scaled.accuracy == network.accuracy
     assert len({row.loss for row in (network, scaled, remembered, both)}) == 4
-    main([str(folder)])
+    main(["calibrate", str(folder)])
     printed = capsys.readouterr().out
     assert "network, temperature" in printed
     assert "network and examples, mix weight 0.5" in printed
@@ -78,11 +79,6 @@ def test_without_a_memory_the_network_is_compared_with_itself(run_of):
     del run.data.numbers
     with pytest.raises(DataError, match="has no test split"):
         compare_calibration(run.task, run.data)
-
-
-def test_bare_help_says_what_it_takes(capsys):
-    main([])
-    assert "usage: python -m recollect_vision.commands.calibration RUN" in capsys.readouterr().out
 
 
 def test_a_run_of_another_task_is_named():

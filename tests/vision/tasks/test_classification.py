@@ -14,7 +14,6 @@ import torch
 from recollect.training import DataError, Task, load_run
 from recollect.training.callbacks.parts_summary import parts
 from recollect_vision.cli import main
-from recollect_vision.commands import class_incremental
 from recollect_vision.commands.class_incremental import accuracy_by_shots, all_features
 from recollect_vision.models.whitened_network import whitening_filters
 from recollect_vision.tasks.progressive_resizing import ProgressiveResizing
@@ -199,7 +198,7 @@ def test_classes_that_were_left_out_are_learned_from_examples_and_erased(tmp_pat
         assert some.restored
         assert len(some.new) == 10
     assert run.task.model.examples.method == "matching"
-    class_incremental.main([str(folder)])
+    main(["class-incremental", str(folder)])
     printed = capsys.readouterr().out
     assert "read one by one; new: green" in printed
     assert "read as prototypes; new: green" in printed

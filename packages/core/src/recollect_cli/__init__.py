@@ -4,6 +4,7 @@
 fraction of one: configs are YAML files, and the arguments of classes are read from their source.
 """
 
+from recollect_cli.commands import Command
 from recollect_cli.front import command_line
 
-__all__ = ["command_line"]
+__all__ = ["Command", "command_line"]

@@ -5,15 +5,16 @@ import sys
 from collections.abc import Callable, Sequence
 
 from recollect_cli import help as texts
+from recollect_cli.commands import Commands, run_command
 from recollect_cli.configs import WITHOUT_MEMORY, overlays, package_configs, read_configs
 from recollect_cli.errors import ArgumentError, UserError
-from recollect_cli.flags import check_config, check_flags
-from recollect_cli.request import find_configs, read_request
+from recollect_cli.flags import COMMANDS, check_config, check_flags
+from recollect_cli.request import check_command, find_configs, read_request
 
 Main = Callable[[Sequence[str] | None], None]
 
 
-def command_line(package: str, default: str) -> Main:
+def command_line(package: str, default: str, commands: Commands | None = None) -> Main:
     """The ``main`` of a package's command.
 
     Help, the version and mistakes are answered at once; everything else goes to ``recollect.training.cli``.
@@ -21,6 +22,7 @@ def command_line(package: str, default: str) -> Main:
     Args:
         package: Import name of the package, whose ``configs`` folder holds its configs.
         default: Short name of the config that is used where none is given.
+        commands: The package's further commands.
 
     Returns:
         A function of the command line, by default that of the process. It raises ``SystemExit`` with 2 for a
@@ -29,8 +31,12 @@ def command_line(package: str, default: str) -> Main:
 
     def main(args: Sequence[str] | None = None) -> None:
         given = list(sys.argv[1:] if args is None else args)
+        further = commands or {}
         try:
-            text = answer(package, default, given)
+            if given and given[0] in further:
+                run_command(texts.program(package), given[0], further[given[0]], given[1:])
+                return
+            text = answer(package, default, given, further)
         except UserError as error:
             print(f"{texts.program(package)}: error: {error}", file=sys.stderr)
             raise SystemExit(2 if isinstance(error, ArgumentError) else 1) from None
@@ -44,7 +50,7 @@ def command_line(package: str, default: str) -> Main:
     return main
 
 
-def answer(package: str, default: str, args: Sequence[str]) -> str | None:
+def answer(package: str, default: str, args: Sequence[str], commands: Commands | None = None) -> str | None:
     """The text that answers a command line by itself, or ``None`` where there is work to do.
 
     Raises:
@@ -52,9 +58,10 @@ def answer(package: str, default: str, args: Sequence[str]) -> str | None:
         CheckpointError: If there is no such checkpoint.
     """
     if not args or args[0] in ("-h", "--help"):
-        return texts.overview(package, default)
+        return texts.overview(package, default, commands or {})
     if args[0] == "--version":
         return texts.version_line(package)
+    check_command(package, args[0], [*COMMANDS, *(commands or ())])
     found = find_configs(package, default, args)
     if any(argument in ("-h", "--help") for argument in found.rest):
         settings = check_flags(package, found.command, found.rest, read_configs(found.paths))

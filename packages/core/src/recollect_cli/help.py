@@ -10,8 +10,9 @@ from typing import Any
 import docstring_parser
 import yaml
 
+from recollect_cli.commands import Commands
 from recollect_cli.configs import Settings, headline, overlays, package_configs
-from recollect_cli.flags import COMMANDS, PARTS, TRAINER, arguments_of, class_of
+from recollect_cli.flags import PARTS, TRAINER, arguments_of, class_of
 from recollect_cli.signatures import Signature, signature
 
 ABOUT = {
@@ -47,15 +48,22 @@ def version_line(package: str) -> str:
     return f"{program(package)} {version(program(package))}"
 
 
-def overview(package: str, default: str) -> str:
+def overview(package: str, default: str, commands: Commands) -> str:
     """What ``--help`` prints: commands, configs with a line about each, and where to read on."""
     name = program(package)
     lines = [f"usage: {name} COMMAND [--config NAME_OR_PATH …] [--FLAG VALUE …]", "", "commands:"]
-    lines += [f"  {command:<10} {ABOUT[command]}" for command in COMMANDS]
+    about = {**ABOUT, **{command: given.summary for command, given in commands.items()}}
+    width = max(map(len, about))
+    lines += [_one_line(f"  {command:<{width}}  {text}") for command, text in about.items()]
     lines += ["", f"configs (without --config: {default}):", *_listed(package_configs(package))]
     lines += ["", "configs that go on top of another:", *_listed(overlays()), ""]
     lines += [
         f"{name} fit --config NAME --help lists the flags of its task and data.",
+        *(
+            [f"{name} {next(iter(commands))} --help lists what it takes; so for the others."]
+            if commands
+            else []
+        ),
         "Several --config are merged, later ones on top; flags go on top of all.",
     ]
     return "\n".join(lines)

@@ -75,8 +75,7 @@ def find_configs(package: str, default: str, args: Sequence[str]) -> Configs:
         ArgumentError: If the command or a config does not exist.
     """
     command, rest = args[0], list(args[1:])
-    if command not in COMMANDS:
-        raise ArgumentError(_unknown_command(package, command))
+    check_command(package, command, COMMANDS)
     names, rest = take(rest, "--config", "-c")
     own, shared = package_configs(package), overlays()
     named = any(name in own or name not in shared for name in names)
@@ -146,9 +145,16 @@ def _checkpoint(
     return run, (last_checkpoint(run) if wanted == "last" else None)
 
 
-def _unknown_command(package: str, command: str) -> str:
-    near = difflib.get_close_matches(command, COMMANDS, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(COMMANDS)}"
+def check_command(package: str, command: str, known: Sequence[str]) -> None:
+    """Raise if there is no such command.
+
+    Raises:
+        ArgumentError: With the nearest command.
+    """
+    if command in known:
+        return
+    near = difflib.get_close_matches(command, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(known)}"
     if command in package_configs(package):
         hint = f"it is a config: fit --config {command}"
-    return f"no such command: {command!r}; {hint}"
+    raise ArgumentError(f"no such command: {command!r}; {hint}")

@@ -1,6 +1,5 @@
 """A trained run in Python: its task with the weights of a checkpoint, and its data."""
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
@@ -9,9 +8,9 @@ import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
-from recollect.training.checkpoints import check_task, load
+from recollect.training.checkpoints import check_task, command_of, load, package_of
 from recollect.training.data import DataModule
-from recollect.training.errors import CheckpointError, UserError
+from recollect.training.errors import CheckpointError
 from recollect.training.loggers import quietly
 from recollect.training.run_folder import best_checkpoint
 from recollect.training.task import Task
@@ -85,29 +84,27 @@ def restore(task: Task, data: DataModule, path: Path) -> TrainedRun:
 
 
 def report_runs(
-    module: str, report: Callable[[str, TrainedRun], None], args: Sequence[str] | None = None
+    package: str, folders: Sequence[str | Path], report: Callable[[str, TrainedRun], None]
 ) -> None:
-    """Report on each of the run folders that a command line names.
-
-    What is wrong with one of them goes to the standard error, and the process ends with status 1.
+    """Report on each run folder.
 
     Args:
-        module: What stands after ``python -m``.
+        package: The package whose command it is; runs of another are refused.
+        folders: The run folders.
         report: Is given a folder and what is in it, its data fetched, and prints.
-        args: The command line; that of the process by default.
+
+    Raises:
+        CheckpointError: If a folder is no run of the package.
     """
-    folders = list(sys.argv[1:] if args is None else args)
-    if not folders or folders[0] in ("-h", "--help"):
-        print(f"usage: python -m {module} RUN [RUN …]")
-        return
-    try:
-        for folder in folders:
-            run = load_run(folder)
-            run.data.prepare_data()
-            report(folder, run)
-    except UserError as error:
-        print(f"{module}: error: {error}", file=sys.stderr)
-        raise SystemExit(1) from error
+    for folder in folders:
+        run = load_run(folder)
+        made = package_of(type(run.task).__module__)
+        if made not in (None, package):
+            raise CheckpointError(
+                f"{folder} is a run of {made}, not of {package}: use {command_of(str(made))}"
+            )
+        run.data.prepare_data()
+        report(str(folder), run)
 
 
 def _chosen(folder: Path, checkpoint: str | Path) -> Path:

@@ -1,9 +1,10 @@
 """NDCG of users who arrive after training, by number of clicks.
 
-``python -m recollect_recsys.commands.cold_start RUN [RUN …]`` compares run folders, for instance with and
+``recollect-recsys cold-start RUN [RUN …]`` compares run folders, for instance with and
 without memory, on the users that ``--data.new_users`` held out of training.
 """
 
+import argparse
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
@@ -115,10 +116,6 @@ def report(folder: str, run: TrainedRun) -> None:
         print(f"  {row.clicks:>3} clicks  {name} {row.ndcg:.4f} ± {row.error:.4f}  ({row.users} users)")
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Report on run folders."""
-    report_runs("recollect_recsys.commands.cold_start", report, args)
-
-
-if __name__ == "__main__":
-    main()
+def run(options: argparse.Namespace) -> None:
+    """Report on the run folders ``options.runs``."""
+    report_runs("recollect_recsys", options.runs, report)

@@ -1,1 +1,1 @@
-"""Further commands. Each runs as ``python -m recollect_speech.commands.<name>``."""
+"""Further commands. Each is a subcommand of ``recollect-speech``."""

@@ -1,6 +1,6 @@
 """Splice recorded words into new training sentences.
 
-``python -m recollect_speech.commands.splice RUN --output FOLDER`` aligns the training recordings of a run
+``recollect-speech splice RUN --output FOLDER`` aligns the training recordings of a run
 with their transcripts, cuts them between words, and joins words of different recordings of the same speaker.
 Recordings of unknown speakers count as one speaker's. ``FOLDER`` must not exist; the command writes FLAC
 files and ``train.tsv`` to it, a manifest for the argument ``extra_manifest`` of ``VctkData`` and
@@ -10,9 +10,8 @@ Lam et al. 2021, "On-the-fly aligned data augmentation for sequence-to-sequence 
 single words in this way.
 """
 
+import argparse
 import random
-import sys
-from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +21,9 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from recollect.training import DataError, UserError, load_run
+from recollect.training import DataError, TrainedRun
+from recollect.training.errors import ArgumentError
+from recollect.training.load import report_runs
 from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.data.tts_corpus import Recording, write_corpus
 from recollect_speech.models.alignment import align
@@ -167,39 +168,28 @@ def _spliced(
         yield Recording(samples, " ".join(clip.text for clip in clips), speaker)
 
 
-def main(args: Sequence[str] | None = None) -> None:
+def run(options: argparse.Namespace) -> None:
     """Splice the training recordings of a run; see the module's docstring.
 
     Raises:
-        SystemExit: With status 2 for invalid arguments, 1 if the run cannot be used.
+        ArgumentError: If a number is out of range.
+        DataError: If the run cannot be used.
     """
-    parser = ArgumentParser(
-        "python -m recollect_speech.commands.splice", description=str(__doc__).split("\n")[0]
+    least, most = options.words
+    if min(options.count, options.span, least) < 1 or least > most:
+        raise ArgumentError("--count, --span and --words must be positive, and --words LEAST not above MOST")
+    report_runs("recollect_speech", [options.run], lambda folder, run: _splice(folder, run, options))
+
+
+def _splice(folder: str, run: TrainedRun, options: argparse.Namespace) -> None:
+    task = run.task
+    if not isinstance(task, Recognition):
+        raise DataError(f"{folder} is not a run of Recognition, so its recordings cannot be aligned")
+    parts = cut_all(task.model, task.data)
+    write(
+        parts, options.output, options.count, tuple(options.words), options.span, task.data.rate, options.seed
     )
-    parser.add_argument("run", type=Path, help="run folder of a Recognition task")
-    parser.add_argument("--output", type=Path, required=True, help="folder to create")
-    parser.add_argument("--count", type=int, default=3000, help="number of sentences")
-    parser.add_argument("--words", type=int, nargs=2, default=(4, 10), metavar=("LEAST", "MOST"))
-    parser.add_argument(
-        "--span", type=int, default=3, help="maximum number of consecutive words of a recording"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args(args)
-    least, most = chosen.words
-    if min(chosen.count, chosen.span, least) < 1 or least > most:
-        parser.error("--count, --span and --words must be positive, and --words LEAST not above MOST")
-    try:
-        task = load_run(chosen.run).task
-        if not isinstance(task, Recognition):
-            raise DataError(f"{chosen.run} is not a run of Recognition, so its recordings cannot be aligned")
-        data = task.data
-        data.prepare_data()
-        parts = cut_all(task.model, data)
-        write(parts, chosen.output, chosen.count, (least, most), chosen.span, data.rate, chosen.seed)
-    except UserError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        raise SystemExit(1) from error
-    print(chosen.output / "train.tsv")
+    print(options.output / "train.tsv")
 
 
 def _quietest(samples: Tensor, word: TimedWord, following: TimedWord, rate: int) -> int:
@@ -211,7 +201,3 @@ def _quietest(samples: Tensor, word: TimedWord, following: TimedWord, rate: int)
     energies = samples[first : max(first + size, round(latest * rate))].square()
     frames = energies[: len(energies) // size * size].view(-1, size).mean(1)
     return first + size * int(frames.argmin()) + size // 2
-
-
-if __name__ == "__main__":
-    main()

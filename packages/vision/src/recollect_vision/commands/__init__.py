@@ -1,1 +1,1 @@
-"""Commands that evaluate trained runs: ``python -m recollect_vision.commands.NAME RUN``."""
+"""Subcommands of ``recollect-vision`` that evaluate trained runs."""

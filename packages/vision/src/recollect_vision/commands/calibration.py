@@ -1,11 +1,11 @@
 """Calibration of trained classifiers, with and without memory and with temperature scaling.
 
-``python -m recollect_vision.commands.calibration RUN [RUN …]`` compares four predictions on the test images
+``recollect-vision calibrate RUN [RUN …]`` compares four predictions on the test images
 of each run folder: the network alone, the network with its examples, and both again with the logits divided
 by a temperature that is fitted on the validation images.
 """
 
-from collections.abc import Sequence
+import argparse
 
 import torch
 import torch.nn.functional as F
@@ -54,10 +54,6 @@ def report(folder: str, run: TrainedRun) -> None:
         print(f"  {row.source:<36} accuracy {row.accuracy:.4f}  ece {row.ece:.4f}  −log p {row.loss:.4f}")
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Measure the run folders ``args``."""
-    report_runs("recollect_vision.commands.calibration", report, args)
-
-
-if __name__ == "__main__":
-    main()
+def run(options: argparse.Namespace) -> None:
+    """Measure the run folders ``options.runs``."""
+    report_runs("recollect_vision", options.runs, report)

@@ -1,10 +1,11 @@
 """Class-incremental learning without training: accuracy by number of examples of new classes in memory.
 
-``python -m recollect_vision.commands.class_incremental RUN [RUN …]`` takes run folders trained with
+``recollect-vision class-incremental RUN [RUN …]`` takes run folders trained with
 ``--data.leave_out``. It writes examples of the classes that were left out to the memory, classifies the test
 images of old and new classes, and erases the new classes again. There is no gradient step.
 """
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -144,15 +145,11 @@ def report(folder: str, run: TrainedRun) -> None:
     print(f"{picture}")
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Measure the run folders ``args``."""
-    report_runs("recollect_vision.commands.class_incremental", report, args)
+def run(options: argparse.Namespace) -> None:
+    """Measure the run folders ``options.runs``."""
+    report_runs("recollect_vision", options.runs, report)
 
 
 def _mean(values: Tensor) -> str:
     spread = f" ± {values.std():.3f}" if len(values) > 1 else ""
     return f"{values.mean():.3f}{spread}"
-
-
-if __name__ == "__main__":
-    main()

@@ -59,7 +59,7 @@ class ImageData(DataModule):
         held_out: Fraction of the training images of each class for validation, if the dataset has no
             validation split.
         leave_out: Classes to leave out of all splits. They are numbered last, so that a memory can learn them
-            after training: see ``recollect_vision.commands.class_incremental``.
+            after training: see ``recollect-vision class-incremental``.
         images: Image file or folder that ``predict`` classifies; the test split by default.
         examples: Folder with a subfolder of images for each class, old or new, that ``test`` and ``predict``
             write to the memory first.
