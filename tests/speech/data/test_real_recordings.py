@@ -80,9 +80,9 @@ def test_a_wave_file_from_a_pipe_is_read_to_its_end(record: Recorder, size: int)
     assert check_audio(path).frames == 3 * RATE
 
 
-@pytest.mark.parametrize(("start", "end"), [(0.1, 0.100001), (0.1, 0.11), (0.79999, None)])
+@pytest.mark.parametrize(("start", "end"), [(0.1, 0.100001), (0.79999, None)])
 def test_a_part_of_microseconds_is_refused(record: Recorder, start: float, end: float | None) -> None:
-    with pytest.raises(DataError, match=r"list, line 3: .*a\.wav: .* s of audio is too short"):
+    with pytest.raises(DataError, match=r"list, line 3: .*a\.wav: .* s holds no sample of audio"):
         read_audio(Clip(record("a.wav"), start, end), RATE, "list, line 3")
 
 

@@ -18,9 +18,6 @@ from recollect.training import DataError
 CLIPPED = 0.999
 """Samples of at least this magnitude count as clipped."""
 
-SHORTEST = 0.02
-"""Seconds of the shortest recording: less than one frame of features."""
-
 BLOCK = 1 << 16
 """Samples that are decoded at a time."""
 
@@ -135,7 +132,7 @@ def check_range(clip: Clip, header: Header, where: str | None) -> tuple[int, int
     """First and last sample of a clip at the rate of the file.
 
     Raises:
-        DataError: If the clip does not lie within the file, or is too short.
+        DataError: If the clip does not lie within the file, or holds no sample.
     """
     if header.frames == 0:
         raise DataError(f"{_named(clip.path, where)} is empty: 0 seconds of audio")
@@ -148,11 +145,8 @@ def check_range(clip: Clip, header: Header, where: str | None) -> tuple[int, int
             "the file"
         )
     first, last = round(clip.start * header.rate), min(round(end * header.rate), header.frames)
-    if last - first < SHORTEST * header.rate:
-        raise DataError(
-            f"{_named(clip.path, where)}: {(last - first) / header.rate:g} s of audio is too short, a "
-            f"recording has at least {SHORTEST:g} s"
-        )
+    if last <= first:
+        raise DataError(f"{_named(clip.path, where)}: {clip.start:g} to {end:g} s holds no sample of audio")
     return first, last
 
 
