@@ -61,6 +61,22 @@ def test_what_is_no_run_or_does_not_fit_is_named(copied: Path, tmp_path: Path):
         load_run(copied)
 
 
+@pytest.mark.parametrize("text", ["a: [", "- 1", "", "model: 3\ndata: 4", "model: {class_path: x}"])
+def test_a_config_that_is_not_of_a_run_is_named(copied: Path, text: str):
+    (copied / "config.yaml").write_text(text)
+    with pytest.raises(CheckpointError, match=r"config\.yaml is not the config of a run"):
+        load_run(copied)
+
+
+def test_a_class_or_an_argument_that_does_not_exist_is_named(copied: Path):
+    with pytest.raises(CheckpointError, match=r"config\.yaml: --data: Option 'sizes' is not accepted"):
+        load_run(copied, sizes=21)
+    config = copied / "config.yaml"
+    config.write_text(config.read_text().replace("class_path: recollect_tiny", "class_path: recollect_gone"))
+    with pytest.raises(CheckpointError, match=r"config\.yaml: .*recollect_gone"):
+        load_run(copied)
+
+
 def test_a_checkpoint_alone_is_not_enough(copied: Path):
     with pytest.raises(NotImplementedError, match=r"recollect\.training\.load_run"):
         Task.load_from_checkpoint(copied / "checkpoints" / "last.ckpt")

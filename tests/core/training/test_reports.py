@@ -20,6 +20,8 @@ def test_what_is_no_run_of_the_package_is_refused(trained: Path, tmp_path: Path)
     with pytest.raises(CheckpointError, match=f"{tmp_path} is no run folder"):
         report_runs("recollect_tiny", [tmp_path], lambda folder, run: pytest.fail(folder))
     with pytest.raises(
-        CheckpointError, match="is a run of recollect_tiny, not of recollect_vision: use recollect-tiny"
+        CheckpointError, match="is of recollect_tiny, not of recollect_vision: use recollect-tiny"
     ):
         report_runs("recollect_vision", [trained], lambda folder, run: pytest.fail(folder))
+    with pytest.raises(CheckpointError, match=f"{tmp_path} is no run folder"):
+        report_runs("recollect_tiny", [trained, tmp_path], lambda folder, run: pytest.fail(folder))

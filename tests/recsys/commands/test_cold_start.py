@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from recollect.training import DataError, TrainedRun, load_run
+from recollect.training import DataError, Task, TrainedRun, load_run
 from recollect_recsys.cli import main
-from recollect_recsys.commands.cold_start import ndcg_by_clicks
+from recollect_recsys.commands.cold_start import CLICKS, ndcg_by_clicks, report
 from recollect_recsys.data.interactions import InteractionsData
 from recollect_recsys.models.gru4rec import GRU4Rec
 from recollect_recsys.tasks import NextItem
@@ -46,6 +46,11 @@ def test_without_newcomers_it_says_what_to_do(tmp_path: Path) -> None:
         ndcg_by_clicks(run(tmp_path, 0.0))
 
 
+def test_a_task_of_ones_own_is_named() -> None:
+    with pytest.raises(DataError, match="somewhere is not a run of NextItem or CollaborativeFiltering but of T"):
+        report("somewhere", TrainedRun(Task.__new__(Task), None))
+
+
 def graph_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> TrainedRun:
     """Of users who like the even items and users who like the odd ones."""
     monkeypatch.chdir(folder)
@@ -57,7 +62,7 @@ def graph_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> TrainedRun:
 
 
 def test_of_a_graph_the_first_click_tells_what_a_newcomer_likes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = graph_run(tmp_path, monkeypatch)
     data, new = found.data, int(found.data.is_new.sum())
@@ -74,3 +79,10 @@ def test_of_a_graph_the_first_click_tells_what_a_newcomer_likes(
         assert torch.equal(first.target, more.target)
         assert not set(more.seen[0].tolist()) & set(more.target[0].tolist())
         assert first.user.tolist() == [0]
+    capsys.readouterr()
+    (folder,) = Path("runs/recsys/interactions-graph").iterdir()
+    main(["cold-start", str(folder)])
+    title, *rows = capsys.readouterr().out.splitlines()
+    assert title == str(folder)
+    assert [row.split()[:3] for row in rows] == [[str(n), "clicks", "NDCG@20"] for n in CLICKS]
+    assert f"({new} users)" in rows[0]

@@ -81,12 +81,27 @@ def test_a_manifest_of_what_was_joined_is_written_once(tmp_path: Path):
         words = item.text.split()
         assert {name[0] for name in words} == {item.speaker}
         assert len(item.samples(RATE)) == 200 * len(words) - 10 * (len(words) - 1)
-    with pytest.raises(SystemExit, match="2"):
-        main(["splice", str(tmp_path), "--output", str(folder), "--words", "5", "2"])
     before = (folder / "train.tsv").read_bytes()
     with pytest.raises(DataError, match="exists"):
         write(parts, folder, count=1, words=(2, 3), span=1, rate=RATE, seed=1)
     assert (folder / "train.tsv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["--words", "5", "2"], 2, "--words LEAST not above MOST"),
+        (["--count", "0"], 2, "--count, --span and --words must be positive"),
+        ([], 1, "exists already; choose a new folder"),
+    ],
+)
+def test_wrong_arguments_are_named_before_a_run_is_loaded(
+    args: list[str], code: int, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as stop:
+        main(["splice", str(tmp_path / "missing"), "--output", str(tmp_path), *args])
+    assert stop.value.code == code
+    assert message in capsys.readouterr().err
 
 
 def test_what_is_no_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

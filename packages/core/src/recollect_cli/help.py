@@ -59,11 +59,7 @@ def overview(package: str, default: str, commands: Commands) -> str:
     lines += ["", "configs that go on top of another:", *_listed(overlays()), ""]
     lines += [
         f"{name} fit --config NAME --help lists the flags of its task and data.",
-        *(
-            [f"{name} {next(iter(commands))} --help lists what it takes; so for the others."]
-            if commands
-            else []
-        ),
+        *(f"{name} {command} --help lists the arguments of {command}." for command in commands),
         "Several --config are merged, later ones on top; flags go on top of all.",
     ]
     return "\n".join(lines)

@@ -28,6 +28,16 @@ def run_name(path: Path) -> str:
     return path.stem
 
 
+def check_run(folder: Path) -> None:
+    """Raise if a folder is not a run folder.
+
+    Raises:
+        CheckpointError: If it has no ``config.yaml``.
+    """
+    if not (folder / "config.yaml").is_file():
+        raise CheckpointError(f"{folder} is no run folder: it has no config.yaml")
+
+
 def last_checkpoint(run: Path) -> Path:
     """The most recent checkpoint of a run.
 

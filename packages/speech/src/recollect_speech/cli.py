@@ -4,10 +4,12 @@ import argparse
 from pathlib import Path
 
 from recollect_cli import Command, command_line
+from recollect_cli.errors import ArgumentError, UserError
+from recollect_cli.runs import check_run, last_checkpoint
 
 
-def splice_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what ``splice`` takes."""
+def add_splice_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``splice``."""
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of a Recognition task")
     parser.add_argument("--output", type=Path, required=True, help="folder to create")
     parser.add_argument("--count", type=int, default=3000, help="number of sentences")
@@ -18,11 +20,23 @@ def splice_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice")
 
 
+def check_splice_arguments(options: argparse.Namespace) -> None:
+    """Raise if a number is out of range, the output exists or the run has no checkpoint."""
+    least, most = options.words
+    if min(options.count, options.span, least) < 1 or least > most:
+        raise ArgumentError("--count, --span and --words must be positive, and --words LEAST not above MOST")
+    if options.output.exists():
+        raise UserError(f"--output {options.output} exists already; choose a new folder")
+    check_run(options.run)
+    last_checkpoint(options.run)
+
+
 COMMANDS = {
     "splice": Command(
         "recollect_speech.commands.splice",
         "join words of a run's training recordings to new sentences",
-        splice_arguments,
+        add_splice_arguments,
+        check_splice_arguments,
     ),
 }
 

@@ -1,14 +1,18 @@
 """The command line that every application package shares."""
 
+import argparse
 import os
 import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 
 from recollect.training.arguments import interpret
 from recollect.training.callbacks import Interrupted
+from recollect.training.checkpoints import command_of
 from recollect.training.errors import ArgumentError, UserError
 from recollect.training.lightning_cli import RecollectCLI
 from recollect.training.loggers import finish, quietly
@@ -38,15 +42,36 @@ def main(package: str, default: str, args: Sequence[str] | None = None) -> None:
         SystemExit: With 2 for a wrong argument, 1 for wrong data or checkpoints, 128 + n after signal n.
     """
     args = list(sys.argv[1:] if args is None else args)
-    program = package.replace("_", "-")
+    program = command_of(package)
+    with _reporting(program):
+        RecollectCLI(program, interpret(package, default, args))
+
+
+def run_module(program: str, module: str, options: argparse.Namespace) -> None:
+    """Run a further command.
+
+    Args:
+        program: Name of the package's command.
+        module: The module whose function ``run`` takes the parsed arguments.
+        options: The parsed arguments.
+
+    Raises:
+        SystemExit: With 2 for a wrong argument, 1 for wrong data or checkpoints, 128 + n after signal n.
+    """
+    with _reporting(program):
+        import_module(module).run(options)
+
+
+@contextmanager
+def _reporting(program: str) -> Iterator[None]:
+    """Show errors and signals as one line each and exit with their code; silence expected warnings."""
     # Lightning calls methods that jsonargparse has renamed; a user can do nothing about it.
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     try:
-        invocation = interpret(package, default, args)
         with warnings.catch_warnings(), quietly(), stopping():
             for message in EXPECTED_WARNINGS:
                 warnings.filterwarnings("ignore", message)
-            RecollectCLI(program, invocation)
+            yield
     except Interrupted as stop:
         if first_process():
             config = shlex.quote(str(stop.checkpoint.parent.parent / "config.yaml"))

@@ -1,5 +1,6 @@
 """A trained run in Python: its task with the weights of a checkpoint, and its data."""
 
+import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
@@ -8,13 +9,14 @@ import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
-from recollect.training.checkpoints import check_task, command_of, load, package_of
+from recollect.training.checkpoints import check_package, check_task, load
 from recollect.training.data import DataModule
-from recollect.training.errors import CheckpointError
+from recollect.training.errors import CheckpointError, UserError
 from recollect.training.loggers import quietly
+from recollect.training.parser_errors import summarize_error
 from recollect.training.run_folder import best_checkpoint
 from recollect.training.task import Task
-from recollect_cli.runs import last_checkpoint
+from recollect_cli.runs import check_run, last_checkpoint
 
 
 class TrainedRun(NamedTuple):
@@ -42,7 +44,7 @@ def load_run(
         data: Arguments of the data module to replace, ``path="my.txt"`` for instance.
 
     Raises:
-        CheckpointError: If there is no run or no checkpoint, or it does not fit the config.
+        CheckpointError: If there is no run or no checkpoint, or the config or the checkpoint cannot be used.
 
     A trained run answers in a few lines::
 
@@ -51,17 +53,8 @@ def load_run(
             rows = [row for batch in data.predict_dataloader() for row in task.predict(batch)]
     """
     folder = Path(folder)
-    if not (folder / "config.yaml").is_file():
-        raise CheckpointError(f"{folder} is no run folder: it has no config.yaml")
-    settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    settings["data"].setdefault("init_args", {}).update(data)
-    parser = LightningArgumentParser(exit_on_error=False)
-    parser.add_lightning_class_args(Task, "model", subclass_mode=True)
-    parser.add_lightning_class_args(DataModule, "data", subclass_mode=True)
-    parts = parser.instantiate_classes(
-        parser.parse_object({part: settings[part] for part in ("model", "data")})
-    )
-    return restore(parts.model, parts.data, _chosen(folder, checkpoint))
+    task, module = _instantiate(folder, data)
+    return restore(task, module, _chosen(folder, checkpoint))
 
 
 def restore(task: Task, data: DataModule, path: Path) -> TrainedRun:
@@ -86,25 +79,50 @@ def restore(task: Task, data: DataModule, path: Path) -> TrainedRun:
 def report_runs(
     package: str, folders: Sequence[str | Path], report: Callable[[str, TrainedRun], None]
 ) -> None:
-    """Report on each run folder.
+    """Report on each run folder, after all of them have been checked.
 
     Args:
-        package: The package whose command it is; runs of another are refused.
+        package: The package whose command it is.
         folders: The run folders.
-        report: Is given a folder and what is in it, its data fetched, and prints.
+        report: Prints the report of a folder, given the folder and its run, the data fetched.
 
     Raises:
-        CheckpointError: If a folder is no run of the package.
+        CheckpointError: If a folder is not a run of the package.
     """
     for folder in folders:
+        check_run(Path(folder))
+        path = _chosen(Path(folder), "best")
+        check_package(load(path), package, path)
+    for folder in folders:
         run = load_run(folder)
-        made = package_of(type(run.task).__module__)
-        if made not in (None, package):
-            raise CheckpointError(
-                f"{folder} is a run of {made}, not of {package}: use {command_of(str(made))}"
-            )
         run.data.prepare_data()
         report(str(folder), run)
+
+
+def _instantiate(folder: Path, data: dict[str, Any]) -> tuple[Task, DataModule]:
+    """The untrained task of a run and its data module, with the arguments ``data`` replaced."""
+    check_run(folder)
+    settings = _read_settings(folder / "config.yaml")
+    settings["data"]["init_args"] = (settings["data"].get("init_args") or {}) | data
+    parser = LightningArgumentParser(exit_on_error=False)
+    parser.add_lightning_class_args(Task, "model", subclass_mode=True)
+    parser.add_lightning_class_args(DataModule, "data", subclass_mode=True)
+    try:
+        parts = parser.instantiate_classes(parser.parse_object(settings))
+    except (argparse.ArgumentError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise CheckpointError(f"{folder / 'config.yaml'}: {summarize_error(str(error))}") from error
+    return parts.model, parts.data
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    """The settings of task and data in the config of a run."""
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return {part: dict(settings[part]) for part in ("model", "data")}
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is not the config of a run: it has no model and data") from error
 
 
 def _chosen(folder: Path, checkpoint: str | Path) -> Path:

@@ -1,7 +1,7 @@
 """NDCG of users who arrive after training, by number of clicks.
 
-``recollect-recsys cold-start RUN [RUN …]`` compares run folders, for instance with and
-without memory, on the users that ``--data.new_users`` held out of training.
+``recollect-recsys cold-start RUN [RUN …]`` compares run folders, for instance with and without memory, on the
+users that ``--data.new_users`` held out of training.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from recollect_recsys.metrics.sequential import TOP_K, NextItemMetrics
 from recollect_recsys.metrics.user_metrics import UserMetrics
 from recollect_recsys.models.sequential import SessionRecommender
 from recollect_recsys.tasks.collaborative import CollaborativeFiltering
+from recollect_recsys.tasks.sequential import NextItem
 
 CLICKS = (0, 1, 2, 5, 10, 20)
 
@@ -58,10 +59,7 @@ def ndcg_by_clicks(run: TrainedRun, clicks: Sequence[int] = CLICKS) -> list[Cold
     """
     data = cast(SequentialData | CollaborativeData, run.data)
     if not data.is_new.any():
-        raise DataError(
-            "nobody was set aside before training: train with --data.new_users 0.1, for instance, so that "
-            "there are users whom the model has never seen"
-        )
+        raise DataError("no users were held out of training: train with --data.new_users 0.1, for instance")
     if isinstance(data, CollaborativeData):
         task = cast(CollaborativeFiltering, run.task)
         return [_measure_sets(task, data, data.cold_start(count), count) for count in clicks]
@@ -109,7 +107,14 @@ def _figures(metrics: UserMetrics, name: str, clicks: int, users: int) -> ColdSt
 
 
 def report(folder: str, run: TrainedRun) -> None:
-    """Print the results of a run."""
+    """Print the results of a run.
+
+    Raises:
+        DataError: If the run is of a task that is not of this package.
+    """
+    if not isinstance(run.task, NextItem | CollaborativeFiltering):
+        kind = type(run.task).__name__
+        raise DataError(f"{folder} is not a run of NextItem or CollaborativeFiltering but of {kind}")
     print(folder)
     name = "NDCG@20" if isinstance(run.data, CollaborativeData) else "NDCG@10"
     for row in ndcg_by_clicks(run):

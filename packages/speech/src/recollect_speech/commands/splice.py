@@ -1,10 +1,9 @@
 """Splice recorded words into new training sentences.
 
-``recollect-speech splice RUN --output FOLDER`` aligns the training recordings of a run
-with their transcripts, cuts them between words, and joins words of different recordings of the same speaker.
-Recordings of unknown speakers count as one speaker's. ``FOLDER`` must not exist; the command writes FLAC
-files and ``train.tsv`` to it, a manifest for the argument ``extra_manifest`` of ``VctkData`` and
-``ManifestData``.
+``recollect-speech splice RUN --output FOLDER`` aligns the training recordings of a run with their
+transcripts, cuts them between words, and joins words of different recordings of the same speaker. Recordings
+of unknown speakers count as one speaker's. ``FOLDER`` must not exist; the command writes FLAC files and
+``train.tsv`` to it, a manifest for the argument ``extra_manifest`` of ``VctkData`` and ``ManifestData``.
 
 Lam et al. 2021, "On-the-fly aligned data augmentation for sequence-to-sequence ASR" (Interspeech), replace
 single words in this way.
@@ -22,7 +21,6 @@ from rich.progress import track
 from torch import Tensor
 
 from recollect.training import DataError, TrainedRun
-from recollect.training.errors import ArgumentError
 from recollect.training.load import report_runs
 from recollect_speech.data.recognition import RecognitionData
 from recollect_speech.data.tts_corpus import Recording, write_corpus
@@ -169,15 +167,7 @@ def _spliced(
 
 
 def run(options: argparse.Namespace) -> None:
-    """Splice the training recordings of a run; see the module's docstring.
-
-    Raises:
-        ArgumentError: If a number is out of range.
-        DataError: If the run cannot be used.
-    """
-    least, most = options.words
-    if min(options.count, options.span, least) < 1 or least > most:
-        raise ArgumentError("--count, --span and --words must be positive, and --words LEAST not above MOST")
+    """Splice the training recordings of the run folder ``options.run``."""
     report_runs("recollect_speech", [options.run], lambda folder, run: _splice(folder, run, options))
 
 

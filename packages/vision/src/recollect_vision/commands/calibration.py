@@ -1,8 +1,8 @@
 """Calibration of trained classifiers, with and without memory and with temperature scaling.
 
-``recollect-vision calibrate RUN [RUN …]`` compares four predictions on the test images
-of each run folder: the network alone, the network with its examples, and both again with the logits divided
-by a temperature that is fitted on the validation images.
+``recollect-vision calibrate RUN [RUN …]`` compares four predictions on the test images of each run folder:
+the network alone, the network with its examples, and both again with the logits divided by a temperature that
+is fitted on the validation images.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Class-incremental learning without training: accuracy by number of examples of new classes in memory.
 
-``recollect-vision class-incremental RUN [RUN …]`` takes run folders trained with
-``--data.leave_out``. It writes examples of the classes that were left out to the memory, classifies the test
-images of old and new classes, and erases the new classes again. There is no gradient step.
+``recollect-vision class-incremental RUN [RUN …]`` takes run folders trained with ``--data.leave_out``. It
+writes examples of the classes that were left out to the memory, classifies the test images of old and new
+classes, and erases the new classes again. There is no gradient step.
 """
 
 import argparse
