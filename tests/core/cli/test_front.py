@@ -1,6 +1,7 @@
 """What the command line answers before anything heavy is imported."""
 
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -48,6 +49,9 @@ def refused(package: str, *args: str, capsys: pytest.CaptureFixture[str]) -> str
         (["fit", "--config", "didgits"], 2),
         (["fit", "--trainer.max_epoch", "3"], 2),
         (["fit", "--model.memory.prototyps", "3"], 2),
+        (["calibrate", "--help"], 0),
+        (["calibrate"], 2),
+        (["calibrate", "missing"], 1),
     ],
 )
 def test_answers_come_within_a_second_of_processor_time_and_import_nothing_heavy(args: list[str], code: int):
@@ -94,6 +98,7 @@ def test_help_of_a_config_lists_the_flags_of_its_task_and_data(package: str, con
     for flag in ("--model.optimizer", "--data.", "--trainer.max_epochs", "--ckpt_path"):
         assert f"  {flag}" in text
     assert "cannot be read" not in text
+    assert not re.search(r"\n +(See|As in) ``", text)  # a flag inherits the text of the base's argument
 
 
 def test_help_of_a_config_says_what_a_flag_means_and_what_it_is_set_to():
@@ -247,6 +252,7 @@ def test_a_signature_follows_re_exports_and_base_classes(tmp_path: Path, monkeyp
         "    '''Base.\n\n    Args:\n        size: Its size.\n    '''\n"
         "    def __init__(self, size: int, *, depth: int = 2): ...\n"
         "class Child(Base):\n    def __init__(self, name: str, **kwargs): ...\n"
+        "class Fixed(Base):\n    def __init__(self, **kwargs):\n        super().__init__(size=3, **kwargs)\n"
         "class Opaque(Unknown):\n    pass\n"
         "class Point(NamedTuple):\n    x: float\n    y: float = 0.0\n"
     )
@@ -259,6 +265,7 @@ def test_a_signature_follows_re_exports_and_base_classes(tmp_path: Path, monkeyp
         "depth": "2",
     }
     assert any("Its size." in docstring for docstring in child.docstrings)
+    assert list(signature("made_up.inner.Fixed").parameters) == ["depth"]
     assert list(signature("made_up.Point").parameters) == ["x", "y"]
     assert signature("made_up.inner.Opaque") is None
     assert signature("made_up.Gone") is None

@@ -32,7 +32,7 @@ class Signature(NamedTuple):
     """The arguments of a class.
 
     Attributes:
-        parameters: By name, those of base classes that ``**kwargs`` passes on among them.
+        parameters: By name, including those of base classes that ``**kwargs`` passes on.
         docstrings: Of the class and of its bases; their ``Args`` sections describe the parameters.
     """
 
@@ -95,8 +95,15 @@ def _parameters(found: _Definition, hops: int) -> list[Parameter] | None:
     inherited = _inherited(found, hops)
     if inherited is None:
         return None
-    names = {item.name for item in own}
+    names = {item.name for item in own} | _fixed(init)
     return own + [item for item in inherited if item.name not in names]
+
+
+def _fixed(init: ast.FunctionDef) -> set[str]:
+    """The arguments of the base that a constructor sets itself, so that ``**kwargs`` cannot pass them on."""
+    calls = [node for node in ast.walk(init) if isinstance(node, ast.Call)]
+    to_base = [call for call in calls if ast.unparse(call.func) == "super().__init__"]
+    return {keyword.arg for call in to_base for keyword in call.keywords if keyword.arg is not None}
 
 
 def _inherited(found: _Definition, hops: int) -> list[Parameter] | None:

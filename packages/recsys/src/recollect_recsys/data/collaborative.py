@@ -49,7 +49,7 @@ class CollaborativeData(DataModule):
 
     Args:
         batch_size: Users in a batch.
-        num_workers: See ``DataModule``; a batch is cut so quickly that 0 is best.
+        num_workers: As in ``DataModule``; a batch is cut so quickly that 0 is best.
         seed: Seed of the shuffling and of the held-out clicks.
         holdout: Share of each user's training clicks held out for validation; 0 for none.
         new_users: Share of users held out entirely, as if they arrived after training.

@@ -27,7 +27,7 @@ class SequentialData(DataModule):
 
     Args:
         batch_size: Sessions in a batch.
-        num_workers: See ``DataModule``; a batch is cut so quickly that 0 is best.
+        num_workers: As in ``DataModule``; a batch is cut so quickly that 0 is best.
         seed: Seed of the shuffling and of the held-out users.
         window: Largest number T of recent items in a session.
         past: Number P of earlier items given to the memory; its capacity by default.

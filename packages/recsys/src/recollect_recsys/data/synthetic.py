@@ -25,7 +25,7 @@ class SyntheticData(SequentialData):
         count: Number of users.
         shortest: Smallest number of clicks per user.
         longest: Largest number of clicks per user.
-        window: See ``SequentialData``.
+        window: As in ``SequentialData``.
         options: As in ``SequentialData``.
 
     Raises:

@@ -40,9 +40,9 @@ class CollaborativeFiltering(Task[CollaborativeData]):
         negatives: Items that the softmax is estimated from at each step; all by default.
         top: Length of the lists that ``predict`` writes.
         num_explanations: How many of a user's items are named with each recommended one, those that add most.
-        optimizer: See ``Task``.
-        scheduler: See ``Task``.
-        scheduler_interval: See ``Task``.
+        optimizer: As in ``Task``.
+        scheduler: As in ``Task``.
+        scheduler_interval: As in ``Task``.
 
     Raises:
         ValueError: If a number is not positive, or the loss has no such argument.

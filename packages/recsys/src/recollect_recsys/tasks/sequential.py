@@ -40,9 +40,9 @@ class NextItem(Task[SequentialData]):
         negatives: Items that the softmax of the loss is estimated from; all items by default.
         top: Length of the lists that ``predict`` writes.
         num_explanations: How many of the items read are named with each list, those of most weight.
-        optimizer: See ``Task``.
-        scheduler: See ``Task``.
-        scheduler_interval: See ``Task``.
+        optimizer: As in ``Task``.
+        scheduler: As in ``Task``.
+        scheduler_interval: As in ``Task``.
 
     Raises:
         ValueError: If a number is not positive.

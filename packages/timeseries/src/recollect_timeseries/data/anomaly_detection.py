@@ -31,7 +31,7 @@ class AnomalyData(DataModule):
         window: Number W of steps in a training window.
         stride: Steps between two training windows of the longest channel.
         batch_size: Number of windows per channel in a batch.
-        num_workers: See ``DataModule``.
+        num_workers: As in ``DataModule``.
         seed: Seed of the shuffling.
         channel: Name of a single channel; all by default.
         held_out: Share of the normal data used for validation.

@@ -18,8 +18,8 @@ class Co2Data(ForecastingData):
     59 missing weeks are interpolated. The first 70 % are for training, the last 20 % for testing.
 
     Args:
-        lookback: See ``ForecastingData``.
-        horizon: See ``ForecastingData``.
+        lookback: As in ``ForecastingData``.
+        horizon: As in ``ForecastingData``.
         options: As in ``ForecastingData``.
     """
 

@@ -29,9 +29,9 @@ class CsvAnomalyData(AnomalyData):
     warning. A cell that is not a number is an error that names file, line and column.
 
     Args:
-        window: See ``AnomalyData``.
-        stride: See ``AnomalyData``.
-        batch_size: See ``AnomalyData``.
+        window: As in ``AnomalyData``.
+        stride: As in ``AnomalyData``.
+        batch_size: As in ``AnomalyData``.
         path: The file.
         normal_path: A file of normal data with the same columns; by default the first part of ``path`` is
             used.

@@ -25,8 +25,8 @@ class CsvData(ForecastingData):
     that are evenly spaced only as such (midnights over a change to summer time) stay local.
 
     Args:
-        lookback: See ``ForecastingData``.
-        horizon: See ``ForecastingData``.
+        lookback: As in ``ForecastingData``.
+        horizon: As in ``ForecastingData``.
         path: The file; in ``predict``, the series to continue.
         time: Name of the time column; by default the one called ``time``, ``date``, ``ds`` and so on, else
             the first.

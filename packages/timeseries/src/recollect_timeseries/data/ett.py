@@ -31,9 +31,9 @@ class EttData(ForecastingData):
     12 months for training, 4 for validation and 4 for testing, of 30 days each; the rest is unused.
 
     Args:
-        lookback: See ``ForecastingData``.
-        horizon: See ``ForecastingData``.
-        batch_size: See ``ForecastingData``.
+        lookback: As in ``ForecastingData``.
+        horizon: As in ``ForecastingData``.
+        batch_size: As in ``ForecastingData``.
         series: Transformer 1 or 2, hourly (h) or every 15 minutes (m).
         options: As in ``ForecastingData``.
     """

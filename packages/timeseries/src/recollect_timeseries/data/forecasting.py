@@ -40,7 +40,7 @@ class ForecastingData(DataModule):
         lookback: Number L of past steps.
         horizon: Number H of forecast steps.
         batch_size: Windows in a batch.
-        num_workers: See ``DataModule``.
+        num_workers: As in ``DataModule``.
         seed: Seed of the shuffling.
         forecast: What ``predict`` forecasts: the steps after the ``"end"`` of the series, or all of its
             ``"test"`` split, one horizon after the other.

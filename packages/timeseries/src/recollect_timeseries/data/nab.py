@@ -36,9 +36,9 @@ class NabData(AnomalyData):
     checked against the series instead.
 
     Args:
-        window: See ``AnomalyData``.
-        stride: See ``AnomalyData``.
-        batch_size: See ``AnomalyData``.
+        window: As in ``AnomalyData``.
+        stride: As in ``AnomalyData``.
+        batch_size: As in ``AnomalyData``.
         options: As in ``AnomalyData``.
     """
 

@@ -33,9 +33,9 @@ class SmapData(AnomalyData):
     of steps of each channel is checked against the label table.
 
     Args:
-        window: See ``AnomalyData``.
-        stride: See ``AnomalyData``.
-        batch_size: See ``AnomalyData``.
+        window: As in ``AnomalyData``.
+        stride: As in ``AnomalyData``.
+        batch_size: As in ``AnomalyData``.
         commands: Whether to include the command flags.
         spacecraft: ``"SMAP"``, the satellite, or ``"MSL"``, the rover Curiosity; both are in the same folder.
         options: As in ``AnomalyData``.

@@ -20,9 +20,9 @@ class WeatherData(ForecastingData):
     instead.
 
     Args:
-        lookback: See ``ForecastingData``.
-        horizon: See ``ForecastingData``.
-        batch_size: See ``ForecastingData``.
+        lookback: As in ``ForecastingData``.
+        horizon: As in ``ForecastingData``.
+        batch_size: As in ``ForecastingData``.
         options: As in ``ForecastingData``.
     """
 

@@ -31,7 +31,7 @@ class MemoryDetector(Detector):
         sizes: Sizes of the detector.
         memories: A memory of normal patches, and one of prototypes for the autoencoder.
         autoencoder: Configuration of the autoencoder; none by default.
-        span: See ``Detector``.
+        span: As in ``Detector``.
 
     Raises:
         ValueError: If there is neither a memory of patches nor an autoencoder.

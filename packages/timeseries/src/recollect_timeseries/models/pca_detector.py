@@ -29,7 +29,7 @@ class PcaDetector(Detector):
         memories: None: it takes no memory.
         windows: Use Sub-PCA instead of PCA.
         variance: Share of the variance that the kept directions explain; 1 keeps all.
-        span: See ``Detector``.
+        span: As in ``Detector``.
 
     Raises:
         ValueError: If ``variance`` is out of range.

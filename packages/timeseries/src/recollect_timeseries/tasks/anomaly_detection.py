@@ -65,9 +65,9 @@ class AnomalyDetection(Task[AnomalyData]):
             once on a stream, or its ``"middle"``, available with a delay.
         quantile: Quantile of the scores of held-out normal data that is the threshold.
         buffer: Buffer length of the volumes under the surface; the period of each series by default.
-        optimizer: See ``Task``.
-        scheduler: See ``Task``.
-        scheduler_interval: See ``Task``.
+        optimizer: As in ``Task``.
+        scheduler: As in ``Task``.
+        scheduler_interval: As in ``Task``.
 
     Raises:
         ValueError: If an argument is out of range.

@@ -60,9 +60,9 @@ class Forecasting(Task[ForecastingData]):
             forecast is then the median, and the metrics include CRPS and the coverage of the 80 % interval.
         loss: Training loss without quantiles: ``"mse"``, ``"mae"`` or ``"huber"``.
         ridge: Search space of closed-form maps; requires the backbone ``LinearMaps``.
-        optimizer: See ``Task``.
-        scheduler: See ``Task``.
-        scheduler_interval: See ``Task``.
+        optimizer: As in ``Task``.
+        scheduler: As in ``Task``.
+        scheduler_interval: As in ``Task``.
 
     Raises:
         ValueError: If the loss is unknown.
