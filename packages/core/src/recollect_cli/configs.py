@@ -23,7 +23,7 @@ WITHOUT_MEMORY = "without-memory"
 
 
 def package_configs(package: str) -> dict[str, Path]:
-    """The configs of a package by short name. Nothing is imported.
+    """Return the configs of a package by short name, without importing anything.
 
     Example:
         >>> "wandb" in package_configs(CORE)
@@ -38,12 +38,12 @@ def package_configs(package: str) -> dict[str, Path]:
 
 
 def overlays() -> dict[str, Path]:
-    """The configs that go on top of any other, by short name."""
+    """Return the overlays, which go on top of any config, by short name."""
     return package_configs(CORE)
 
 
 def headline(path: Path) -> str:
-    """What a config is, in one line: the first line of its comment after the command.
+    """Return the first line of a config's comment after the command.
 
     Example:
         >>> headline(overlays()["wandb"])
@@ -53,7 +53,7 @@ def headline(path: Path) -> str:
 
 
 def comment(path: Path) -> list[str]:
-    """The lines of the comment that a config begins with: the command, what it is, what it gave."""
+    """Return the comment at the top of a config: command, description, results."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return [line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), lines)]
 
@@ -78,7 +78,7 @@ def find_config(name: str, package: str) -> Path:
 
 
 def read_config(path: Path) -> Settings:
-    """The settings that a YAML file gives.
+    """Read the settings of a YAML file.
 
     Raises:
         ArgumentError: If the file is not YAML, or not a mapping.
@@ -95,7 +95,7 @@ def read_config(path: Path) -> Settings:
 
 
 def read_configs(paths: Iterable[Path]) -> Settings:
-    """The settings of several files, later ones on top."""
+    """Merge the settings of several files, later ones on top."""
     settings: Settings = {}
     for path in paths:
         settings = merge(settings, read_config(path))

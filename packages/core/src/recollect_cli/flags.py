@@ -36,7 +36,7 @@ class Flag(NamedTuple):
 
 
 def take(args: Sequence[str], *names: str) -> tuple[list[str], list[str]]:
-    """The values of an option wherever it stands, and the arguments without it.
+    """Return the values of an option, and the arguments without it.
 
     Raises:
         ArgumentError: If the option is the last argument, without a value.
@@ -78,10 +78,10 @@ def flags(args: Sequence[str]) -> Iterator[Flag]:
 
 
 def check_flags(package: str, command: str, args: Sequence[str], settings: Settings) -> Settings:
-    """Raise if a flag is certainly wrong; return the settings with the classes that the flags name.
+    """Check flags against the source of the classes; return the settings with the classes that flags name.
 
-    What the source does not tell (a class of a compiled module, arguments that are passed on unseen) is left
-    to the parser, which imports it.
+    What the source does not tell, such as arguments of compiled classes, is left to the parser, which imports
+    it.
 
     Args:
         package: The package whose command it is.
@@ -108,7 +108,7 @@ def check_flags(package: str, command: str, args: Sequence[str], settings: Setti
 
 
 def check_config(package: str, command: str, path: Path, settings: Settings) -> None:
-    """Raise if a config file sets something that certainly does not exist.
+    """Check the settings of a config file.
 
     Args:
         package: The package whose command it is.
@@ -127,7 +127,7 @@ def check_config(package: str, command: str, path: Path, settings: Settings) -> 
 
 
 def _dotted(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The settings of a config as flags name them."""
+    """Yield the settings of a config under the names of flags."""
     for name, value in settings.items():
         place = f"{prefix}{name}"
         inner = value if place == "trainer" else arguments_of(value)
@@ -136,14 +136,14 @@ def _dotted(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def class_of(value: Any) -> str | None:
-    """The class that a setting names, in either of the two forms that YAML allows."""
+    """Return the class of a setting, in either of the two forms of YAML."""
     if isinstance(value, Mapping):
         value = value.get("class_path")
     return value if isinstance(value, str) and "." in value else None
 
 
 def arguments_of(value: Any) -> Mapping[str, Any]:
-    """The arguments that a setting gives to its class."""
+    """Return the arguments of a setting's class."""
     given = value.get("init_args") if isinstance(value, Mapping) else None
     return given if isinstance(given, Mapping) else {}
 
@@ -161,7 +161,7 @@ def _check_trainer(flag: str, name: str) -> None:
 
 
 def _check_path(package: str, flag: Flag, path: Sequence[str], settings: Settings) -> None:
-    """Walk down from the task or the data to the argument that the flag names."""
+    """Follow a flag from the task or the data to the argument it names."""
     part = flag.name.split(".")[0]
     node, prefix = settings.get(part), f"--{part}"
     for name in path:
@@ -197,7 +197,7 @@ def _unknown_argument(
 
 
 def _places(settings: Settings) -> Iterator[str]:
-    """Every flag that names an argument of a class in the settings, outermost first."""
+    """Yield the flags of all arguments of classes in the settings, outermost first."""
     todo: list[tuple[str, Any]] = [(f"--{part}", settings.get(part)) for part in PARTS]
     while todo:
         prefix, node = todo.pop(0)
@@ -209,7 +209,7 @@ def _places(settings: Settings) -> Iterator[str]:
 
 
 def _configs_whose_data_has(package: str, name: str) -> list[str]:
-    """Configs, shortest names first, whose data takes an argument of that name."""
+    """Return the configs with such an argument of the data, shortest names first."""
     found = []
     for config, path in package_configs(package).items():
         owner = class_of(read_config(path).get("data"))
@@ -220,7 +220,7 @@ def _configs_whose_data_has(package: str, name: str) -> list[str]:
 
 
 def _with_class(settings: Settings, path: Sequence[str], value: str | None) -> Settings:
-    """The settings with the class that a flag chooses, so that its arguments are known to the next flags."""
+    """Return the settings with the class that a flag selects, so that the next flags find its arguments."""
     names = [name for name in path if name not in ("class_path", "init_args")]
     if value is None or any(name in CLASS_KEYS for name in names):
         return settings
@@ -253,5 +253,5 @@ def _unknown(flag: str, known: Sequence[str]) -> str:
 
 
 def is_value(argument: str) -> bool:
-    """Whether an argument is no flag: a word, a negative number, or ``-`` for standard output."""
+    """Whether an argument is a value: a word, a negative number, or ``-`` for standard output."""
     return not argument.startswith("-") or argument == "-" or argument.lstrip("-")[:1].isdigit()

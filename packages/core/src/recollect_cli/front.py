@@ -51,10 +51,10 @@ def command_line(package: str, default: str, commands: Commands | None = None) -
 
 
 def answer(package: str, default: str, args: Sequence[str], commands: Commands | None = None) -> str | None:
-    """The text that answers a command line by itself, or ``None`` where there is work to do.
+    """Return the text that answers a command line, or ``None`` if there is work to do.
 
     Raises:
-        ArgumentError: If the command line is certainly wrong.
+        ArgumentError: If the command line is wrong.
         CheckpointError: If there is no such checkpoint.
     """
     if not args or args[0] in ("-h", "--help"):

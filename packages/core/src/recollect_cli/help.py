@@ -1,4 +1,4 @@
-"""What ``--help`` prints, made from configs and sources without importing them."""
+"""Text of ``--help``, made from configs and sources without importing them."""
 
 import shutil
 import textwrap
@@ -44,12 +44,12 @@ def program(package: str) -> str:
 
 
 def version_line(package: str) -> str:
-    """What ``--version`` prints."""
+    """Return the text of ``--version``."""
     return f"{program(package)} {version(program(package))}"
 
 
 def overview(package: str, default: str, commands: Commands) -> str:
-    """What ``--help`` prints: commands, configs with a line about each, and where to read on."""
+    """Return the text of ``--help``: commands and configs, each with a line, and further help."""
     name = program(package)
     lines = [f"usage: {name} COMMAND [--config NAME_OR_PATH …] [--FLAG VALUE …]", "", "commands:"]
     about = {**ABOUT, **{command: given.summary for command, given in commands.items()}}
@@ -66,7 +66,7 @@ def overview(package: str, default: str, commands: Commands) -> str:
 
 
 def config_help(package: str, command: str, paths: Sequence[Path], settings: Settings) -> str:
-    """What ``COMMAND --config NAME --help`` prints: the flags of the task, the data and the trainer."""
+    """Return the text of ``COMMAND --config NAME --help``: flags of task, data and trainer."""
     name = " ".join(f"--config {path.stem}" for path in paths)
     lines = [f"usage: {program(package)} {command} {name} [--FLAG VALUE …]", ""]
     lines += [headline(paths[0])]
@@ -110,7 +110,7 @@ def _part_help(part: str, node: Any) -> Iterator[str]:
 
 
 def _descriptions(known: Signature) -> dict[str, str]:
-    """What docstrings say of each argument: that of the class first, then those of its bases."""
+    """Return the descriptions of arguments: from the class's docstring, else from its bases'."""
     texts: dict[str, str] = {}
     for docstring in known.docstrings:
         for item in docstring_parser.parse(docstring).params:

@@ -20,7 +20,7 @@ NAME = re.compile(r"(str|Path)( \| None)?")
 
 
 def quote_names(args: Sequence[str], settings: Settings) -> list[str]:
-    """A command line whose lists of names are quoted as they are written.
+    """Quote the lists of names of a command line as they are written.
 
     Args:
         args: The flags, without ``--config``.
@@ -47,7 +47,7 @@ def quote_names(args: Sequence[str], settings: Settings) -> list[str]:
 
 
 def names_in_configs(paths: Sequence[Path], settings: Settings) -> list[str]:
-    """Flags that give the names of config files as they are written, where YAML reads something else.
+    """Return flags that restore names in config files that YAML reads as something else.
 
     Args:
         paths: The files; later ones come on top.
@@ -72,7 +72,7 @@ def names_in_configs(paths: Sequence[Path], settings: Settings) -> list[str]:
 def _leaves(
     read: Mapping[str, Any], written: Mapping[str, Any], place: Sequence[str] = ()
 ) -> Iterator[tuple[list[str], Any, Any]]:
-    """The settings of a file that are no mappings: the path of each, its value and its text."""
+    """Yield path, value and text of the settings of a file that are not mappings."""
     for name, value in read.items():
         if not isinstance(name, str):
             continue  # ``no: …``: a setting that the parser does not know
@@ -88,7 +88,7 @@ def _texts(values: list[Any], texts: list[Any]) -> list[Any]:
 
 
 def _is(kind: re.Pattern[str], settings: Settings, path: Sequence[str]) -> bool:
-    """Whether the argument that a path of names leads to is of this kind, as its source writes it."""
+    """Whether the annotation of an argument, found by its path, matches."""
     first, *names = [name for name in path if name != "init_args"]
     if first not in PARTS or not names:
         return False
@@ -102,7 +102,7 @@ def _is(kind: re.Pattern[str], settings: Settings, path: Sequence[str]) -> bool:
 
 
 def _quoted(value: str, appended: bool) -> str:
-    """A list of names as JSON; what is no list stays as it is."""
+    """Return a list of names as JSON, and any other value unchanged."""
     if appended and not value.startswith("["):
         return json.dumps(value, ensure_ascii=False)
     try:

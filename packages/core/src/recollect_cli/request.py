@@ -1,4 +1,4 @@
-"""What a command line asks for: the command, the configs, and the run that it continues or uses."""
+"""The request of a command line: command, configs, and the run that it continues or uses."""
 
 import difflib
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class Configs(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A command line, looked up.
+    """A resolved command line.
 
     Attributes:
         package: Import name of the package whose command it is.
@@ -92,11 +92,11 @@ def find_configs(package: str, default: str, args: Sequence[str]) -> Configs:
 
 
 def read_request(package: str, default: str, args: Sequence[str]) -> Request:
-    """Look up what a command line names.
+    """Resolve the configs and the checkpoint that a command line names.
 
     Raises:
-        ArgumentError: If a config does not exist, or a command that needs a checkpoint has none.
-        CheckpointError: If there is no checkpoint of the kind asked for.
+        ArgumentError: If a config does not exist, or a command that needs a checkpoint gets none.
+        CheckpointError: If the requested checkpoint does not exist.
     """
     command, names, paths, rest, named, suffix = find_configs(package, default, args)
     given, rest = take(rest, "--ckpt_path")
@@ -129,7 +129,7 @@ def _root(paths: Sequence[Path], args: Sequence[str]) -> str:
 def _checkpoint(
     command: str, wanted: str | None, config: Path, root: Path, package: str, name: str
 ) -> tuple[Path | None, Path | None]:
-    """The run and the checkpoint that ``--ckpt_path`` asks for; no checkpoint yet for ``best``."""
+    """Return the run and the checkpoint of ``--ckpt_path``; no checkpoint yet for ``best``."""
     if wanted in (None, "null", "None"):
         if command == "fit":
             return None, None

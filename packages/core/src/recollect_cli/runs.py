@@ -6,7 +6,7 @@ from recollect_cli.errors import CheckpointError
 
 
 def domain(package: str) -> str:
-    """What the runs of an application package are filed under.
+    """Return the folder name of an application package's runs.
 
     Example:
         >>> domain("recollect_vision")

@@ -1,4 +1,4 @@
-"""What every application package shares: the command line, the base task, the base data module, callbacks."""
+"""The parts that all application packages share: command line, base task, base data module, callbacks."""
 
 from recollect.training.data import DataModule, Split, data_folder, fetch
 from recollect.training.errors import DataError, UserError

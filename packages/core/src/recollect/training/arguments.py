@@ -1,4 +1,4 @@
-"""A command line as the trainer is given it: configs and checkpoint as paths."""
+"""A command line with configs and checkpoint resolved to paths."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from recollect_cli.request import read_request
 
 
 class Invocation(NamedTuple):
-    """A command line with everything looked up.
+    """A resolved command line.
 
     Attributes:
         package: Import name of the package whose command it is.
@@ -36,11 +36,11 @@ class Invocation(NamedTuple):
 
 
 def interpret(package: str, default: str, args: Sequence[str]) -> Invocation:
-    """Look up what a command line names.
+    """Resolve the configs and the checkpoint that a command line names.
 
     Raises:
-        ArgumentError: If a config cannot be found, or a command that needs a checkpoint has none.
-        CheckpointError: If there is no checkpoint of the kind asked for.
+        ArgumentError: If a config cannot be found, or a command that needs a checkpoint gets none.
+        CheckpointError: If the requested checkpoint does not exist.
     """
     request = read_request(package, default, args)
     checkpoint = request.checkpoint

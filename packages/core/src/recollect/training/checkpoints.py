@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, signed by their task, refused by another."""
+"""Checkpoints: written atomically, signed by their task, refused by any other."""
 
 import errno
 import os
@@ -16,9 +16,9 @@ SIGNATURE = "recollect"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the old file and swaps the two once the new one is safely on disk.
+    """Writes to a temporary file and renames it once it is safely on disk.
 
-    A full disk, a crash or a kill in the middle leaves the former checkpoint as it was.
+    A full disk, a crash or a kill leaves the previous checkpoint intact.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
@@ -62,7 +62,7 @@ def _full(error: BaseException | None) -> bool:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds, tensors left on disk until they are used.
+    """Load a checkpoint; tensors stay on disk until they are used.
 
     Raises:
         CheckpointError: If there is none, or it is damaged.
@@ -80,19 +80,19 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def sign(checkpoint: dict[str, Any], task: object, data: object) -> None:
-    """Say in a checkpoint of which task and data it is."""
+    """Sign a checkpoint with its task and data."""
     checkpoint.setdefault(SIGNATURE, {}).update(task=_name(task), data=_name(data))
 
 
 def sign_package(checkpoint: dict[str, Any], package: str) -> None:
-    """Say in a checkpoint with which package's command it was made."""
+    """Sign a checkpoint with the package whose command made it."""
     checkpoint.setdefault(SIGNATURE, {})["package"] = package
 
 
 def check_package(checkpoint: dict[str, Any], package: str, path: Path) -> None:
-    """Refuse a checkpoint that another package's command has made.
+    """Raise if another package's command made the checkpoint.
 
-    Where a checkpoint does not say so, its task does, unless that is a user's own.
+    Without a signature the task's class tells the package; a custom task belongs to any.
 
     Raises:
         CheckpointError: If it is of another package.
@@ -104,7 +104,7 @@ def check_package(checkpoint: dict[str, Any], package: str, path: Path) -> None:
 
 
 def package_of(name: str) -> str | None:
-    """The application package that a class belongs to, by its dotted name; ``None`` for a user's own.
+    """Return the application package of a class by its dotted name; ``None`` for custom classes.
 
     Example:
         >>> package_of("recollect_vision.tasks.Classification"), package_of("mine.MyTask")
@@ -122,7 +122,7 @@ def command_of(package: str) -> str:
 def check_task(
     checkpoint: dict[str, Any], task: object, data: object = None, path: Path | None = None
 ) -> None:
-    """Refuse a checkpoint of another task, or of other data where ``data`` is given.
+    """Raise if a checkpoint is of another task, or of other data if ``data`` is given.
 
     Raises:
         CheckpointError: If it is not signed by their classes.
@@ -140,7 +140,7 @@ def check_task(
 
 
 def check_fit(saved: dict[str, Any], own: dict[str, Any]) -> None:
-    """Refuse weights of other names or sizes, naming the first few.
+    """Raise if weights have other names or sizes; the message shows the first few.
 
     Raises:
         CheckpointError: If they do not fit.

@@ -19,7 +19,7 @@ Split = Literal["train", "val", "test", "predict"]
 
 
 class DataModule(LightningDataModule, ABC):
-    """Datasets by split, batches of them, and what was learned from the training split.
+    """Base class of data modules: datasets by split, batches, and statistics fitted on the training split.
 
     A subclass implements ``dataset`` and, where items cannot simply be stacked, ``collate``; ``prepare_data``
     where there is something to fetch; ``fit`` where there are vocabularies or statistics; ``batches`` where
@@ -60,7 +60,7 @@ class DataModule(LightningDataModule, ABC):
         """
 
     def fit(self) -> dict[str, Any]:
-        """What is learned from the training split alone: vocabularies, statistics; plain data and tensors.
+        """Fit vocabularies and statistics on the training split; return plain data and tensors.
 
         Called when ``fitted`` is first read. It travels in the checkpoint, and is restored from there
         before ``setup`` whenever a checkpoint is given, so that testing and predicting need no training data.
@@ -68,11 +68,11 @@ class DataModule(LightningDataModule, ABC):
         return {}
 
     def collate(self, items: list[Any]) -> Any:
-        """A batch from items; stacks tensors by default."""
+        """Make a batch of items; stacks tensors by default."""
         return default_collate(items)
 
     def batches(self, split: Split, dataset: Sized, epoch: int) -> Batches:
-        """Which items form each batch of an epoch, before the processes share them out.
+        """Return the items of each batch of an epoch, before batches are dealt out to processes.
 
         By default ``batch_size`` items each, in order, shuffled for ``"train"``; override it to batch by
         length.
@@ -90,25 +90,25 @@ class DataModule(LightningDataModule, ABC):
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the results has to know about the data; shown with them, none by default."""
+        """Notes on the data that are shown with the results; none by default."""
         return []
 
     # --- what callers use -----------------------------------------------------------------------------------
 
     @property
     def fitted(self) -> dict[str, Any]:
-        """What ``fit`` gave, or what the checkpoint held."""
+        """The result of ``fit``, or that of the checkpoint."""
         if self._fitted is None:
             self._fitted = self.fit()
         return self._fitted
 
     def shuffled(self, size: int, epoch: int) -> list[int]:
-        """The numbers below ``size`` in an order that depends on seed and epoch alone."""
+        """Return a permutation of ``range(size)`` that depends on seed and epoch only."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         return cast(list[int], torch.randperm(size, generator=generator).tolist())
 
     def loader(self, split: Split) -> Loader | list[Any]:
-        """Batches of a split; nothing where there is no such split.
+        """Return the batches of a split; an empty list without such a split.
 
         Raises:
             ValueError: If the split is there but empty.
@@ -144,19 +144,19 @@ class DataModule(LightningDataModule, ABC):
     # --- what the trainer calls -----------------------------------------------------------------------------
 
     def train_dataloader(self) -> Loader | list[Any]:
-        """Batches to train on."""
+        """Return the training batches."""
         return self.loader("train")
 
     def val_dataloader(self) -> Loader | list[Any]:
-        """Batches to choose by."""
+        """Return the validation batches."""
         return self.loader("val")
 
     def test_dataloader(self) -> Loader | list[Any]:
-        """Batches to report on."""
+        """Return the test batches."""
         return self.loader("test")
 
     def predict_dataloader(self) -> Loader | list[Any]:
-        """Batches to answer."""
+        """Return the batches to predict."""
         return self.loader("predict")
 
     def teardown(self, stage: str) -> None:
@@ -169,9 +169,9 @@ class DataModule(LightningDataModule, ABC):
         self.teardown("fit")
 
     def state_dict(self) -> dict[str, Any]:
-        """What was learned from the training split."""
+        """Return the fitted vocabularies and statistics."""
         return {"fitted": self.fitted}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what was learned when the checkpoint was made."""
+        """Restore the fitted vocabularies and statistics."""
         self._fitted = state_dict["fitted"]

@@ -1,4 +1,4 @@
-"""Where datasets live, and how a missing one is fetched."""
+"""Folders of datasets, and downloads of missing files."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ TIMEOUT = 30.0
 
 
 def data_folder(name: str) -> Path:
-    """Where the dataset ``name`` lives: under ``RECOLLECT_DATA``, else in the user's cache folder.
+    """Return the folder of dataset ``name``: under ``RECOLLECT_DATA``, or in the user's cache folder.
 
     Example:
         >>> from unittest.mock import patch
@@ -27,10 +27,10 @@ def data_folder(name: str) -> Path:
 
 
 def fetch(url: str, sha256: str | None, folder: Path, name: str | None = None) -> Path:
-    """The file at ``url``, kept in ``folder``: downloaded where it is missing, and always checked.
+    """Return the file at ``url``, downloaded to ``folder`` if missing; its checksum is always checked.
 
-    A download goes to a temporary name, and gets its own only once it is whole and has the right checksum, so
-    that one that was killed is never mistaken for the file.
+    A download is written to a temporary file and renamed once it is complete and its checksum is right, so an
+    interrupted download is never mistaken for the file.
 
     Args:
         url: Its official address.
@@ -64,6 +64,6 @@ def fetch(url: str, sha256: str | None, folder: Path, name: str | None = None) -
 
 
 def checksum(path: Path) -> str:
-    """Sha256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Mistakes that a user can mend: the command line shows them as one line, without a traceback."""
+"""Errors that users can fix; the command line shows them in one line, without a traceback."""
 
 from recollect_cli.errors import ArgumentError, CheckpointError, UserError
 
@@ -14,15 +14,15 @@ __all__ = [
 
 
 class DataError(UserError, ValueError):
-    """A file does not hold what it should; the message names the file and, where it can, the line."""
+    """Invalid data; the message names the file and, if possible, the line."""
 
 
 class DownloadError(UserError, OSError):
-    """A dataset could not be fetched; the message says from where, and where to put it by hand."""
+    """A failed download; the message says where to put the file by hand."""
 
 
 class DiskError(UserError, OSError):
-    """A file could not be written; what was there before is untouched."""
+    """A file could not be written; the previous one is intact."""
 
 
 class NonFiniteError(UserError, ArithmeticError):

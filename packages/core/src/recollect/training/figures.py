@@ -1,4 +1,4 @@
-"""Figures that a run leaves, drawn with matplotlib's object interface (no global state, no display)."""
+"""Figures of a run, drawn with matplotlib's object interface: no global state, no display."""
 
 import textwrap
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 class NamedFigure(Protocol):
-    """Anything that can be drawn: what ``Task.figures`` gives."""
+    """A figure with a name, as ``Task.figures`` returns."""
 
     @property
     def name(self) -> str:
-        """What kind of picture it is, as part of a file name: ``"confusion"``, ``"read"``."""
+        """Kind of the figure, part of its file name: ``"confusion"``, ``"read"``."""
         ...
 
     def draw(self) -> Figure:
@@ -33,10 +33,10 @@ class NamedFigure(Protocol):
 
 
 class ReadHeatmap(NamedTuple):
-    """One read, or several reads of the same entries, to be drawn as a heat map.
+    """One or several reads of the same entries as a heat map.
 
     Attributes:
-        title: What is asked, and perhaps what was answered.
+        title: The question, and perhaps the answer.
         weights: ``(rows, columns)`` in [0, 1]; each row is one read (a hop, a decoder's step).
         rows: A label for each row.
         columns: A label for each column: the entries that were read.
@@ -61,10 +61,10 @@ class ReadHeatmap(NamedTuple):
 
 
 def draw(heatmap: ReadHeatmap) -> Figure:
-    """A heat map with the entries down the side and the reads across; what ought to be read is marked.
+    """Draw a heat map with a row for each entry and a column for each read; expected entries are highlighted.
 
     Raises:
-        ValueError: If the labels are not as many as the weights.
+        ValueError: If the numbers of labels and weights differ.
 
     Example:
         >>> import torch
@@ -104,7 +104,7 @@ def draw(heatmap: ReadHeatmap) -> Figure:
 
 
 def numbered(figures: Sequence[NamedFigure]) -> list[str]:
-    """A label for each picture: its name, and a number where several have that name.
+    """Return a label for each figure: its name, numbered if several share it.
 
     Example:
         >>> import torch
@@ -120,7 +120,7 @@ def numbered(figures: Sequence[NamedFigure]) -> list[str]:
 
 
 def plain(text: str) -> str:
-    r"""Text that matplotlib shows as it is: a dollar sign would open a formula.
+    r"""Escape dollar signs, which start a formula in matplotlib.
 
     Example:
         >>> plain("5 $")
@@ -142,7 +142,7 @@ def pixels(figure: Figure) -> NDArray[np.uint8]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG, making the folder where it is missing."""
+    """Write the figure as PNG; creates the folder if missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     imsave(path, _rendered(figure), format="png", dpi=figure.dpi)
 

@@ -1,4 +1,4 @@
-"""Lightning's command line, with a folder for every run and results at its end."""
+"""Lightning's command line with a folder for every run and results at the end."""
 
 import argparse
 import os
@@ -59,7 +59,7 @@ class RecollectCLI(LightningCLI):
 
     Args:
         program: The command's name.
-        invocation: What it was asked, looked up.
+        invocation: The resolved command line.
     """
 
     def __init__(self, program: str, invocation: Invocation) -> None:
@@ -113,19 +113,19 @@ class RecollectCLI(LightningCLI):
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse what was given, never ``sys.argv`` besides."""
+        """Parse the given arguments, never ``sys.argv``."""
         try:
             self.config = parser.parse_args(args)
         except argparse.ArgumentError as error:
             raise ArgumentError(summarize_error(error.message)) from error
 
     def _parse_ckpt_path(self) -> None:
-        """What a checkpoint says about hyperparameters never overrides a flag or a config."""
+        """Do nothing: hyperparameters of a checkpoint never override flags or configs."""
 
     # --- instantiation --------------------------------------------------------------------------------------
 
     def before_instantiate_classes(self) -> None:
-        """Keep the config as it was resolved, choose the run folder and fill it in."""
+        """Keep the resolved config, choose the run folder and fill it in."""
         own = self.config[self.subcommand]
         self._check_package(str(own.model.class_path))
         parser = self._parser(self.subcommand)
@@ -137,7 +137,7 @@ class RecollectCLI(LightningCLI):
             own.trainer[part] = fill(own.trainer.get(part), self.folder)
 
     def _check_package(self, task: str) -> None:
-        """Refuse the run, the checkpoint or the task of another package before anything is made."""
+        """Raise if run, checkpoint or task belong to another package."""
         package, path = self.invocation.package, self.invocation.checkpoint
         if path is not None:
             check_package(load(path), package, path)
@@ -163,7 +163,7 @@ class RecollectCLI(LightningCLI):
         return folder
 
     def instantiate_classes(self) -> None:
-        """Make trainer, task and data, and let the data take over what the checkpoint had learned."""
+        """Create trainer, task and data, and restore the fitted state of the data."""
         try:
             super().instantiate_classes()
         except ValueError as error:
@@ -176,7 +176,7 @@ class RecollectCLI(LightningCLI):
             self.datamodule.load_state_dict(checkpoint[type(self.datamodule).__qualname__])
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """The trainer as configured, in its run folder, with the parts that every run has."""
+        """Create the trainer with the callbacks that every run has."""
         settings = self._get(self.config_init, "trainer")
         if self.dry:
             kwargs["enable_checkpointing"] = False
@@ -212,7 +212,7 @@ class RecollectCLI(LightningCLI):
             raise ArgumentError(f"{self._trainer_flags()}{error}") from error
 
     def _trainer_flags(self) -> str:
-        """The trainer's flags as they were given, for Lightning's messages name arguments only."""
+        """The given trainer flags, for errors: Lightning's messages name no flags."""
         given = [f"--{flag.name} {flag.value}" for flag in flags(self.invocation.args)]
         named = [flag for flag in given if flag.startswith("--trainer.")]
         return f"{', '.join(named)}: " if named else "trainer: "
@@ -220,7 +220,7 @@ class RecollectCLI(LightningCLI):
     # --- commands -------------------------------------------------------------------------------------------
 
     def fit(self, **kwargs: Any) -> None:
-        """Train, test the best checkpoint, and say what came of it."""
+        """Train, test the best checkpoint, and report the results."""
         try:
             self.trainer.fit(**kwargs)
         except MisconfigurationException as error:  # a checkpoint from beyond the last epoch, for instance
@@ -246,7 +246,7 @@ class RecollectCLI(LightningCLI):
         self._report(self._required(self.trainer.test(**{**kwargs, "verbose": False})), kwargs["ckpt_path"])
 
     def predict(self, **kwargs: Any) -> None:
-        """Write predictions as they come."""
+        """Write predictions batch by batch."""
         self.trainer.predict(**{**kwargs, "return_predictions": False})
         writer = next(part for part in self.callbacks if isinstance(part, PredictionWriter))
         if self.trainer.is_global_zero and writer.path is not None:

@@ -1,4 +1,4 @@
-"""A trained run in Python: its task with the weights of a checkpoint, and its data."""
+"""Loading a trained run in Python: its task with the weights of a checkpoint, and its data."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from recollect_cli.runs import check_run, last_checkpoint
 
 
 class TrainedRun(NamedTuple):
-    """What a run left.
+    """A trained run.
 
     Attributes:
         task: In evaluation mode, on the CPU; ``task.model`` is the network, ``task.predict(batch)`` gives
@@ -35,7 +35,7 @@ class TrainedRun(NamedTuple):
 def load_run(
     folder: str | Path, checkpoint: Literal["best", "last"] | Path = "best", **data: Any
 ) -> TrainedRun:
-    """The trained task and the data of a run folder, made from its ``config.yaml``.
+    """Load the trained task and the data of a run folder from its ``config.yaml``.
 
     Args:
         folder: The run folder, ``runs/<domain>/<config>/<time>``.
@@ -58,7 +58,7 @@ def load_run(
 
 
 def restore(task: Task, data: DataModule, path: Path) -> TrainedRun:
-    """Give a task and its data what the checkpoint ``path`` holds.
+    """Restore a task and its data from the checkpoint ``path``.
 
     Raises:
         CheckpointError: If it is of another task or data, or does not fit.

@@ -1,4 +1,4 @@
-"""Batches: how processes share them, and a loader that resumes in the middle of an epoch."""
+"""A loader that shares batches among processes and resumes in the middle of an epoch."""
 
 import heapq
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ Batches = list[list[int]]
 
 
 def share(batches: Batches, world: int, rank: int) -> Batches:
-    """Deal batches out to ``world`` processes: equally many to each, each item once where that can be.
+    """Deal batches out to ``world`` processes, the same number to each; each item occurs once if possible.
 
     The largest batches are halved until their number is a multiple of ``world``: metrics then are those of
     one process, which they are not when items are repeated to fill up. Only where there are fewer items than
@@ -87,37 +87,37 @@ class Loader:
         )
 
     def __len__(self) -> int:
-        """Batches of an epoch, for this process."""
+        """Number of batches of an epoch on this process."""
         return len(self.batch_sampler.batches())
 
     def __iter__(self) -> Iterator[Any]:
-        """The batches of the current epoch, or those of them that are left."""
+        """Yield the remaining batches of the current epoch."""
         self._taken = self.batch_sampler.skip
         for batch in self._loader:
             self._taken += 1
             yield batch
 
     def close(self) -> None:
-        """End the worker processes; a later pass starts others.
+        """Stop the worker processes; a later pass starts new ones.
 
-        They otherwise live until the loader is garbage, and Python's exit waits seconds for each of them.
+        Otherwise they live until the loader is collected, and Python's exit waits seconds for each.
         """
         iterator, self._loader._iterator = self._loader._iterator, None
         if iterator is not None:
             iterator._shutdown_workers()  # type: ignore[attr-defined]
 
     def state_dict(self) -> dict[str, int]:
-        """Which epoch, and how many of its batches have been taken."""
+        """Return the epoch and the number of batches taken."""
         return {"epoch": self.batch_sampler.epoch, "taken": self._taken}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from there: the next pass leaves out what had been taken."""
+        """Restore the position: the next pass skips the batches taken."""
         self.batch_sampler.set_epoch(state["epoch"])
         self.batch_sampler.skip = state["taken"] if state["taken"] < len(self) else 0
 
 
 class _Place(NamedTuple):
-    """A batch to be made; the epoch travels with it, since workers outlive an epoch."""
+    """A batch to make, with its epoch: workers live longer than an epoch."""
 
     epoch: int
     number: int

@@ -1,4 +1,4 @@
-"""What is logged: a metrics file that survives a resumed run, W&B that never hangs, Lightning quiet."""
+"""Loggers: a metrics file that survives resuming, and W&B that works offline."""
 
 import csv
 import logging
@@ -20,11 +20,11 @@ CHATTY = ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "fabric.utilit
 
 
 class MetricsFile(loggers.CSVLogger):
-    """``metrics.csv`` in a folder; what stands there already is kept, and a resumed run adds to it.
+    """Writes ``metrics.csv``; a resumed run appends to it.
 
     Args:
         save_dir: The folder; ``"{run}"`` in a config is the run's own.
-        flush_logs_every_n_steps: How often what was logged is written.
+        flush_logs_every_n_steps: Steps between two writes.
     """
 
     def __init__(self, save_dir: str = "{run}", flush_logs_every_n_steps: int = 50) -> None:
@@ -39,7 +39,7 @@ class MetricsFile(loggers.CSVLogger):
         return self._experiment
 
     def log_hyperparams(self, params: Any = None) -> None:
-        """Nothing: the run's ``config.yaml`` stands in the same folder."""
+        """Do nothing: ``config.yaml`` is in the same folder."""
 
 
 class _KeepingWriter(ExperimentWriter):
@@ -92,7 +92,7 @@ class WandbLogger(loggers.WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The W&B run; an offline one where the server cannot be reached."""
+        """The W&B run; offline if the server cannot be reached."""
         import wandb
 
         if self._experiment is None:
@@ -107,7 +107,7 @@ class WandbLogger(loggers.WandbLogger):
             return super().experiment
 
     def _continue(self, new: str) -> None:
-        """Take up the run whose id stands in the folder, or begin one with the id ``new``."""
+        """Continue the run whose id is in the folder, or start one with the id ``new``."""
         if self._save_dir is None:
             return
         path = Path(self._save_dir) / "wandb" / "run-id"
@@ -122,7 +122,7 @@ class WandbLogger(loggers.WandbLogger):
 
 
 def finish() -> None:
-    """End the W&B run of this process, if there is one: a later one begins afresh."""
+    """End the W&B run of this process, if any."""
     wandb = sys.modules.get("wandb")
     if wandb is not None:
         wandb.finish()
@@ -143,7 +143,7 @@ def has_key() -> bool:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Silence what Lightning says about every trainer: the devices, the seed and advertisements."""
+    """Silence Lightning's messages about devices, seeds and products."""
     logs = [logging.getLogger(f"lightning.{name}") for name in CHATTY]
     levels = [log.level for log in logs]
     for log in logs:

@@ -1,4 +1,4 @@
-"""One line out of what the parser says about a value that does not fit."""
+"""One-line summaries of the parser's errors."""
 
 import re
 
@@ -20,7 +20,7 @@ FRAME = (
 
 
 def summarize_error(message: str) -> str:
-    r"""The flag and what is wrong with its value, out of a message that lists every type that did not fit.
+    r"""Return the flag and what is wrong with its value, from a message that lists every type.
 
     Args:
         message: What ``jsonargparse`` raises: a tree of types and what each of them refused.

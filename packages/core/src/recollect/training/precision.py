@@ -1,4 +1,4 @@
-"""Which precision pays on the machine at hand."""
+"""Whether mixed precision pays on this machine."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 def is_slower_in_half(
     precision: object, accelerator: object, capabilities: Mapping[str, Any] | None = None
 ) -> bool:
-    """Whether mixed precision would be done in software, which takes about four times as long as none.
+    """Whether this CPU emulates mixed precision in software, about four times slower than none.
 
     Args:
         precision: As Lightning's trainer is given it.

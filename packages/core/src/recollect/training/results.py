@@ -1,4 +1,4 @@
-"""What a run gave: ``results.json`` and the last lines on the screen."""
+"""Results of a run: ``results.json`` and the table on the screen."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from torch import nn
 
 
 def describe_device(trainer: Trainer) -> str:
-    """The device as a person would name it, and how many of them."""
+    """Describe the device and the number of devices."""
     device = trainer.strategy.root_device
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
@@ -53,17 +53,17 @@ def code_commit(file: str = __file__) -> str | None:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """All numbers that are parameters, sharded or not."""
+    """Return the number of parameters, sharded or not."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def training_seconds(callbacks: list[Callback]) -> float:
-    """Seconds spent in training, validation included, over all the times it was resumed."""
+    """Return the seconds of training including validation, summed over resumed parts."""
     return sum(timer.time_elapsed("train") for timer in callbacks if isinstance(timer, Timer))
 
 
 def relative(path: str | None, folder: Path) -> str | None:
-    """A path as seen from a run folder, if it lies in it: results stay true where the folder is moved."""
+    """Return a path relative to the run folder if it lies in it, so that the folder can be moved."""
     if path is None:
         return None
     found, folder = Path(path).absolute(), folder.absolute()
@@ -71,14 +71,14 @@ def relative(path: str | None, folder: Path) -> str | None:
 
 
 def write_results(path: Path, results: dict[str, Any]) -> None:
-    """Write JSON, whole or not at all."""
+    """Write JSON atomically."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(partial, path)
 
 
 def show_results(console: Console, metrics: dict[str, float], lines: Sequence[tuple[str, str]]) -> None:
-    """A table of metrics, and below it notes, and where things are."""
+    """Print a table of metrics, then notes and paths."""
     table = Table("metric", "value", header_style="bold")
     table.columns[1].justify = "right"
     for name, value in metrics.items():

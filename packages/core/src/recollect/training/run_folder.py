@@ -1,4 +1,4 @@
-"""Run folders: made, discarded, their best checkpoint, and the process that writes to them."""
+"""Run folders: creation, removal, best checkpoint, and the process that writes to them."""
 
 import shutil
 import time
@@ -16,7 +16,7 @@ PLACEHOLDER = "{run}"
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """Make ``parent/name``, or ``name-2``, ``name-3``, … where that is taken.
+    """Create ``parent/name``, or ``name-2``, ``name-3``, … if it exists.
 
     Raises:
         ArgumentError: If the folder cannot be made.
@@ -44,7 +44,7 @@ def _first_free(parent: Path, name: str) -> Path:
 
 
 def discard(folder: Path, failed: bool) -> None:
-    """Remove the folder of a run that came to nothing.
+    """Remove the folder of a failed run.
 
     Args:
         folder: A folder that ``new_folder`` made.
@@ -57,12 +57,12 @@ def discard(folder: Path, failed: bool) -> None:
 
 
 def stamp() -> str:
-    """The time, as a folder's name that sorts by it."""
+    """Return the time as a sortable folder name."""
     return time.strftime("%Y-%m-%d_%H-%M-%S")
 
 
 def best_checkpoint(run: Path) -> Path:
-    """The checkpoint that did best by its ``ModelCheckpoint``, wherever the folder has been moved to.
+    """Return the best checkpoint by its ``ModelCheckpoint``, even if the folder was moved.
 
     Raises:
         CheckpointError: If there is none.
@@ -79,7 +79,7 @@ def best_checkpoint(run: Path) -> Path:
 
 
 def fill(value: Any, run: Path) -> Any:
-    """The same settings with ``{run}`` replaced by the run folder, in nested lists and mappings too.
+    """Replace ``{run}`` by the run folder in nested settings.
 
     Example:
         >>> fill({"dirpath": "{run}/checkpoints", "names": ["{epoch}"]}, Path("runs/a"))

@@ -1,4 +1,4 @@
-"""Learning-rate schedules that are as long as the training."""
+"""Learning-rate schedules fitted to the length of the training."""
 
 import math
 from typing import Any, Literal, NamedTuple
@@ -17,7 +17,7 @@ class FittedSchedule(NamedTuple):
 
     Attributes:
         scheduler: The schedule.
-        note: What was changed, for the reader of the results; ``None`` where nothing was.
+        note: The change, for the results; ``None`` without one.
     """
 
     scheduler: Any
@@ -25,13 +25,13 @@ class FittedSchedule(NamedTuple):
 
 
 def planned_length(trainer: Trainer, interval: Interval) -> int | None:
-    """How many steps or epochs the training takes; ``None`` where that is open."""
+    """Return the number of steps or epochs of the training; ``None`` if unknown."""
     planned = trainer.estimated_stepping_batches if interval == "step" else trainer.max_epochs
     return int(planned) if planned is not None and 0 < planned < math.inf else None
 
 
 def length_argument(factory: LRSchedulerCallable) -> str | None:
-    """The argument that says how long a schedule is; ``None`` for a schedule that has no end.
+    """Return the argument for the length of a schedule; ``None`` for a schedule without end.
 
     These schedules end: whatever takes ``total_steps`` (``OneCycleLR``), ``T_max`` (``CosineAnnealingLR``),
     and ``total_iters`` where the rate falls (``LinearLR`` from a larger to a smaller factor,

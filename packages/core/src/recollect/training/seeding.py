@@ -14,7 +14,7 @@ WORD = 2**64
 
 @contextmanager
 def seeded(*numbers: int) -> Iterator[None]:
-    """Derive all random numbers drawn inside from ``numbers``, and leave the generators outside untouched.
+    """Seed all generators from ``numbers`` inside the context, and restore them afterwards.
 
     The generators of python, numpy and torch on the CPU are meant; ``torch.manual_seed`` would seed the GPUs
     as well, which takes longer than most batches.
@@ -40,7 +40,7 @@ def seeded(*numbers: int) -> Iterator[None]:
 
 
 def random_states(device: torch.device) -> dict[str, Any]:
-    """The states of all generators, of the kinds that ``torch.load(weights_only=True)`` reads.
+    """Return the states of all generators in types that ``torch.load(weights_only=True)`` reads.
 
     Args:
         device: The GPU whose generator is included, or the CPU.

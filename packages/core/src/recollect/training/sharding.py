@@ -1,4 +1,4 @@
-"""Splitting a module's parameters among processes, on any device."""
+"""Sharding of parameters among processes, on any device."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
 
 class ShardedStrategy(ModelParallelStrategy):
-    """Every process has a part of the parameters (``fully_shard``) and its own share of the batches.
+    """Shards parameters (``fully_shard``) and batches among processes.
 
     Lightning's own FSDP refuses the CPU, and its ``ModelParallelStrategy`` has to be told how many processes
     there are; this asks the trainer.
@@ -24,20 +24,20 @@ class ShardedStrategy(ModelParallelStrategy):
         super().__init__("auto", 1, save_distributed_checkpoint=save_distributed_checkpoint)
 
     def setup_environment(self) -> None:
-        """Split over all processes."""
+        """Use all processes."""
         self._data_parallel_size = self.num_nodes * self.num_processes
         super().setup_environment()
 
 
 def shard_module(module: nn.Module, mesh: Any, methods: Sequence[str] = ()) -> None:
-    """Apply ``fully_shard`` to a module whose single-number parameters, which cannot be split, stay whole.
+    """Apply ``fully_shard`` to a module; scalar parameters, which cannot be split, stay whole.
 
     The gradients of those are averaged over the processes as they arise.
 
     Args:
         module: What to shard, in place.
         mesh: The data-parallel device mesh.
-        methods: Methods besides ``forward`` that callers use.
+        methods: Further methods that callers use, in addition to ``forward``.
     """
     scalars = {parameter for parameter in module.parameters() if parameter.dim() == 0}
     fully_shard(module, mesh=mesh, ignored_params=scalars)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a command at once, with one line and the exit code that shells expect."""
+"""SIGINT and SIGTERM end a command with one line and the usual exit code."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(SystemExit):
-    """A signal has asked the process to end; the exit code is 128 + the signal."""
+    """Raised by a signal that ends the process; the exit code is 128 + the signal."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(128 + signum)

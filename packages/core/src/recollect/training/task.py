@@ -134,7 +134,7 @@ class Task(LightningModule, ABC, Generic[D]):
         )
 
     def parameter_groups(self) -> Iterable[Any]:
-        """What the optimiser is given: all parameters that learn, by default."""
+        """Return the parameter groups of the optimizer; all trainable parameters by default."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def shard(self, mesh: Any) -> None:
@@ -148,7 +148,7 @@ class Task(LightningModule, ABC, Generic[D]):
 
     @final
     def configure_model(self) -> None:
-        """Build the model and its metrics, once, and shard the model where the strategy has a mesh."""
+        """Build the model and its metrics once, and shard the model if the strategy has a mesh."""
         if "model" in self._modules:
             return
         # Lightning calls this while the accelerator is the default device, where the data are not. It moves
@@ -160,7 +160,7 @@ class Task(LightningModule, ABC, Generic[D]):
 
     @final
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """One step down the loss."""
+        """Return the training loss of a batch."""
         loss, items = self.training_loss(batch)
         self._check_finite(loss, batch, "train", batch_idx)
         # No sync across processes: that would wait on every step for a figure that is only watched.
@@ -169,29 +169,29 @@ class Task(LightningModule, ABC, Generic[D]):
 
     @final
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Measure one batch."""
+        """Update the metrics with a batch."""
         self._evaluate("val", batch, batch_idx)
 
     @final
     def test_step(self, batch: Any, batch_idx: int) -> None:
-        """Measure one batch."""
+        """Update the metrics with a batch."""
         self._evaluate("test", batch, batch_idx)
 
     @final
     def predict_step(self, batch: Any, batch_idx: int) -> list[dict[str, Any]]:
-        """Rows for one batch."""
+        """Return the predictions of a batch."""
         return self.predict(batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Log what was measured."""
+        """Log the metrics."""
         self._summarize("val")
 
     def on_test_epoch_end(self) -> None:
-        """Log what was measured."""
+        """Log the metrics."""
         self._summarize("test")
 
     def configure_optimizers(self) -> Any:
-        """The optimiser and its schedule, as the config makes them; a model may have nothing to learn."""
+        """Create the optimizer and its schedule; none for a model without trainable parameters."""
         groups = list(self.parameter_groups())
         if not groups:
             return SGD([torch.zeros(())], lr=0.0)
@@ -212,7 +212,7 @@ class Task(LightningModule, ABC, Generic[D]):
         return {"optimizer": optimizer, "lr_scheduler": plan}
 
     def on_train_start(self) -> None:
-        """Say what was adapted, and refuse a restored schedule that does not end with the training."""
+        """Note adapted schedules, and raise if a restored schedule does not end with the training."""
         for note in self.training_notes:
             self.print(f"note: {note}")
         for config in self.trainer.lr_scheduler_configs:
@@ -222,16 +222,16 @@ class Task(LightningModule, ABC, Generic[D]):
         return planned_length(self.trainer, self.scheduler_interval)
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Descend, unless nothing can: a baseline without parameters runs as everything else does."""
+        """Run backward, except for a baseline without parameters."""
         if loss.requires_grad or any(parameter.requires_grad for parameter in self.parameters()):
             loss.backward(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say whose checkpoint it is."""
+        """Sign the checkpoint."""
         sign(checkpoint, self, self.data)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another task or of other sizes."""
+        """Raise if the checkpoint is of another task or of other sizes."""
         check_task(checkpoint, self)
         self._resumed = self.trainer.state.fn == "fit"
         if "state_dict" in checkpoint:  # a sharded strategy has loaded the weights by itself

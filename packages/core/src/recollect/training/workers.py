@@ -1,4 +1,4 @@
-"""How many processes load data."""
+"""Number of worker processes that load data."""
 
 import multiprocessing
 import shutil

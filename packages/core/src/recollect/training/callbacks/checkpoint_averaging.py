@@ -1,4 +1,4 @@
-"""The average of the last states of training stands in for the very last."""
+"""Checkpoint averaging: use the mean of the last weights instead of the last weights."""
 
 from collections import deque
 from typing import Any
@@ -37,30 +37,30 @@ class CheckpointAveraging(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Take a snapshot, where it is time."""
+        """Take a snapshot every ``every_n_steps`` steps."""
         step = trainer.global_step
         if step > self._taken_at and step % self.every_n_steps == 0:
             self._snapshots.append(_copy(pl_module.state_dict()))
             self._taken_at = step
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the average in place, while training."""
+        """Swap in the average during training."""
         if trainer.state.fn == "fit" and self._snapshots:
             self._current = _copy(pl_module.state_dict())
             pl_module.load_state_dict(self._averaged(self._current))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go back to the weights that are being trained."""
+        """Restore the trained weights."""
         self._restore(pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Go back to the weights that are being trained."""
+        """Restore the trained weights."""
         self._restore(pl_module)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Save the average as the weights, and beside it what training goes on from."""
+        """Save the average as the weights, and the trained weights under another key for resuming."""
         if trainer.state.fn != "fit" or not self._snapshots:
             return
         trained = self._current or checkpoint["state_dict"]
@@ -74,7 +74,7 @@ class CheckpointAveraging(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Go on from the trained weights when training is resumed; otherwise the average stays."""
+        """Load the trained weights if training resumes, and the average otherwise."""
         kept = checkpoint.get("checkpoint_averaging")
         if trainer.state.fn == "fit" and kept is not None:
             self._snapshots = deque(kept["snapshots"], maxlen=self.count)
@@ -87,7 +87,7 @@ class CheckpointAveraging(Callback):
             self._current = None
 
     def _averaged(self, trained: Weights) -> Weights:
-        """The average, by name; what cannot be averaged is as it is now."""
+        """Return the averages by name; tensors that cannot be averaged keep their current value."""
         averaged: Weights = {}
         for name, now in trained.items():
             past = [snapshot[name] for snapshot in self._snapshots if name in snapshot]

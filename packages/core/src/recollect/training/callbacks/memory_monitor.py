@@ -66,7 +66,7 @@ class MemoryMonitor(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Log what was seen."""
+        """Log the metrics of the traced batch."""
         self._end(pl_module)
 
     def on_test_batch_start(
@@ -90,18 +90,18 @@ class MemoryMonitor(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Log what was seen."""
+        """Log the metrics of the traced batch."""
         self._end(pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw, where it is this epoch's turn."""
+        """Draw figures every ``every_n_epochs`` epochs."""
         turn = (trainer.current_epoch + 1) % self.every_n_epochs == 0
         if trainer.sanity_checking or (trainer.state.fn == "fit" and not turn):
             return
         self._draw(trainer, pl_module, f"val-epoch{trainer.current_epoch:03d}")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw."""
+        """Draw figures."""
         self._draw(trainer, pl_module, "test")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -148,7 +148,7 @@ class MemoryMonitor(Callback):
 
 
 def middle(batches: Sequence[int | float]) -> int:
-    """The batch of the first loader that is traced: where they go by length, the first has the shortest.
+    """Return the index of the batch to trace: the middle one, because the first may hold the shortest items.
 
     Example:
         >>> middle([11])

@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights stands in for the weights."""
+"""Exponential moving average of the weights, used in place of the weights."""
 
 import warnings
 from typing import Any, final
@@ -36,36 +36,36 @@ class MovingAverage(EMAWeightAveraging):
             super().setup(trainer, pl_module, stage)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Follow the weights, which the trainer has moved to the accelerator by now."""
+        """Start the average from the weights, which are on the accelerator by now."""
         if self._average_model is not None:
             self._average_model.to(pl_module.device)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the average in place, while training."""
+        """Swap in the average during training."""
         if trainer.state.fn == "fit":
             super().on_validation_epoch_start(trainer, pl_module)
             self._swapped = True
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go back to the weights that are being trained."""
+        """Restore the trained weights."""
         if self._swapped:
             super().on_validation_epoch_end(trainer, pl_module)
             self._swapped = False
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Go back to the weights that are being trained."""
+        """Restore the trained weights."""
         self.on_validation_epoch_end(trainer, pl_module)
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Go on from the trained weights where training is resumed; otherwise the average stays."""
+        """Load the trained weights if training resumes, and the average otherwise."""
         if trainer.state.fn == "fit":
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Save the average as the weights, and beside it what training goes on from."""
+        """Save the average as the weights, and the trained weights under another key for resuming."""
         if trainer.state.fn == "fit":
             super().on_save_checkpoint(trainer, pl_module, checkpoint)

@@ -1,4 +1,4 @@
-"""What a model consists of, with numbers that add up."""
+"""Table of the parts of a model; the numbers of parameters add up."""
 
 from typing import NamedTuple, cast
 
@@ -17,7 +17,7 @@ class Part(NamedTuple):
     Attributes:
         name: Its name within the model.
         kind: Its class.
-        parameters: How many numbers it learns that no other part has.
+        parameters: Number of its parameters that no other part has.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Part(NamedTuple):
 
 
 class PartsSummary(RichModelSummary):
-    """A table of the model's children and of each memory inside them; every parameter counts once."""
+    """Prints a table of the model's children and of each memory inside them; every parameter counts once."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the table."""

@@ -75,7 +75,7 @@ class PredictionWriter(Callback):
         self._file.flush()
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the file its name."""
+        """Rename the finished file."""
         if self.path is None or self._file is None:
             self._file = None
             return
@@ -89,7 +89,7 @@ class PredictionWriter(Callback):
             os.replace(self._part(0), self.path)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leave no half file."""
+        """Remove the unfinished file."""
         if self.path is not None and self._file is not None:
             self._file.close()
             self._part(trainer.global_rank).unlink(missing_ok=True)
@@ -110,7 +110,7 @@ class PredictionWriter(Callback):
         return self.path.with_name(f".{self.path.name}.{rank}.partial")
 
     def _join(self, world: int) -> None:
-        """Batches went to the processes in turn, so that they are taken back in turn."""
+        """Merge the parts of all processes: batches were dealt out in turn."""
         assert self.path is not None
         parts = [self._part(rank).open(encoding="utf-8") for rank in range(world)]
         whole = self.path.with_name(f".{self.path.name}.partial")

@@ -1,4 +1,4 @@
-"""The progress bar, and a line for each epoch that stays on the screen and in a log file."""
+"""Progress bar, and one permanent line for each epoch."""
 
 import time
 from collections.abc import Mapping
@@ -45,13 +45,13 @@ class EpochProgress(RichProgressBar):
 
     @property
     def is_enabled(self) -> bool:
-        """Whether there is a bar: nothing redraws one in a file."""
+        """Whether to show the bar: only a terminal can redraw it."""
         return super().is_enabled and get_console().is_terminal
 
     # --- the bar --------------------------------------------------------------------------------------------
 
     def configure_columns(self, trainer: Trainer) -> list[ProgressColumn]:
-        """Description, bar, batches and the time that is left."""
+        """Return the columns: description, bar, batches and remaining time."""
         return [
             TextColumn("{task.description}"),
             # What is left of the terminal's width goes to the metrics.
@@ -61,7 +61,7 @@ class EpochProgress(RichProgressBar):
         ]
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """The training loss and the main validation metrics."""
+        """Return the training loss and the main validation metrics."""
         if trainer.sanity_checking:
             return {}
         found = trainer.callback_metrics
@@ -81,14 +81,14 @@ class EpochProgress(RichProgressBar):
     # --- the lines ------------------------------------------------------------------------------------------
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count."""
+        """Start counting."""
         super().on_train_epoch_start(trainer, pl_module)
         self._begin()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add the loss of a step, on its device: reading it here would wait for the step."""
+        """Add the loss of a step on its device; reading it here would wait for the step."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if isinstance(outputs, Mapping) and "loss" in outputs:
             # Lightning divides the loss of a step by the batches that are accumulated.
@@ -97,7 +97,7 @@ class EpochProgress(RichProgressBar):
             self._steps += 1
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note that there are new metrics, or say that a validation by itself has ended."""
+        """Mark the metrics as new, or print the line of a separate validation."""
         super().on_validation_end(trainer, pl_module)
         self._validated = not trainer.sanity_checking
         if trainer.state.fn == "validate":
@@ -116,28 +116,28 @@ class EpochProgress(RichProgressBar):
         self._print(trainer, parts)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count, where this is a validation by itself."""
+        """Start counting if this validation is not part of training."""
         super().on_validation_start(trainer, pl_module)
         if trainer.state.fn == "validate":
             self._begin()
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count."""
+        """Start counting."""
         super().on_test_start(trainer, pl_module)
         self._begin()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say that the test has ended."""
+        """Print the line of the test."""
         super().on_test_end(trainer, pl_module)
         self._end(trainer, "test", sum(trainer.num_test_batches))
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count."""
+        """Start counting."""
         super().on_predict_start(trainer, pl_module)
         self._begin()
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say that the prediction has ended."""
+        """Print the line of the prediction."""
         super().on_predict_end(trainer, pl_module)
         self._end(trainer, "prediction", sum(trainer.num_predict_batches))
 
@@ -160,7 +160,7 @@ def epoch_of(trainer: Trainer, epoch: int) -> str:
 
 
 def main_metrics(metrics: Mapping[str, Any], monitored: list[str], count: int) -> list[str]:
-    """The names of the validation metrics that matter most: those monitored, the loss, then the others.
+    """Return the names of the validation metrics by importance: monitored ones, the loss, then others.
 
     Parts of a metric, such as the error on one task of several, come after these, and its uncertainty last.
 
@@ -182,14 +182,14 @@ def main_metrics(metrics: Mapping[str, Any], monitored: list[str], count: int) -
 
 
 def monitored(trainer: Trainer) -> list[str]:
-    """The metrics that choose the best checkpoint or stop the training."""
+    """Return the metrics that choose the best checkpoint or stop training early."""
     callbacks = cast(Any, trainer).callbacks  # set by a connector, where mypy does not see it
     watching = [part for part in callbacks if isinstance(part, ModelCheckpoint | EarlyStopping)]
     return [part.monitor for part in watching if part.monitor]
 
 
 def screen_callbacks(callbacks: list[Callback], bar: bool | None, summary: bool | None) -> list[Callback]:
-    """The callbacks with a progress bar and a summary of the model, where the config names none.
+    """Add a progress bar and a model summary to the callbacks unless the config names its own.
 
     Args:
         callbacks: Those of the config.

@@ -1,4 +1,4 @@
-"""A resumed run takes the batches and draws the random numbers of the uninterrupted one."""
+"""Random states in checkpoints: a resumed run draws the numbers of an uninterrupted one."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ class Resuming(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the states of all processes."""
+        """Add the random states of all processes."""
         if trainer.state.fn != "fit":
             return
         own = self._before_validation or random_states(trainer.strategy.root_device)
@@ -39,7 +39,7 @@ class Resuming(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Remember what is to be set; say so if a process of a resumed training will lack it."""
+        """Keep the states until they are set; warn if a process has none."""
         if trainer.state.fn != "fit":
             return
         self._pending = checkpoint.get(KEY, [])
@@ -55,34 +55,34 @@ class Resuming(Callback):
         )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set the loader to its place.
+        """Set the position of the loader.
 
         The trainer does not where it has made the loader before, because a schedule asked for its length.
         """
         trainer.fit_loop._load_combined_loader_states()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go on between two epochs."""
+        """Set the states at the start of an epoch."""
         self._set(trainer)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Go on in the middle of an epoch."""
+        """Set the states within an epoch."""
         self._set(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go on before a validation."""
+        """Set the states before a validation."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._set(trainer)
             self._before_validation = random_states(trainer.strategy.root_device)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A checkpoint from here on is one after the validation."""
+        """Mark the validation as finished for later checkpoints."""
         self._before_validation = None
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go on where training had been over; the test follows."""
+        """Set the states if training was complete; the test follows."""
         self._set(trainer)
 
     def _set(self, trainer: Trainer) -> None:

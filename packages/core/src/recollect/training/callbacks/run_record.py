@@ -1,4 +1,4 @@
-"""What every run has: its resolved config, checkpoints in its folder, a clock, interruption, figures."""
+"""Callbacks of every run: resolved config, checkpoints, timer, signals, figures."""
 
 import os
 from pathlib import Path
@@ -32,11 +32,11 @@ class RunRecord(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Sign."""
+        """Sign the checkpoint."""
         sign_package(checkpoint, self.package)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write and log; what a resumed run had before is kept under another name if it differs."""
+        """Write and log the config; a different one of a resumed run is kept under another name."""
         if not trainer.is_global_zero or cast(Any, trainer).fast_dev_run:
             return
         path = self.folder / "config.yaml"
@@ -60,7 +60,7 @@ class LastCheckpoint(ModelCheckpoint):
         super().__init__(dirpath, filename="last", enable_version_counter=False)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save, also where the trainer validates within epochs and Lightning's class saves only then."""
+        """Save at the end of every epoch, even if validation runs within epochs."""
         if not self._should_skip_saving_checkpoint(trainer):
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
 
@@ -94,7 +94,7 @@ def tested_checkpoint(trainer: Trainer) -> str | None:
 def complete_callbacks(
     callbacks: list[Callback], folder: Path, checkpoints: bool, max_time: Any = None
 ) -> list[Callback]:
-    """The configured callbacks and those that every run has, where the config does not name them.
+    """Add the callbacks that every run has to the configured ones.
 
     Checkpoints go to ``checkpoints`` in the run folder: the last one as ``last.ckpt``, so that a run can be
     resumed, and the best one, by what the config's ``ModelCheckpoint`` monitors or else by ``val/loss``.

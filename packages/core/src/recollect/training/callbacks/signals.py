@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM leave a checkpoint behind that training goes on from as if nothing had happened."""
+"""On SIGINT and SIGTERM, save a checkpoint from which training resumes exactly."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ KEY = "interruption"
 
 
 class Interrupted(Stopped):
-    """Training was asked to stop, and ``checkpoint`` is saved; the exit code is 128 + the signal."""
+    """A signal stopped the training, and ``checkpoint`` is saved; the exit code is 128 + the signal."""
 
     def __init__(self, signum: int, checkpoint: Path) -> None:
         super().__init__(signum)
@@ -51,7 +51,7 @@ class CheckpointOnSignal(Callback):
     # --- signals --------------------------------------------------------------------------------------------
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over the signals, after the trainer has set its own handlers."""
+        """Install the signal handlers after the trainer has set its own."""
         self._received = self._saved = None
         self._process = os.getpid()
         if threading.current_thread() is not threading.main_thread():
@@ -86,17 +86,17 @@ class CheckpointOnSignal(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Stop if a checkpoint was saved after the last batch, whose figures are logged by now."""
+        """Stop if a checkpoint was saved after the last batch; its metrics are logged by now."""
         self._stop_if_saved()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop if a checkpoint was saved at the end of the last epoch, which is all done by now."""
+        """Stop if a checkpoint was saved at the end of the last epoch."""
         self._stop_if_saved()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save, if a signal came; the end of an epoch follows its last batch, and saves by itself."""
+        """Save if a signal arrived; after the last batch of an epoch, ``on_train_epoch_end`` saves."""
         self._accumulating = (
             batch_idx + 1
         ) % trainer.accumulate_grad_batches > 0 and not trainer.is_last_batch
@@ -104,12 +104,12 @@ class CheckpointOnSignal(Callback):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save, if a signal came."""
+        """Save if a signal arrived."""
         if self._asked(trainer):
             self._save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the signals back, and stop if one came in the last epoch."""
+        """Restore the signal handlers, and stop if a signal arrived in the last epoch."""
         self._give_back()
         if self._saved is None and self._asked(trainer):  # after the last ``on_train_epoch_end``
             self._saved = self._path(trainer)
@@ -118,7 +118,7 @@ class CheckpointOnSignal(Callback):
     # --- validation -----------------------------------------------------------------------------------------
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave a validation that is due to the resumed run, if a signal came."""
+        """Leave a due validation to the resumed run if a signal arrived."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         self._close(trainer)
@@ -135,15 +135,15 @@ class CheckpointOnSignal(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Give the validation up, if a signal came."""
+        """Abort the validation if a signal arrived."""
         self._give_up_if_asked(trainer)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """From here on figures are logged, which must not happen twice."""
+        """Do not abort from here on: metrics must be logged once."""
         self._validating = None
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save once callbacks that had put other weights in place have put the trained ones back."""
+        """Save after callbacks that swap weights have restored the trained ones."""
         self._give_back()
         if isinstance(exception, Interrupted) and self._given_up:
             self._save(trainer)
@@ -154,7 +154,7 @@ class CheckpointOnSignal(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Note what the stop has cut short."""
+        """Store what the stop interrupted."""
         if self._received is None or trainer.state.fn != "fit":
             return
         checkpoint[KEY] = {"validation": self._given_up, "over": trainer.should_stop}
@@ -164,7 +164,7 @@ class CheckpointOnSignal(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take up what the stop had cut short."""
+        """Restore what the stop interrupted."""
         kept = checkpoint.get(KEY)
         if kept is None or trainer.state.fn != "fit":
             return
@@ -175,12 +175,12 @@ class CheckpointOnSignal(Callback):
             self.on_fit_start(trainer, pl_module)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let a training whose last step is taken go on until the validation after it has begun."""
+        """Let a finished training continue until the validation after its last step starts."""
         if self._reopened and trainer.fit_loop.epoch_loop.max_steps >= 0:
             trainer.fit_loop.epoch_loop.max_steps += 1
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count the epoch in which a training had stopped early, which the trainer did not go on with."""
+        """Count the epoch in which early stopping ended the training."""
         if self._over:
             progress = cast(Any, trainer.fit_loop.epoch_progress.current)
             progress.completed = progress.processed
