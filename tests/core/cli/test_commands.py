@@ -72,8 +72,9 @@ def test_help_lists_them(capsys: pytest.CaptureFixture[str]):
 
 @pytest.mark.parametrize(("package", "name"), PACKAGED)
 def test_every_command_of_a_package_is_listed_and_has_a_module(
-    package: str, name: str, capsys: pytest.CaptureFixture[str]
+    package: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
+    monkeypatch.setenv("COLUMNS", "120")  # a narrow terminal cuts the lines
     cli = import_module(f"{package}.cli")
     cli.main(["--help"])
     summary = cli.COMMANDS[name].summary
