@@ -10,6 +10,7 @@ import torch
 
 from recollect.training import DataError
 from recollect.training.errors import ArgumentError
+from recollect_cli.signatures import signature
 from recollect_timeseries.data.csv_anomalies import CsvAnomalyData
 from recollect_timeseries.data.labelled_series import NormalWindows
 from recollect_timeseries.data.nab import NabData, normal_steps
@@ -170,6 +171,12 @@ def test_own_file_without_time(tmp_path):
     assert (data.columns, series.normal.shape, series.values.shape) == (["a", "b"], (10, 2), (30, 2))
     assert np.flatnonzero(series.label).tolist() == [28]
     assert series.times[0] == "10"
+
+
+def test_own_file_has_no_channel_to_choose():
+    assert "channel" not in signature("recollect_timeseries.data.csv_anomalies.CsvAnomalyData").parameters
+    with pytest.raises(TypeError, match="channel"):
+        CsvAnomalyData(channel="a")
 
 
 def test_own_file_with_time_and_without_label(tmp_path):

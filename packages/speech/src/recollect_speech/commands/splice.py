@@ -3,7 +3,7 @@
 ``recollect-speech splice RUN --output FOLDER`` aligns the training recordings of a run with their
 transcripts, cuts them between words, and joins words of different recordings of the same speaker. Recordings
 of unknown speakers count as one speaker's. ``FOLDER`` must not exist; the command writes FLAC files and
-``train.tsv`` to it, a manifest for the argument ``extra_manifest`` of ``VctkData`` and ``ManifestData``.
+``train.tsv`` to it, a manifest for the argument ``extra_manifest`` of the data modules.
 
 Lam et al. 2021, "On-the-fly aligned data augmentation for sequence-to-sequence ASR" (Interspeech), replace
 single words in this way.

@@ -24,9 +24,9 @@ LARGEST = 1e15
 class CsvAnomalyData(AnomalyData):
     """A text table of numbers; columns of times and labels are optional. See ``read_labelled_table``.
 
-    Rows count as evenly spaced; timestamps must
-    increase. An empty cell is filled with the previous value (at the beginning, with the next one), with a
-    warning. A cell that is not a number is an error that names file, line and column.
+    Rows count as evenly spaced; timestamps must increase. An empty cell is filled with the previous value (at
+    the beginning, with the next one), with a warning. A cell that is not a number is an error that names file,
+    line and column.
 
     Args:
         window: As in ``AnomalyData``.
@@ -42,7 +42,7 @@ class CsvAnomalyData(AnomalyData):
         time_format: ``strptime`` format of the timestamps; ISO 8601 by default.
         separator: Cell separator; recognised by default.
         header: Whether the first row names the columns; recognised by default.
-        options: As in ``AnomalyData``.
+        options: As in ``AnomalyData``, except ``channel``.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -66,7 +66,8 @@ class CsvAnomalyData(AnomalyData):
         header: bool | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(window=window, stride=stride, batch_size=batch_size, **options)
+        # A file is the only channel, so there is none to choose.
+        super().__init__(window=window, stride=stride, batch_size=batch_size, channel=None, **options)
         if not 0 < normal < 1:
             raise ValueError(f"normal must be between 0 and 1, got {normal}")
         self.path = path
