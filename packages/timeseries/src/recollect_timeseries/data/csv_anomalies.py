@@ -25,8 +25,8 @@ class CsvAnomalyData(AnomalyData):
     """A text table of numbers; columns of times and labels are optional. See ``read_labelled_table``.
 
     Rows count as evenly spaced; timestamps must increase. An empty cell is filled with the previous value (at
-    the beginning, with the next one), with a warning. A cell that is not a number is an error that names file,
-    line and column.
+    the beginning, with the next one), with a warning. A cell that is not a number is an error that names
+    file, line and column.
 
     Args:
         window: As in ``AnomalyData``.
