@@ -130,6 +130,8 @@ def test_columns_may_be_others(tmp_path: Path) -> None:
         ('1,2\n1,"2\n', "line 2: unexpected end of data"),
         ("1 2 3 4\n1 3 1_0 5\n", "line 2: the rating is no number: '1_0'"),
         ("1,2\nnull,3\n", "line 2: the user is missing: 'null'"),
+        ("1,2,NA,4\n1,3,5,5\n", "line 1: the rating is no number: 'NA'"),
+        ("1,2,5,NA\n1,3,5,5\n", "line 1: the timestamp is neither a number nor ISO 8601: 'NA'"),
         ("1,2,3,2020-01-01\n1,3,3,soon\n", "line 2: the timestamp is neither a number nor ISO 8601: 'soon'"),
         ("1,2014-04-07T10:51:09.277Z,21,0\n1,2014-04-07T10:54:09Z,22,0\n", "column 2, .* like time stamps"),
         ("1,1400000000,21\n1,1400000001,22\n", "column 2, .* like time stamps, not like the item"),

@@ -164,12 +164,9 @@ def _check_for_times(table: Table, places: dict[str, int], by_role: dict[str, li
 def _are_epochs(cells: Sequence[str]) -> bool:
     if not cells or kind_of(cells) != "number":
         return False
-    values = np.array(cells, dtype=np.float64)
-    return any(
-        bool(((values > low * unit) & (values < high * unit)).all())
-        for low, high in [EPOCH_SECONDS]
-        for unit in (1, 1000)
-    )
+    low, high = EPOCH_SECONDS
+    values = np.array([_number(cell) for cell in cells])  # NaN for a missing cell, which is no time
+    return any(bool(((values > low * unit) & (values < high * unit)).all()) for unit in (1, 1000))
 
 
 def _stamps(table: Table, cells: Sequence[str]) -> NDArray[np.float64]:

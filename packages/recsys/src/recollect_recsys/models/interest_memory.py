@@ -128,7 +128,7 @@ class InterestMemory(Memory[InterestState]):
             items_mask: ``(…, T)`` bool; a step where it is false has no item and reads zero.
 
         Raises:
-            ValueError: If there is not one item for each step.
+            ValueError: If the numbers of items and steps differ.
         """
         state = self.initial_state(*x.shape[:-2], device=x.device) if state is None else state
         if items is None:
