@@ -175,6 +175,13 @@ def test_manifests_of_other_tools_are_read(record: Recorder, tmp_path: Path) -> 
     assert (read_manifest(voice)[0].text, read_manifest(voice)[0].speaker) == ("one", "ann")
 
 
+def test_a_column_is_named_once(record: Recorder, tmp_path: Path) -> None:
+    record("a.wav")
+    (tmp_path / "list.tsv").write_text("path\ttext\ttext\na.wav\tone\ttwo\n")
+    with pytest.raises(DataError, match=r"list\.tsv, line 1: a column is named twice: path, text, text"):
+        read_manifest(tmp_path / "list.tsv")
+
+
 def test_folders_are_read_through_links(record: Recorder, tmp_path: Path) -> None:
     record("elsewhere/a.wav")
     folder = tmp_path / "folder"

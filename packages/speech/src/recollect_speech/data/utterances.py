@@ -135,6 +135,8 @@ def _table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     header = [name.strip() for name in rows[0]] if rows else []
     if "path" not in map(_field, header):
         raise DataError(f"{path}, line 1: expected a header with the column path, got {header}")
+    if len(set(header)) < len(header):
+        raise DataError(f"{path}, line 1: a column is named twice: {', '.join(header)}")
     for line, row in enumerate(rows[1:], start=2):
         if row == [""]:
             continue
