@@ -9,7 +9,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recollect import HashStorage, LinkedStorage, Storage, TemporalLinkStorage, VectorStorage
+from recollect import HashStorage, LinkedStorage, SlotStorage, Storage, TemporalLinkStorage, VectorStorage
 from recollect.testing import (
     LAWS,
     Trial,
@@ -18,7 +18,6 @@ from recollect.testing import (
     check_default_device,
     check_device,
     check_gradients,
-    check_unsupported,
 )
 
 
@@ -137,12 +136,7 @@ def test_a_state_moves_to_another_device(case: Case):
     check_device(Trial(case.make(), **case.settings), "cuda")
 
 
-@each_case
-def test_what_a_storage_is_without_it_refuses(case: Case):
-    check_unsupported(Trial(case.make(), **case.settings))
-
-
-class Forgetful(Storage[Any]):
+class Forgetful(SlotStorage[Any]):
     """Breaks laws on purpose: it ignores ``erase``, and its scan forgets the last step's write."""
 
     def __init__(self, broken: str) -> None:
@@ -183,6 +177,19 @@ class Forgetful(Storage[Any]):
     def _update(self, state, slots, value, mask, inplace):
         return self.inner._update(state, slots, value, mask, inplace)
 
+    def _place(self, state, key, value, strength, mask, inplace):
+        return self.inner._place(state, key, value, strength, mask, inplace)
+
+    def _erase_slots(self, state, slots, mask, inplace):
+        return self.inner._erase_slots(state, slots, mask, inplace)
+
+    def _write_at(self, state, weights, kept, added):
+        return self.inner._write_at(state, weights, kept, added)
+
+    @property
+    def capacity(self):
+        return self.inner.capacity
+
     def entries(self, state):
         return self.inner.entries(state)
 
@@ -201,10 +208,3 @@ def test_a_storage_that_breaks_a_law_is_found_out(law: str):
 def test_the_message_names_the_storage_and_the_law():
     with pytest.raises(AssertionError, match="Forgetful violates the law 'erase'"):
         check_all(Forgetful("erase"))
-
-
-def test_what_is_offered_cannot_be_declared_missing():
-    with pytest.raises(AssertionError, match="supports update, which is listed as unsupported"):
-        check_unsupported(Trial(VectorStorage(4, 2, slots=3), unsupported=frozenset({"update"})))
-    with pytest.raises(ValueError, match="every storage has 'read'"):
-        check_unsupported(Trial(VectorStorage(4, 2, slots=3), unsupported=frozenset({"read"})))

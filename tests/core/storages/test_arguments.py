@@ -56,7 +56,7 @@ def test_a_strength_out_of_range_is_refused(storage: Storage[Any], strength: flo
 
 
 @pytest.mark.parametrize(
-    ("batch", "other"), [((), (2,)), ((2,), ()), ((2,), (3,)), ((2,), (1,)), ((2,), (2, 1))], ids=str
+    ("batch", "other"), [((2,), ()), ((2,), (3,)), ((2,), (1,)), ((2,), (2, 1))], ids=str
 )
 def test_batch_axes_other_than_the_state_s_are_refused(storage: Storage[Any], batch, other):
     state, key = storage.initial_state(*batch), keys(storage, *other, 1)

@@ -49,7 +49,8 @@ class Model:
         self.live[slot] = self.number
         self.codes[slot] = codes
         full = [self.bucket(t, c) for t, c in enumerate(codes)]
-        dropped = [bucket.pop(0)[0] if len(bucket) == self.storage.capacity else None for bucket in full]
+        size = self.storage.bucket_capacity
+        dropped = [bucket.pop(0)[0] if len(bucket) == size else None for bucket in full]
         for bucket in full:
             bucket.append((slot, self.number))
         for old in dict.fromkeys(d for d in dropped if d is not None):

@@ -107,21 +107,3 @@ def test_a_place_can_be_asked_for_after_an_entry():
     state, slot = storage.place(state, torch.eye(K)[2:3], torch.ones(1, V), after=first[:1])
     assert storage.inspect(state)["previous"][slot] == first[0]
     assert storage.inspect(state)["previous"][first[1]] == slot
-
-
-def test_a_storage_without_entries_refuses_by_name():
-    class Sum(Storage[tuple[torch.Tensor]]):
-        def initial_state(self, *batch, device=None, dtype=None):
-            return (torch.zeros(*batch, K, V),)
-
-        def _read(self, state, query):
-            raise AssertionError("not asked for")
-
-        def _write(self, state, key, value, strength, mask, inplace):
-            return (state[0] + key.mT @ value,)
-
-        def _erase(self, state, key, strength, mask, inplace):
-            raise AssertionError("not asked for")
-
-    with pytest.raises(NotImplementedError, match="Sum keeps no entries apart; use write"):
-        Sum(K, V).place(Sum(K, V).initial_state(), torch.eye(K)[:1], torch.ones(1, V))

@@ -242,7 +242,8 @@ def test_a_long_scan_goes_by_blocks(monkeypatch):
     steps = random(11, K), random(11, K, seed=1), random(11, V, seed=2)
     strengths = torch.rand(2, 11, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     whole, end = storage.scan(storage.initial_state(), *steps, *strengths)
-    monkeypatch.setattr(vector, "SCAN_BLOCK", 3)
+    monkeypatch.setattr(vector, "MIN_SCAN_BLOCK", 1)
+    monkeypatch.setattr(vector, "MAX_SCAN_BLOCK", 3)
     by_blocks, end_by_blocks = storage.scan(storage.initial_state(), *steps, *strengths)
     torch.testing.assert_close(by_blocks, whole)
     for one, other in zip(end_by_blocks, end, strict=True):

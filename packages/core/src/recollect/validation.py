@@ -1,8 +1,11 @@
 """Checks of constructor arguments and of the tensors that storages are given."""
 
+from typing import NoReturn
+
 import torch
 from torch import Tensor
 
+from recollect.ops.inspection import can_inspect
 from recollect.ops.masking import apply_mask, full_mask
 
 
@@ -39,15 +42,16 @@ def check_buckets(buckets: int) -> None:
         raise ValueError(f"buckets must be a power of two up to 2**32, got {buckets}")
 
 
-def check_rows(tensor: Tensor, name: str, size: int, mask: Tensor | None) -> Tensor:
-    """Check that a tensor has shape ``(…, n, size)``, and return its mask ``(…, n)``, all true by default.
+def check_rows(tensor: Tensor, name: str, size: int, mask: Tensor | None) -> None:
+    """Check that a tensor has shape ``(…, n, size)``, and its mask ``(…, n)``, if there is one.
 
     Raises:
-        ValueError: If a shape is wrong.
+        ValueError: If a shape or the dtype of the mask is wrong.
     """
     if tensor.dim() < 2 or tensor.shape[-1] != size:
         raise ValueError(f"{name} must have shape (…, n, {size}), got {tuple(tensor.shape)}")
-    return full_mask(tensor, mask, name)
+    if mask is not None:
+        full_mask(tensor, mask, name)
 
 
 def check_steps(query: Tensor, key: Tensor, value: Tensor, *others: Tensor | None) -> None:
@@ -65,16 +69,54 @@ def check_steps(query: Tensor, key: Tensor, value: Tensor, *others: Tensor | Non
         )
 
 
-def check_batch(rows: Tensor, name: str, batch: torch.Size) -> None:
-    """Check that rows ``(…, n, *)`` have the batch axes of the state they are used with.
+def check_batch(rows: Tensor, name: str, batch: torch.Size) -> int:
+    """Check that rows ``(…, n, *)`` end with the batch axes of the state, and return how many more they have.
 
     Raises:
-        ValueError: If they do not.
+        ValueError: If they have other batch axes.
     """
-    if rows.shape[:-2] != batch:
+    extra = rows.dim() - 2 - len(batch)
+    if extra < 0 or rows.shape[extra:-2] != batch:
         raise ValueError(
             f"{name} of shape {tuple(rows.shape)} does not go with a state of batch axes {tuple(batch)}"
         )
+    return extra
+
+
+def finite_rows(mask: Tensor, **rows: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Drop rows from ``mask`` ``(…, n)`` that hold a NaN or an infinity, or raise where that costs nothing.
+
+    Args:
+        mask: ``(…, n)`` bool.
+        **rows: Tensors ``(…, n, *)`` by name, zero where masked; integers are always finite.
+
+    Returns:
+        The mask, and the number of rows that were dropped ``(…,)`` int64; ``None`` if the values were looked
+        at and are all finite.
+
+    Raises:
+        ValueError: If a row is not finite, on CPU; the message names it.
+    """
+    rows = {name: tensor for name, tensor in rows.items() if tensor.is_floating_point()}
+    if can_inspect(mask):
+        for name, tensor in rows.items():
+            # A finite sum proves finite addends at the cost of one pass; huge addends may overflow it.
+            if not (tensor.detach().sum().isfinite() or tensor.isfinite().all()):
+                _raise_not_finite(name, tensor, mask)
+        return mask, None
+    finite = mask
+    for tensor in rows.values():
+        finite = finite & tensor.detach().isfinite().reshape(*mask.shape, -1).all(-1)
+    return finite, (mask & ~finite).sum(-1)
+
+
+def _raise_not_finite(name: str, tensor: Tensor, mask: Tensor) -> NoReturn:
+    bad = (~tensor.isfinite()).reshape(*mask.shape, -1).any(-1)
+    first = tuple(bad.nonzero()[0].tolist())
+    raise ValueError(
+        f"{name}[{', '.join(map(str, first))}] holds a NaN or an infinity ({int(bad.sum())} of {bad.numel()} "
+        "rows do): it would spoil every later read; mask such rows, or find out where they come from"
+    )
 
 
 def check_strength(strength: Tensor, mask: Tensor) -> Tensor:
@@ -95,11 +137,28 @@ def check_strength(strength: Tensor, mask: Tensor) -> Tensor:
             f"got {strength.dtype} of shape {tuple(strength.shape)}"
         )
     strength = apply_mask(strength, mask)
-    if strength.device.type == "cpu" and not torch.compiler.is_compiling() and strength.numel():
+    if can_inspect(strength) and strength.numel():
         low, high = strength.detach().aminmax()
         if not (low >= 0 and high <= 1):  # also true of NaN
             raise ValueError(f"strength must be in [0, 1], got {low.item():g} to {high.item():g}")
     return strength
+
+
+def check_weights(value: Tensor, **weights: Tensor) -> None:
+    """Check the weights of a soft write: ``(…, H, *)`` for values ``(…, H, V)``, in [0, 1] on CPU.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    for name, tensor in weights.items():
+        if tensor.shape[:-1] != value.shape[:-1] or (name == "erase" and tensor.shape != value.shape):
+            raise ValueError(
+                f"{name} of shape {tuple(tensor.shape)} does not go with value of shape {tuple(value.shape)}"
+            )
+        if can_inspect(tensor) and tensor.numel():
+            low, high = tensor.detach().aminmax()
+            if not (low >= 0 and high <= 1):  # also true of NaN
+                raise ValueError(f"{name} must be in [0, 1], got {low.item():g} to {high.item():g}")
 
 
 def check_inplace(inplace: bool) -> None:
@@ -120,7 +179,7 @@ def check_slots(slots: Tensor, size: int) -> None:
     Raises:
         ValueError: If a slot is out of range.
     """
-    if slots.device.type != "cpu" or torch.compiler.is_compiling() or not slots.numel():
+    if not can_inspect(slots) or not slots.numel():
         return
     if slots.amin() < 0 or slots.amax() >= size:
         raise ValueError(f"slots must be in [0, {size}), got {slots.tolist()}")

@@ -3,21 +3,25 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Generic
+from typing import Any, ClassVar, Generic
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import TypeVar  # typing's has no defaults before Python 3.13
 
 from recollect.state import Read, S, select_items, where_items
 from recollect.storages.base import Storage
 from recollect.validation import check_positive
 
+St = TypeVar("St", bound=Storage, default=Storage)
 
-class Memory(nn.Module, ABC, Generic[S]):
+
+class Memory(nn.Module, ABC, Generic[S, St]):
     """A layer that turns features into keys, values and queries of a storage; input and output have width D.
 
     Like a storage, a memory keeps no state of its own: ``y, state = memory(x, state)``. The storage
-    determines the widths of keys and values.
+    determines the widths of keys and values. A memory that needs more of it than read, write and erase says
+    so in its type, ``Memory[State, SlotStorage]``, and in ``storage_type``.
 
     Args:
         model_size: Width D of input and output.
@@ -26,15 +30,19 @@ class Memory(nn.Module, ABC, Generic[S]):
             only reads what ``write`` has stored.
 
     Raises:
-        ValueError: If ``model_size`` is not positive.
+        ValueError: If ``model_size`` is not positive or the storage is of another type.
     """
+
+    storage_type: ClassVar[type[Storage]] = Storage  # type: ignore[type-abstract]
+    """What the storage must be."""
 
     takes_items = False
     """Whether ``forward`` takes ``items`` and ``items_mask``: what each step writes, instead of x."""
 
-    def __init__(self, model_size: int, storage: Storage, write_on_forward: bool = False) -> None:
+    def __init__(self, model_size: int, storage: St, write_on_forward: bool = False) -> None:
         super().__init__()
         check_positive(model_size=model_size)
+        check_storage(storage, self)
         self.model_size = model_size
         self.storage = storage
         self.write_on_forward = write_on_forward
@@ -114,3 +122,16 @@ class Memory(nn.Module, ABC, Generic[S]):
                 if isinstance(module, Storage):
                     hooks.enter_context(module.register_read_hook(collect))
             yield reads
+
+
+def check_storage(storage: Storage, memory: Memory[Any, Any]) -> None:
+    """Check that a memory can use a storage.
+
+    Raises:
+        ValueError: If the storage is not of the memory's ``storage_type``.
+    """
+    if not isinstance(storage, memory.storage_type):
+        raise ValueError(
+            f"{type(memory).__name__} needs a {memory.storage_type.__name__}, which keeps entries apart; "
+            f"{type(storage).__name__} is none"
+        )

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recollect.state import Read, State
-from recollect.storages.base import Storage
+from recollect.storages.slot import SlotStorage
 
 ExampleMethod = Literal["matching", "prototypes"]
 """How queries are compared with examples."""
@@ -60,7 +60,7 @@ class ExampleMemory(nn.Module):
 
     def __init__(
         self,
-        storage: Storage,
+        storage: SlotStorage,
         method: ExampleMethod = "matching",
         similarity: Literal["euclidean", "cosine"] = "euclidean",
         sharpness: float | None = None,

@@ -18,11 +18,11 @@ from recollect.memories.graph_state import (
 from recollect.memories.subgraph import subgraph_attention
 from recollect.ops.masking import apply_mask, full_mask
 from recollect.state import Read, State
-from recollect.storages.base import Storage
+from recollect.storages.slot import SlotStorage
 
 
 @final
-class GraphMemory(Memory[GraphState]):
+class GraphMemory(Memory[GraphState, SlotStorage]):
     """h_t = f([x_t; c_{t−1}], h_{t−1}); c_t = Attention(W_q h_t, nodes); y_t = tanh(W_c [c_t; h_t]).
 
     Nodes are the entries of the storage, with keys W_k x and values W_v x. ``connect`` records an event: an
@@ -63,10 +63,12 @@ class GraphMemory(Memory[GraphState]):
         torch.Size([1, 1, 8])
     """
 
+    storage_type = SlotStorage
+
     def __init__(
         self,
         model_size: int,
-        storage: Storage,
+        storage: SlotStorage,
         edges: int = 256,
         relations: int = 1,
         write_on_forward: bool = False,

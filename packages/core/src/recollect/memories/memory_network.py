@@ -23,6 +23,7 @@ from recollect.ops.heads import expand_to_heads, merge_heads, split_heads
 from recollect.ops.masking import apply_mask, full_mask
 from recollect.state import State, register_state
 from recollect.storages.base import Storage
+from recollect.storages.slot import SlotStorage
 
 KeysAndValues = tuple[Tensor, Tensor]
 """Keys ``(…, H, W, K)`` and values ``(…, H, W, V)`` for one store."""
@@ -108,6 +109,11 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
             raise ValueError(f"hops and heads must be at least 1, got {hops} and {heads}")
         if storage.integer_keys:
             raise ValueError("a memory network's keys are real vectors; this storage takes integer keys")
+        if temporal and not isinstance(storage, SlotStorage):
+            raise ValueError(
+                "temporal=True needs a SlotStorage, which keeps entries apart, to erase an item of any time; "
+                f"{type(storage).__name__} is none"
+            )
         for name, value, options in (
             ("tie", tie, ("layer", "adjacent", "none")),
             ("hop", hop, tuple(HOPS)),
@@ -229,6 +235,7 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
         keys, masks = [], []
         for store, proj in zip(state.stores, self.key_proj, strict=True):
             key = split_heads(proj(items), self.heads)
+            assert isinstance(self.storage, SlotStorage)
             entries = self.storage.entries(store)
             same = match(key, entries.keys) * (entries.filled > 0).unsqueeze(-2)
             keys.append(key)

@@ -15,7 +15,7 @@ from recollect.ops.heads import merge_heads, split_heads
 from recollect.ops.indexing import mask_repeats, scatter_rows
 from recollect.ops.masking import apply_mask, full_mask
 from recollect.state import Read, State, register_state
-from recollect.storages.base import Storage
+from recollect.storages.slot import SlotStorage
 from recollect.validation import check_positive
 
 
@@ -35,7 +35,7 @@ class RelationalState(NamedTuple):
 
 
 @final
-class RelationalMemory(Memory[RelationalState]):
+class RelationalMemory(Memory[RelationalState, SlotStorage]):
     """Entries and query attend to the entries, in R rounds with shared weights; y is the query at the end.
 
     With m_i = norm(x_i + te(age_i)) and the query m_0 = norm(x + te(0)) + b, each round r does to every m
@@ -71,10 +71,12 @@ class RelationalMemory(Memory[RelationalState]):
         torch.Size([1, 1, 8])
     """
 
+    storage_type = SlotStorage
+
     def __init__(
         self,
         model_size: int,
-        storage: Storage,
+        storage: SlotStorage,
         rounds: int = 4,
         heads: int = 4,
         expand: int = 2,

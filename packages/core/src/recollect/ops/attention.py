@@ -4,11 +4,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recollect.ops.inspection import can_inspect
+
 
 def l2_normalize(x: Tensor) -> Tensor:
     """Scale vectors ``(…, K)`` to length 1; a zero vector stays zero, in half precision too."""
     # 1e-12, torch's default, is 0 in float16.
     return F.normalize(x, dim=-1, eps=max(1e-12, torch.finfo(x.dtype).tiny))
+
+
+def dot_scores(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Dot products of every query with every key that do not overflow, and the factor that they lack.
+
+    Args:
+        query: ``(…, Q, K)``.
+        key: ``(…, N, K)``.
+
+    Returns:
+        Scores ``(…, Q, N)``, and a factor ``(…, Q, 1)``; ``None`` for 1. See ``attention_weights``.
+    """
+    scores = query @ key.mT
+    if can_inspect(scores) and scores.detach().sum().isfinite():
+        return scores, None
+    scale = query.detach().abs().amax(-1, keepdim=True).clamp_min(torch.finfo(query.dtype).tiny)
+    return (query / scale) @ key.mT, scale
 
 
 def similarity(query: Tensor, key: Tensor, kind: str) -> Tensor:
@@ -22,9 +41,18 @@ def similarity(query: Tensor, key: Tensor, kind: str) -> Tensor:
     Returns:
         ``(…, Q, N)``.
     """
-    if kind == "cosine":
-        query, key = l2_normalize(query), l2_normalize(key)
-    return query @ key.mT
+    if kind == "dot":
+        return query @ key.mT
+    if key.dtype == torch.float16:  # where a product with a key that is not normalised may overflow
+        return l2_normalize(query) @ l2_normalize(key).mT
+    # Dividing N products by the norms of the keys is cheaper than normalising N · K numbers.
+    norm: Tensor = torch.linalg.vector_norm(key, dim=-1)  # (…, N)
+    if can_inspect(norm) and not norm.detach().sum().isfinite():
+        key = key / key.detach().abs().amax(-1, keepdim=True).clamp_min(torch.finfo(key.dtype).tiny)
+        norm = torch.linalg.vector_norm(key, dim=-1)
+    norm = norm.clamp_min(max(1e-12, torch.finfo(norm.dtype).tiny))
+    products = l2_normalize(query) @ key.mT
+    return products / norm.unsqueeze(-2)
 
 
 def match(query: Tensor, key: Tensor, start: float = 0.5, full: float = 0.999) -> Tensor:
@@ -48,14 +76,15 @@ def match(query: Tensor, key: Tensor, start: float = 0.5, full: float = 0.999) -
     return ((cosine - start) / (full - start)).clamp(0, 1)
 
 
-def attention_weights(scores: Tensor, presence: Tensor) -> Tensor:
-    """Softmax weighted by presence: weights ∝ presence · exp(score).
+def attention_weights(scores: Tensor, presence: Tensor, scale: Tensor | None = None) -> Tensor:
+    """Softmax weighted by presence: weights ∝ presence · exp(scale · score).
 
     Each row sums to 1, or to 0 where nothing is present.
 
     Args:
         scores: ``(…, Q, N)``.
         presence: ``(…, Q, N)`` or broadcastable, in [0, 1].
+        scale: ``(…, Q, 1)``, a factor that could make scores overflow; 1 by default.
 
     Returns:
         ``(…, Q, N)``, in float32 or wider.
@@ -64,7 +93,8 @@ def attention_weights(scores: Tensor, presence: Tensor) -> Tensor:
     scores = scores.masked_fill(presence <= 0, -torch.inf)
     # A row with nothing present has maximum −∞, and −∞ − (−∞) is NaN.
     highest = scores.detach().amax(-1, keepdim=True).clamp_min(torch.finfo(scores.dtype).min)
-    weighted = presence * (scores - highest).exp()
+    shifted = scores - highest  # at most zero, so that a scaled one can overflow to −∞ only
+    weighted = presence * (shifted if scale is None else shifted * scale).exp()
     return weighted / weighted.sum(-1, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)
 
 

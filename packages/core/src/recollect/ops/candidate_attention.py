@@ -5,6 +5,7 @@ from torch import Tensor
 
 from recollect.ops.attention import attention_weights, match, similarity
 from recollect.ops.indexing import gather_rows
+from recollect.ops.masking import apply_mask
 from recollect.state import Read
 
 
@@ -22,27 +23,33 @@ def candidate_attention(
     """
     present = presence.gather(-1, slots.flatten(-2)).view_as(slots).masked_fill(~found, 0)
     weights = attention_weights(scores, present)
-    rows = gather_rows(values, slots)  # (…, Q, C, V)
+    rows = apply_mask(gather_rows(values, slots), present > 0)  # (…, Q, C, V)
     return Read((weights.to(rows.dtype).unsqueeze(-2) @ rows).squeeze(-2), weights, slots)
 
 
-def candidate_cosine(query: Tensor, keys: Tensor, slots: Tensor) -> Tensor:
-    """Cosine of each query ``(…, Q, K)`` and its candidates' keys ``(…, N, K)`` at ``slots`` ``(…, Q, C)``.
+def candidate_cosine(query: Tensor, keys: Tensor, slots: Tensor, found: Tensor) -> Tensor:
+    """Cosine of each query with the keys of those of its candidates that are found.
+
+    Args:
+        query: ``(…, Q, K)``.
+        keys: ``(…, N, K)``.
+        slots: ``(…, Q, C)`` int64, the candidates' slots.
+        found: ``(…, Q, C)`` bool, which of the candidates count.
 
     Returns:
-        ``(…, Q, C)``.
+        ``(…, Q, C)``; zero where not found.
     """
-    rows = gather_rows(keys, slots).to(query.dtype)
+    rows = apply_mask(gather_rows(keys, slots), found).to(query.dtype)
     return similarity(query.unsqueeze(-2), rows, "cosine").squeeze(-2)
 
 
-def candidate_match(query: Tensor, keys: Tensor, slots: Tensor, start: float) -> Tensor:
-    """``match`` of each query ``(…, Q, K)`` and its candidates' keys ``(…, N, K)`` at slots ``(…, Q, C)``.
+def candidate_match(query: Tensor, keys: Tensor, slots: Tensor, found: Tensor, start: float) -> Tensor:
+    """``match`` of each query with those of its candidates that are found, ``(…, Q, C)``; else zero.
 
-    Returns:
-        ``(…, Q, C)``.
+    The arguments are those of ``candidate_cosine``, and the ``start`` of ``match``.
     """
-    return match(query.unsqueeze(-2), gather_rows(keys, slots).to(query.dtype), start).squeeze(-2)
+    rows = apply_mask(gather_rows(keys, slots), found).to(query.dtype)
+    return match(query.unsqueeze(-2), rows, start).squeeze(-2)
 
 
 def decay_presence(

@@ -72,6 +72,17 @@ def mask_repeats(slots: Tensor, mask: Tensor) -> Tensor:
     return mask & torch.zeros_like(mask).scatter(-1, order, last)
 
 
+def any_slot(slots: Tensor, mask: Tensor, size: int) -> Tensor:
+    """Which of N slots are among the unmasked ones of ``slots`` ``(…, n)``: ``(…, N)`` bool.
+
+    Example:
+        >>> any_slot(torch.tensor([3, 1, 0]), torch.tensor([True, True, False]), size=4)
+        tensor([False,  True, False,  True])
+    """
+    none = torch.zeros((*slots.shape[:-1], size + 1), dtype=torch.bool, device=slots.device)
+    return none.scatter(-1, slots.masked_fill(~mask, size), True)[..., :size]
+
+
 def mask_slots(slots: Tensor, strength: Tensor, mask: Tensor) -> Tensor:
     """Set ``slots`` ``(…, W)`` to −1 for rows that are masked or have strength zero."""
     return slots.masked_fill(~(mask & (strength > 0)), -1)

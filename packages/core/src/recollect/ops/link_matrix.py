@@ -60,6 +60,19 @@ class LinkMatrix(NamedTuple):
         inserted = precedence + strength * last * (at - behind)
         return self._like(weights, torch.where(given, inserted, appended))
 
+    def append(self, weights: Tensor) -> "LinkMatrix":
+        """Link entries after the last ones by a soft write with weights w ``(…, N)``, as the DNC does.
+
+        L[i, j] ← (1 − w[i] − w[j]) L[i, j] + w[i] p[j] for i ≠ j; p ← (1 − Σ w) p + w, Σ w ≤ 1.
+        """
+        links, precedence = self._wide()
+        w = weights.to(links.dtype)
+        left = (1 - w.unsqueeze(-1) - w.unsqueeze(-2)).clamp_min(0)
+        links = left * links + w.unsqueeze(-1) * precedence.unsqueeze(-2)
+        itself = torch.eye(w.shape[-1], dtype=torch.bool, device=w.device)
+        last = (1 - w.sum(-1, keepdim=True)).clamp_min(0) * precedence + w
+        return self._like(links.masked_fill(itself, 0), last)
+
     def erase(self, erased: Tensor) -> "LinkMatrix":
         """Erase every entry to the degrees ``erased`` ``(…, E, N)``, one after the other.
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from recollect.ops.inspection import can_inspect
 from recollect.state import Read
 
 
@@ -40,6 +41,13 @@ def apply_mask(tensor: Tensor, mask: Tensor) -> Tensor:
                 [0., 0.]])
     """
     return tensor.masked_fill(~mask.reshape((*mask.shape, *[1] * (tensor.dim() - mask.dim()))), 0)
+
+
+def zero_empty(rows: Tensor, presence: Tensor) -> Tensor:
+    """Zero the rows ``(…, N, *)`` of slots without presence ``(…, N)``, even where they hold NaN."""
+    if can_inspect(presence) and presence.numel() and presence.detach().amin() > 0:
+        return rows
+    return apply_mask(rows, presence > 0)
 
 
 def mask_read(read: Read, mask: Tensor | None) -> Read:

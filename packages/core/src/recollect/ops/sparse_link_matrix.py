@@ -79,6 +79,23 @@ class SparseLinkMatrix(NamedTuple):
         moved = precedence + strength * last * (ahead - behind)
         return self._like(weights, sources, torch.where(given, moved, appended))
 
+    def append(self, weights: Tensor) -> "SparseLinkMatrix":
+        """Link entries after the last ones by a soft write ``(…, N)``; see ``LinkMatrix.append``.
+
+        Each row takes the k entries that are most the last into account, and keeps its k largest links.
+        """
+        links, precedence = self._wide()
+        kept, w = links.shape[-1], weights.to(links.dtype)
+        left = (1 - w.unsqueeze(-1) - _pick(w, self.sources.clamp_min(0))).clamp_min(0)
+        last, last_sources = precedence.topk(kept, -1)  # (…, k)
+        new_sources = last_sources.unsqueeze(-2).expand_as(self.sources)
+        itself = new_sources == torch.arange(w.shape[-1], device=w.device).unsqueeze(-1)
+        new = (w.unsqueeze(-1) * last.unsqueeze(-2)).masked_fill(itself, 0)
+        links, sources = _largest(
+            torch.cat([left * links, new], -1), torch.cat([self.sources, new_sources], -1), kept
+        )
+        return self._like(links, sources, (1 - w.sum(-1, keepdim=True)).clamp_min(0) * precedence + w)
+
     def erase(self, erased: Tensor) -> "SparseLinkMatrix":
         """Erase every entry to the degrees ``erased`` ``(…, E, N)``, one after the other.
 

@@ -1,17 +1,34 @@
-"""The base class of all storages: read, write and erase, by content, by slot and over time."""
+"""The base class of all storages: read, write and erase by content, one by one and over time."""
 
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from torch import Tensor
 
-from recollect.ops.indexing import mask_slots
-from recollect.ops.masking import apply_mask, mask_read
-from recollect.state import Entries, Read, S, select_items, where_items
+from recollect.ops.masking import apply_mask, full_mask, mask_read
+from recollect.ops.sharing import fold_readers, unfold_read
+from recollect.state import Read, S, select_items, where_items
 from recollect.storages.module import StorageModule
 from recollect.storages.scan import ScanSteps, stepwise_scan
-from recollect.validation import check_indices, check_inplace, check_slots, check_steps
+from recollect.validation import check_inplace, check_steps, finite_rows
+
+
+class NewEntries(NamedTuple):
+    """Checked entries to be written.
+
+    Attributes:
+        key: ``(…, W, K)``, zero where masked.
+        value: ``(…, W, V)``, zero where masked.
+        strength: ``(…, W)``, zero where masked.
+        mask: ``(…, W)`` bool.
+    """
+
+    key: Tensor
+    value: Tensor
+    strength: Tensor
+    mask: Tensor
 
 
 class Storage(StorageModule[S]):
@@ -20,10 +37,16 @@ class Storage(StorageModule[S]):
     Its state is a value: a named tuple of tensors, batch axes first. No method changes the state it is given
     or keeps a state of its own. Each entry has a presence in [0, 1]. A read weighs it by presence ·
     exp(similarity), ``write`` sets its presence to the strength of the write, and ``erase`` multiplies it by
-    1 − strength · match.
+    1 − strength · match. What is empty contributes exactly zero, whatever bits it holds.
 
-    The public methods check shapes, zero what is masked (even NaN) and fill in defaults. Subclasses implement
-    the methods with a leading underscore.
+    A state with fewer batch axes than the arguments is shared: the axes that it lacks, the leading ones, are
+    those of its users. Each of them reads the one store. What they write or erase happens in their order,
+    the rows of the first before those of the second.
+
+    The public methods check shapes, zero what is masked (even NaN) and fill in defaults. A row that holds a
+    NaN or an infinity is never stored and erases nothing: on CPU it raises, elsewhere it is left out and
+    counted in the state's field ``rejected`` ``(…,)``. Subclasses implement the methods with a leading
+    underscore.
 
     Args:
         key_size: Width K of keys and queries.
@@ -39,11 +62,11 @@ class Storage(StorageModule[S]):
     def _read(self, state: S, query: Tensor) -> Read:
         """Read by content; the base class zeroes masked queries."""
 
+    @abstractmethod
     def _write(
         self, state: S, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> S:
-        """Write W entries in order, as W single writes would; overridden where there are no slots."""
-        return self._place(state, key, value, strength, mask, inplace)[0]
+        """Write W entries in order, as W single writes would; masked ones have strength zero."""
 
     @abstractmethod
     def _erase(self, state: S, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool) -> S:
@@ -53,26 +76,13 @@ class Storage(StorageModule[S]):
         """Prepare many reads of one state; ``None`` if there is nothing to prepare."""
         return None
 
-    def _place(
-        self, state: S, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
-    ) -> tuple[S, Tensor]:
-        """Write as ``_write`` does, and return the slots ``(…, W)``, arbitrary where no entry was made."""
-        raise NotImplementedError(f"{type(self).__name__} keeps no entries apart; use write instead")
-
-    def _update(self, state: S, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool) -> S:
-        raise NotImplementedError(f"{type(self).__name__} has no entries to update; use write instead")
-
     def _scan(self, state: S, steps: ScanSteps) -> tuple[Tensor, S]:
         """Scan in parallel, if the storage can; the result must equal that of ``stepwise_scan``."""
         return stepwise_scan(self, state, steps)
 
-    def _num_slots(self, state: S) -> int:
-        """Number N of slots; overridden where ``entries`` costs O(N)."""
-        return self.entries(state).filled.shape[-1]
-
-    def entries(self, state: S) -> Entries:
-        """Return the entries."""
-        raise NotImplementedError(f"{type(self).__name__} keeps no entries apart; use read instead")
+    def _reject(self, state: S, count: Tensor) -> S:
+        """Add to the state's count of rows that were not finite; overridden where it stands deeper."""
+        return state._replace(rejected=state.rejected + count)  # type: ignore[attr-defined,no-any-return]
 
     def inspect(self, state: S) -> dict[str, Tensor]:
         """Return figures to look at: ``occupancy`` ``(…,)`` in [0, 1], ``age`` ``(…, N)`` in writes, …."""
@@ -84,16 +94,15 @@ class Storage(StorageModule[S]):
         """Read by content.
 
         Args:
-            state: The state to read.
+            state: The state to read; shared if it has fewer batch axes than ``query``.
             query: ``(…, Q, K)``.
             mask: ``(…, Q)`` bool; a query where it is false reads zero.
 
         Raises:
             ValueError: If a shape is wrong.
         """
-        mask = self._check_rows(state, query, "query", self.key_size, mask)
-        read = mask_read(self._read(state, apply_mask(query, mask)), mask)
-        return self.report_read(state, read)
+        extra = self._check_rows(state, query, "query", self.key_size, mask)
+        return self.report_read(state, self._read_shared(partial(self._read, state), query, mask, extra))
 
     def reader(self, state: S) -> Callable[..., Read]:
         """Return a function ``read(query, mask=None)``, for many reads of one state.
@@ -104,7 +113,24 @@ class Storage(StorageModule[S]):
         attend = self._reader(state)
         if attend is None:
             return partial(self.read, state)
-        return lambda query, mask=None: self.report_read(state, mask_read(attend(query), mask))
+
+        def read(query: Tensor, mask: Tensor | None = None) -> Read:
+            extra = self._check_rows(state, query, "query", self.key_size, mask)
+            return self.report_read(state, self._read_shared(attend, query, mask, extra))
+
+        return read
+
+    @staticmethod
+    def _read_shared(
+        attend: Callable[[Tensor], Read], query: Tensor, mask: Tensor | None, extra: int
+    ) -> Read:
+        """Read with ``extra`` leading axes of readers that the store does not have."""
+        if mask is not None:
+            query = apply_mask(query, mask)
+        if not extra:
+            return mask_read(attend(query), mask)
+        read = unfold_read(attend(fold_readers(query, extra, -2)), query.shape[:extra], query.shape[-2])
+        return mask_read(read, mask)
 
     def write(
         self,
@@ -127,10 +153,11 @@ class Storage(StorageModule[S]):
             inplace: Reuse the memory of ``state``, which must not be used afterwards. Outside autograd only.
 
         Raises:
-            ValueError: If a shape is wrong.
+            ValueError: If a shape is wrong, or (on CPU) a row is not finite.
             RuntimeError: If ``inplace`` is set while gradients are recorded.
         """
-        return self._write(state, *self._check_entries(state, key, value, strength, mask, inplace), inplace)
+        state, rows, _ = self._check_entries(state, key, value, strength, mask, inplace)
+        return self._write(state, *rows, inplace)
 
     def erase(
         self,
@@ -151,58 +178,50 @@ class Storage(StorageModule[S]):
             inplace: As in ``write``.
 
         Raises:
-            ValueError: If a shape is wrong.
+            ValueError: If a shape is wrong, or (on CPU) a key is not finite.
             RuntimeError: If ``inplace`` is set while gradients are recorded.
         """
         check_inplace(inplace)
-        mask = self._check_rows(state, key, "key", self.key_size, mask)
-        return self._erase(
-            state, apply_mask(key, mask), self._check_strength(strength, mask, key), mask, inplace
-        )
+        extra = self._check_rows(state, key, "key", self.key_size, mask)
+        mask = full_mask(key, mask)
+        key, strength = apply_mask(key, mask), self._check_strength(strength, mask, key)
+        key, strength = fold_readers(key, extra, -2), fold_readers(strength, extra, -1)
+        mask = fold_readers(mask, extra, -1)
+        mask, rejected = finite_rows(mask, key=key, strength=strength)
+        if rejected is not None:
+            state = self._reject(state, rejected)
+            key, strength = apply_mask(key, mask), apply_mask(strength, mask)
+        return self._erase(state, key, strength, mask, inplace)
 
-    # --- by slot --------------------------------------------------------------------------------------------
-
-    def place(
+    def _check_entries(
         self,
         state: S,
         key: Tensor,
         value: Tensor,
-        strength: Tensor | None = None,
-        mask: Tensor | None = None,
-        *,
-        inplace: bool = False,
-    ) -> tuple[S, Tensor]:
-        """Write as ``write`` does, with the same arguments, and return the slots.
+        strength: Tensor | None,
+        mask: Tensor | None,
+        inplace: bool,
+    ) -> tuple[S, NewEntries, int]:
+        """Check the entries to be written, and zero them where they are masked or not finite.
 
         Returns:
-            The new state, and slots ``(…, W)`` int64. The slot is −1 where no entry was made, because it was
-            masked or of strength zero. If one of the W overwrites another, both name the same slot.
-        """
-        rows = self._check_entries(state, key, value, strength, mask, inplace)
-        state, slots = self._place(state, *rows, inplace)
-        return state, mask_slots(slots, *rows[2:])
-
-    def update(
-        self, state: S, slots: Tensor, value: Tensor, mask: Tensor | None = None, *, inplace: bool = False
-    ) -> S:
-        """Replace the values of entries by slot; keys, presence and free slots stay as they are.
-
-        Args:
-            state: The state to update; unchanged, unless ``inplace``.
-            slots: ``(…, U)`` int64; the last update of a slot wins.
-            value: ``(…, U, V)``.
-            mask: ``(…, U)`` bool; an update where it is false does nothing.
-            inplace: As in ``write``.
-
-        Raises:
-            ValueError: If a shape is wrong or a slot is out of range.
-            RuntimeError: If ``inplace`` is set while gradients are recorded.
+            The state with its count of rejected rows, the entries with the batch axes of the state, and the
+            number of leading axes that the state lacks.
         """
         check_inplace(inplace)
-        mask = self._check_rows(state, value, "value", self.value_size, mask)
-        slots = check_indices(slots, "slots", mask.shape).masked_fill(~mask, 0)
-        check_slots(slots, self._num_slots(state))
-        return self._update(state, slots, apply_mask(value, mask), mask, inplace)
+        extra = self._check_rows(state, key, "key", self.key_size, mask)
+        mask = full_mask(key, mask)
+        self._check_rows(state, value, "value", self.value_size, mask)
+        strength = self._check_strength(strength, mask, value)
+        key, value = apply_mask(key, mask), apply_mask(value, mask)
+        if extra:
+            key, value = fold_readers(key, extra, -2), fold_readers(value, extra, -2)
+            strength, mask = fold_readers(strength, extra, -1), fold_readers(mask, extra, -1)
+        mask, rejected = finite_rows(mask, key=key, value=value, strength=strength)
+        if rejected is not None:
+            state = self._reject(state, rejected)
+            key, value, strength = (apply_mask(row, mask) for row in (key, value, strength))
+        return state, NewEntries(key, value, strength, mask), extra
 
     # --- over time ------------------------------------------------------------------------------------------
 
@@ -222,7 +241,7 @@ class Storage(StorageModule[S]):
         steps run one by one, so that the hook sees each read.
 
         Args:
-            state: The state to start from.
+            state: The state to start from, with the batch axes of the steps.
             query: ``(…, T, K)``, one query per step.
             key: ``(…, T, K)``, erased and then written at each step.
             value: ``(…, T, V)``.
@@ -232,9 +251,17 @@ class Storage(StorageModule[S]):
 
         Returns:
             What each step read ``(…, T, V)``, and the state after the last step.
+
+        Raises:
+            ValueError: If a shape is wrong, the state is a shared one, or (on CPU) a step is not finite.
         """
         steps = ScanSteps(query, key, value, write_strength, erase_strength, mask)
         check_steps(*steps)
+        if self._check_rows(state, query, "query", self.key_size, mask):
+            raise ValueError(
+                f"a scan of shape {tuple(query.shape)} needs a state for each item: items that write to one "
+                "store in turn have no common order of steps; write and read one after the other instead"
+            )
         return stepwise_scan(self, state, steps) if self.traced else self._scan(state, steps)
 
     def reset(self, state: S, where: Tensor) -> S:
@@ -244,17 +271,3 @@ class Storage(StorageModule[S]):
     def select(self, state: S, index: Tensor) -> S:
         """Select batch items ``index`` ``(B',)`` along the first batch axis, as beam search does."""
         return select_items(state, index)
-
-
-def capacity(storage: Storage) -> int | None:
-    """Return the number of entries that a storage keeps apart; ``None`` if it keeps none apart.
-
-    Example:
-        >>> from recollect import VectorStorage
-        >>> capacity(VectorStorage(8, 8, slots=4))
-        4
-    """
-    try:
-        return storage._num_slots(storage.initial_state(device="meta"))
-    except NotImplementedError:
-        return None

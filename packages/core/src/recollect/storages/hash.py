@@ -24,8 +24,9 @@ from recollect.ops.indexing import (
     scatter_rows,
     scatter_rows_,
 )
+from recollect.ops.masking import zero_empty
 from recollect.state import Entries, Read, clone_integers, register_state
-from recollect.storages.base import Storage
+from recollect.storages.slot import SlotStorage
 from recollect.validation import check_attention, check_buckets, check_positive
 
 
@@ -43,6 +44,7 @@ class HashState(NamedTuple):
         free: The free slots.
         hand: ``(…,)`` int64, the slot to evict next when none is free.
         clock: ``(…,)`` int64, number of entries written so far.
+        rejected: ``(…,)`` int64, number of rows left out because they were not finite.
     """
 
     keys: Tensor
@@ -54,10 +56,11 @@ class HashState(NamedTuple):
     free: FreeList
     hand: Tensor
     clock: Tensor
+    rejected: Tensor
 
 
 @final
-class HashStorage(Storage[HashState]):
+class HashStorage(SlotStorage[HashState]):
     """Entries found by hashing: weight ∝ presence · exp(sharpness · cosine) over the query's candidates only.
 
     A key has one bucket in each of several tables. An entry is kept once, and its index is inserted into
@@ -128,7 +131,7 @@ class HashStorage(Storage[HashState]):
         check_positive(capacity=capacity, tables=tables, entries=self.size)
         check_attention(sharpness, match_start)
         self.buckets = buckets
-        self.capacity = capacity
+        self.bucket_capacity = capacity
         self.tables = tables
         self.integer_keys = integer_keys
         self.match_start = match_start
@@ -138,6 +141,11 @@ class HashStorage(Storage[HashState]):
         self.register_buffer("hash", hash_multipliers(*integers) if integer_keys else hash_planes(*reals))
         trainable = learn_sharpness and not integer_keys
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(sharpness)), requires_grad=trainable)
+
+    @property
+    def capacity(self) -> int:
+        """Number N of entries at most."""
+        return self.size
 
     def initial_state(
         self, *batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -151,10 +159,13 @@ class HashStorage(Storage[HashState]):
             presence=torch.zeros(*batch, self.size, **kwargs),
             stamp=torch.zeros(*batch, self.size, **integer),
             index_count=torch.zeros(*batch, self.size, **integer),
-            tables=empty_tables(*batch, self.tables, self.buckets, self.capacity, device=kwargs["device"]),
+            tables=empty_tables(
+                *batch, self.tables, self.buckets, self.bucket_capacity, device=kwargs["device"]
+            ),
             free=full_free_list(*batch, size=self.size, device=kwargs["device"]),
             hand=torch.zeros(batch, **integer),
             clock=torch.zeros(batch, **integer),
+            rejected=torch.zeros(batch, **integer),
         )
 
     def _read(self, state: HashState, query: Tensor) -> Read:
@@ -163,7 +174,7 @@ class HashStorage(Storage[HashState]):
             found = found & (gather_rows(state.keys, slots) == query.unsqueeze(-2)).all(-1)
             scores = torch.zeros_like(slots, dtype=state.values.dtype)
         else:
-            scores = candidate_cosine(query, state.keys, slots) * self.log_sharpness.exp()
+            scores = candidate_cosine(query, state.keys, slots, found) * self.log_sharpness.exp()
         return candidate_attention(state.values, state.presence, slots, found, scores)
 
     def _place(
@@ -241,7 +252,7 @@ class HashStorage(Storage[HashState]):
         if self.integer_keys:
             matched = (gather_rows(state.keys, slots) == key.unsqueeze(-2)).all(-1).to(strength.dtype)
         else:
-            matched = candidate_match(key, state.keys, slots, self.match_start)
+            matched = candidate_match(key, state.keys, slots, found, self.match_start)
         lost = (strength.unsqueeze(-1) * matched).masked_fill(~(found & mask.unsqueeze(-1)), 0)
         presence = state.presence
         for e in range(key.shape[-2]):
@@ -257,12 +268,20 @@ class HashStorage(Storage[HashState]):
         scatter = scatter_rows_ if inplace else scatter_rows
         return state._replace(values=scatter(state.values, value, slots, mask_repeats(slots, mask)))
 
-    def _num_slots(self, state: HashState) -> int:
-        return state.presence.shape[-1]
+    def _erase_slots(self, state: HashState, slots: Tensor, mask: Tensor, inplace: bool) -> HashState:
+        state = state if inplace else clone_integers(state)
+        live = mask_repeats(slots, mask) & (state.stamp.gather(-1, slots) > 0)
+        release_(state.stamp, state.free, slots, live)
+        return state
+
+    def _write_at(self, state: HashState, weights: Tensor, kept: Tensor, added: Tensor) -> HashState:
+        values = torch.where(state.stamp.unsqueeze(-1) > 0, kept * state.values + added, state.values)
+        return state._replace(values=values)
 
     def entries(self, state: HashState) -> Entries:
-        """Return all N slots; free ones have presence zero."""
-        return Entries(state.keys, state.values, state.presence.masked_fill(state.stamp == 0, 0))
+        """Return all N slots; keys and values of free slots are zero."""
+        presence = state.presence.masked_fill(state.stamp == 0, 0)
+        return Entries(zero_empty(state.keys, presence), zero_empty(state.values, presence), presence)
 
     def inspect(self, state: HashState) -> dict[str, Tensor]:
         """Return ``occupancy`` ``(…,)``, ``presence`` and ``age`` in writes ``(…, N)``, and ``bucket_fill``.
@@ -274,6 +293,7 @@ class HashStorage(Storage[HashState]):
             "occupancy": live.float().mean(-1),
             "presence": self.entries(state).filled,
             "age": (state.clock.unsqueeze(-1) - state.stamp).masked_fill(~live, 0),
+            "rejected": state.rejected,
             "bucket_fill": valid_indices(state.tables, state.stamp).float().mean(-1),
         }
 
@@ -282,9 +302,7 @@ class HashStorage(Storage[HashState]):
             return multiply_shift_hash(key, self.hash, self.bits)
         return sign_hash(key, self.hash)
 
-    def _check_rows(
-        self, state: HashState, rows: Tensor, name: str, size: int, mask: Tensor | None
-    ) -> Tensor:
+    def _check_rows(self, state: HashState, rows: Tensor, name: str, size: int, mask: Tensor | None) -> int:
         if name in ("query", "key") and rows.is_floating_point() == self.integer_keys:
             expected = "integers (integer_keys=True)" if self.integer_keys else "floating point"
             raise ValueError(f"{name} must be {expected}, got {rows.dtype}")
@@ -292,5 +310,6 @@ class HashStorage(Storage[HashState]):
 
     def extra_repr(self) -> str:
         """The sizes, for ``repr``."""
-        sizes = f"buckets={self.buckets}, capacity={self.capacity}, tables={self.tables}, entries={self.size}"
-        return f"{super().extra_repr()}, {sizes}, integer_keys={self.integer_keys}"
+        table = f"buckets={self.buckets}, capacity={self.bucket_capacity}, tables={self.tables}"
+        own = f"{table}, entries={self.size}, integer_keys={self.integer_keys}"
+        return f"{super().extra_repr()}, {own}"

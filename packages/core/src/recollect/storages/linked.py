@@ -32,6 +32,7 @@ from recollect.ops.linked_list import (
     remove_many_,
     tail,
 )
+from recollect.ops.masking import apply_mask, zero_empty
 from recollect.state import Entries, Read, clone_integers, register_state
 from recollect.storages.ordered import Direction, OrderedStorage
 from recollect.validation import check_attention, check_buckets, check_positive
@@ -51,6 +52,7 @@ class LinkedState(NamedTuple):
         tables: Hash tables from keys to slots.
         free: The free slots.
         clock: ``(…,)`` int64, number of entries written so far.
+        rejected: ``(…,)`` int64, number of rows left out because they were not finite.
     """
 
     keys: Tensor
@@ -62,6 +64,7 @@ class LinkedState(NamedTuple):
     tables: HashTables
     free: FreeList
     clock: Tensor
+    rejected: Tensor
 
 
 @final
@@ -143,11 +146,12 @@ class LinkedStorage(OrderedStorage[LinkedState]):
             tables=empty_tables(*batch, *self.table_shape, device=where),
             free=full_free_list(*batch, size=self.slots, device=where),
             clock=torch.zeros(batch, device=where, dtype=torch.int64),
+            rejected=torch.zeros(batch, device=where, dtype=torch.int64),
         )
 
     def _read(self, state: LinkedState, query: Tensor) -> Read:
         slots, found = lookup(state.tables, state.stamp, sign_hash(query, self.hash))
-        scores = candidate_cosine(query, state.keys, slots) * self.log_sharpness.exp()
+        scores = candidate_cosine(query, state.keys, slots, found) * self.log_sharpness.exp()
         return candidate_attention(state.values, state.presence, slots, found, scores)
 
     def _follow(
@@ -158,10 +162,10 @@ class LinkedStorage(OrderedStorage[LinkedState]):
         pointers = state.order.next if direction == "forward" else state.order.prev
         flat = slots.flatten(-2)  # (…, Q · k)
         moved, live = pointers.gather(-1, flat), state.stamp.gather(-1, flat) > 0
-        exists = ((moved < self.slots) & live).view_as(slots)
+        exists = ((moved < self.slots) & live).reshape(slots.shape)
         moved = moved.view_as(slots).masked_fill(~exists, 0)
         weights = weights.masked_fill(~exists, 0)
-        rows = gather_rows(state.values, moved)  # (…, Q, k, V)
+        rows = apply_mask(gather_rows(state.values, moved), exists)  # (…, Q, k, V)
         return Read((weights.to(rows.dtype).unsqueeze(-2) @ rows).squeeze(-2), weights, moved)
 
     def _insert(
@@ -225,7 +229,7 @@ class LinkedStorage(OrderedStorage[LinkedState]):
     ) -> LinkedState:
         state = state if inplace else clone_integers(state)
         slots, found = lookup(state.tables, state.stamp, sign_hash(key, self.hash))
-        lost = strength.unsqueeze(-1) * candidate_match(key, state.keys, slots, self.match_start)
+        lost = strength.unsqueeze(-1) * candidate_match(key, state.keys, slots, found, self.match_start)
         lost = lost.masked_fill(~(found & mask.unsqueeze(-1)), 0)
         presence = state.presence
         for e in range(key.shape[-2]):
@@ -261,12 +265,22 @@ class LinkedStorage(OrderedStorage[LinkedState]):
         used = (highest.squeeze(-1) > 0) & (state.stamp.gather(-1, slots) > 0)
         return self._mark_used(state, slots, used, inplace=False)
 
-    def _num_slots(self, state: LinkedState) -> int:
-        return state.presence.shape[-1]
+    def _erase_slots(self, state: LinkedState, slots: Tensor, mask: Tensor, inplace: bool) -> LinkedState:
+        state = state if inplace else clone_integers(state)
+        live = mask_repeats(slots, mask) & (state.stamp.gather(-1, slots) > 0)
+        for nodes in (state.order, state.usage):
+            remove_many_(nodes, slots, live)
+        release_(state.stamp, state.free, slots, live)
+        return state
+
+    def _write_at(self, state: LinkedState, weights: Tensor, kept: Tensor, added: Tensor) -> LinkedState:
+        values = torch.where(state.stamp.unsqueeze(-1) > 0, kept * state.values + added, state.values)
+        return state._replace(values=values)
 
     def entries(self, state: LinkedState) -> Entries:
-        """Return all N slots; free ones have presence zero."""
-        return Entries(state.keys, state.values, state.presence.masked_fill(state.stamp == 0, 0))
+        """Return all N slots; keys and values of free slots are zero."""
+        presence = state.presence.masked_fill(state.stamp == 0, 0)
+        return Entries(zero_empty(state.keys, presence), zero_empty(state.values, presence), presence)
 
     def inspect(self, state: LinkedState) -> dict[str, Tensor]:
         """Return ``occupancy`` ``(…,)``, and ``presence``, ``age`` in writes and ``previous`` ``(…, N)``.
@@ -279,6 +293,7 @@ class LinkedStorage(OrderedStorage[LinkedState]):
             "occupancy": live.float().mean(-1),
             "presence": self.entries(state).filled,
             "age": (state.clock.unsqueeze(-1) - state.stamp).masked_fill(~live, 0),
+            "rejected": state.rejected,
             "previous": previous.masked_fill(~live | (previous == self.slots), -1),
         }
 

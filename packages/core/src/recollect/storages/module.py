@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from recollect.ops.masking import apply_mask
 from recollect.state import Read, S, first_tensor
-from recollect.validation import check_batch, check_inplace, check_positive, check_rows, check_strength
+from recollect.validation import check_batch, check_positive, check_rows, check_strength
 
 ReadHook: TypeAlias = Callable[[Any, Any, Read], None]
 """Called as ``hook(storage, state, read)``."""
@@ -89,31 +88,21 @@ class StorageModule(nn.Module, ABC, Generic[S]):
 
     # --- checks ---------------------------------------------------------------------------------------------
 
-    def _check_rows(self, state: S, rows: Tensor, name: str, size: int, mask: Tensor | None) -> Tensor:
-        """Check that ``rows`` ``(…, n, size)`` fit ``state``, and return their mask."""
-        mask = check_rows(rows, name, size, mask)
-        if not torch.compiler.is_compiling():
-            if self._state_axes is None:
-                self._state_axes = first_tensor(self.initial_state(device="meta")).dim()
-            first = first_tensor(state)
-            check_batch(rows, name, first.shape[: first.dim() - self._state_axes])
-        return mask
+    def _check_rows(self, state: S, rows: Tensor, name: str, size: int, mask: Tensor | None) -> int:
+        """Check that ``rows`` ``(…, n, size)`` and their mask fit ``state``.
 
-    def _check_entries(
-        self,
-        state: S,
-        key: Tensor,
-        value: Tensor,
-        strength: Tensor | None,
-        mask: Tensor | None,
-        inplace: bool,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Check the entries to be written, and return key, value, strength and mask, masked."""
-        check_inplace(inplace)
-        mask = self._check_rows(state, key, "key", self.key_size, mask)
-        self._check_rows(state, value, "value", self.value_size, mask)
-        strength = self._check_strength(strength, mask, value)
-        return apply_mask(key, mask), apply_mask(value, mask), strength, mask
+        Returns:
+            Number of leading batch axes that ``rows`` has and ``state`` lacks: it is shared by their items.
+        """
+        check_rows(rows, name, size, mask)
+        return check_batch(rows, name, self._batch_axes(state))
+
+    def _batch_axes(self, state: S) -> torch.Size:
+        """Batch axes of a state."""
+        if self._state_axes is None:
+            self._state_axes = first_tensor(self.initial_state(device="meta")).dim()
+        first = first_tensor(state)
+        return first.shape[: first.dim() - self._state_axes]
 
     def _check_strength(self, strength: Tensor | None, mask: Tensor, like: Tensor) -> Tensor:
         if strength is None:

@@ -7,14 +7,15 @@ import torch
 from torch import Tensor
 
 from recollect.ops.indexing import mask_slots
+from recollect.ops.sharing import fold_readers, unfold_read, unfold_readers
 from recollect.state import Read, S
-from recollect.storages.base import Storage
+from recollect.storages.slot import SlotStorage
 from recollect.validation import check_indices, check_positive, check_slots
 
 Direction = Literal["forward", "backward"]
 
 
-class OrderedStorage(Storage[S]):
+class OrderedStorage(SlotStorage[S]):
     """Entries in an order: each is linked after the one written before it.
 
     A write goes to a free slot, or else overwrites the least recently used entry, which is removed from the
@@ -100,20 +101,23 @@ class OrderedStorage(Storage[S]):
         inplace: bool = False,
     ) -> tuple[S, Tensor]:
         """Write as ``write`` does, with the same arguments, and return the slots; see ``Storage.place``."""
-        rows = self._check_entries(state, key, value, strength, mask, inplace)
-        *_, strength, mask = rows
+        readers, count = key.shape[:-2], key.shape[-2]
+        state, rows, extra = self._check_entries(state, key, value, strength, mask, inplace)
         if after is None:
-            after = torch.full_like(mask, -1, dtype=torch.int64)
-        after = check_indices(after, "after", mask.shape).masked_fill(~mask, -1)
-        check_slots(after.clamp_min(0), self.slots)
+            after = torch.full_like(rows.mask, -1, dtype=torch.int64)
+        else:
+            after = fold_readers(check_indices(after, "after", key.shape[:-1]), extra, -1)
+            after = after.masked_fill(~rows.mask, -1)
+            check_slots(after.clamp_min(0), self.slots)
         state, slots = self._insert(state, *rows, after, inplace)
-        return state, mask_slots(slots, strength, mask)
+        slots = mask_slots(slots, rows.strength, rows.mask)
+        return state, unfold_readers(slots, readers[:extra], count, -1) if extra else slots
 
-    def _write(
+    def _place(
         self, state: S, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
-    ) -> S:
+    ) -> tuple[S, Tensor]:
         after = torch.full_like(mask, -1, dtype=torch.int64)
-        return self._insert(state, key, value, strength, mask, after, inplace)[0]
+        return self._insert(state, key, value, strength, mask, after, inplace)
 
     def follow(self, state: S, read: Read, direction: Direction = "forward") -> Read:
         """Read along the links: the entries after, or before, those that ``read`` attended to.
@@ -134,13 +138,18 @@ class OrderedStorage(Storage[S]):
             raise ValueError(f'direction must be "forward" or "backward", got {direction!r}')
         if read.weights is None:
             raise ValueError("this read has no weights: it did not come from a storage with entries")
-        return self.report_read(state, self._follow(state, read.weights, read.slots, direction))
+        axes = read.weights.dim() - 2 - len(self._batch_axes(state))
+        if not axes:
+            return self.report_read(state, self._follow(state, read.weights, read.slots, direction))
+        weights, slots = (row if row is None else fold_readers(row, axes, -2) for row in read[1:])
+        assert weights is not None
+        moved = self._follow(state, weights, slots, direction)
+        return self.report_read(state, unfold_read(moved, read.weights.shape[:axes], read.weights.shape[-2]))
 
-    def touch(self, state: S, read: Read) -> S:
-        """Mark the entry that each query of ``read`` weighed most as the most recently used."""
-        raise NotImplementedError(
-            f"{type(self).__name__} does not count reads as use; write the entry again instead"
-        )
+    @property
+    def capacity(self) -> int:
+        """Number N of slots."""
+        return self.slots
 
     def extra_repr(self) -> str:
         """The sizes, for ``repr``."""

@@ -1,6 +1,5 @@
-"""Scans of a storage over many steps: one by one, and in blocks that run in parallel."""
+"""Scans of a storage over many steps, one by one."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -49,21 +48,3 @@ def stepwise_scan(storage: "Storage[S]", state: S, steps: ScanSteps) -> tuple[Te
         state = storage.write(state, now.key, now.value, now.write_strength, now.mask)
         reads.append(storage.read(state, now.query, now.mask).value)
     return torch.cat(reads[1:] or reads, -2), state
-
-
-def blockwise_scan(
-    scan_block: Callable[[S, ScanSteps], tuple[Tensor, S]], size: int, state: S, steps: ScanSteps
-) -> tuple[Tensor, S]:
-    """Scan in blocks of ``size`` steps, which bounds the memory that a parallel scan takes.
-
-    Args:
-        scan_block: Scans one block.
-        size: Number of steps in a block.
-        state: The state to start from.
-        steps: All T steps.
-    """
-    outputs = []
-    for start in range(0, steps.query.shape[-2], size):
-        output, state = scan_block(state, slice_steps(steps, start, start + size))
-        outputs.append(output)
-    return (torch.cat(outputs, -2) if outputs else steps.value[..., :0, :]), state

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from recollect.ops.attention import match
+from recollect.ops.indexing import any_slot
 from recollect.ops.link_matrix import LinkMatrix, empty_link_matrix, slot_mask
 from recollect.ops.sparse_link_matrix import SparseLinkMatrix, empty_sparse_link_matrix
 from recollect.state import Entries, Read, map_state, register_state
@@ -120,7 +121,8 @@ class TemporalLinkStorage(OrderedStorage[TemporalLinkState]):
             everywhere = weights.new_zeros(*weights.shape[:-1], self.slots)
             weights = everywhere.scatter_add(-1, slots, weights)  # (…, Q, k) → (…, Q, N)
         moved = state.links.follow(weights, direction == "forward")
-        return Read(moved.to(state.nodes.values.dtype) @ state.nodes.values, moved, None)
+        values = self.nodes.entries(state.nodes).values
+        return Read(moved.to(values.dtype) @ values, moved, None)
 
     def _insert(
         self,
@@ -157,10 +159,29 @@ class TemporalLinkStorage(OrderedStorage[TemporalLinkState]):
     def _erase(
         self, state: TemporalLinkState, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> TemporalLinkState:
-        matched = match(key, state.nodes.keys, self.nodes.match_start)
+        matched = match(key, self.entries(state).keys, self.nodes.match_start)
         links = state.links.erase(strength.unsqueeze(-1) * matched)
         nodes = self.nodes.erase(state.nodes, key, strength, mask, inplace=inplace)
         return TemporalLinkState(nodes, _copy_into(state.links, links) if inplace else links)
+
+    def _erase_slots(
+        self, state: TemporalLinkState, slots: Tensor, mask: Tensor, inplace: bool
+    ) -> TemporalLinkState:
+        gone = any_slot(slots, mask, self.slots).to(state.links.precedence.dtype)
+        links = state.links.erase(gone.unsqueeze(-2))
+        nodes = self.nodes._erase_slots(state.nodes, slots, mask, inplace)
+        return TemporalLinkState(nodes, _copy_into(state.links, links) if inplace else links)
+
+    def _write_at(
+        self, state: TemporalLinkState, weights: Tensor, kept: Tensor, added: Tensor
+    ) -> TemporalLinkState:
+        links = state.links
+        for head in weights.unbind(-2):
+            links = links.append(head)
+        return TemporalLinkState(self.nodes._write_at(state.nodes, weights, kept, added), links)
+
+    def _reject(self, state: TemporalLinkState, count: Tensor) -> TemporalLinkState:
+        return state._replace(nodes=self.nodes._reject(state.nodes, count))
 
     def _update(
         self, state: TemporalLinkState, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool
@@ -169,7 +190,7 @@ class TemporalLinkStorage(OrderedStorage[TemporalLinkState]):
         return state._replace(nodes=nodes)
 
     def entries(self, state: TemporalLinkState) -> Entries:
-        """Return all N slots; free ones have presence zero."""
+        """Return all N slots; keys and values of free slots are zero."""
         return self.nodes.entries(state.nodes)
 
     def touch(self, state: TemporalLinkState, read: Read) -> TemporalLinkState:

@@ -7,25 +7,23 @@ from typing import Literal, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from recollect.ops.attention import (
-    attention_weights,
-    l2_normalize,
-    match,
-    presence_attention,
-    similarity,
-)
+from recollect.ops.attention import attention_weights, dot_scores, match, similarity
 from recollect.ops.cached_attention import cached_attention
 from recollect.ops.free_list import find_free_slots
-from recollect.ops.indexing import mask_repeats, scatter_rows, scatter_rows_
-from recollect.ops.masking import apply_mask
-from recollect.ops.ring_scan import ring_presence
+from recollect.ops.indexing import any_slot, mask_repeats, scatter_rows, scatter_rows_
+from recollect.ops.inspection import can_inspect
+from recollect.ops.masking import apply_mask, full_mask, zero_empty
 from recollect.state import Entries, Read, register_state
-from recollect.storages.base import Storage
-from recollect.storages.scan import ScanSteps, blockwise_scan
-from recollect.validation import check_attention, check_positive
+from recollect.storages.scan import ScanSteps
+from recollect.storages.slot import SlotStorage
+from recollect.storages.vector_scan import scan_slots, scan_window
+from recollect.validation import check_attention, check_positive, finite_rows
 
-SCAN_BLOCK = 1024
-"""Steps that a scan runs in parallel, which bounds its memory to SCAN_BLOCK · (N + SCAN_BLOCK) weights."""
+MIN_SCAN_BLOCK, MAX_SCAN_BLOCK = 128, 1024
+"""Fewest and most steps that run in parallel where a scan needs the presence of every entry at every step."""
+
+SCAN_WEIGHTS = 2**21
+"""Number of presences that a block of such a scan aims at, which bounds its memory."""
 
 
 @register_state
@@ -38,6 +36,7 @@ class VectorState(NamedTuple):
         presence: ``(…, N)`` in [0, 1]; zero marks a free slot.
         usage: ``(…, N)`` int64, the clock when the entry was last written, updated or touched.
         clock: ``(…,)`` int64, number of entries written so far.
+        rejected: ``(…,)`` int64, number of rows left out because they were not finite.
     """
 
     keys: Tensor
@@ -45,10 +44,11 @@ class VectorState(NamedTuple):
     presence: Tensor
     usage: Tensor
     clock: Tensor
+    rejected: Tensor
 
 
 @final
-class VectorStorage(Storage[VectorState]):
+class VectorStorage(SlotStorage[VectorState]):
     """Slots read by softmax attention: weight ∝ presence · exp(sharpness · similarity).
 
     With ``policy="ring"`` and the dot product this is the memory of attention (Bahdanau et al. 2015,
@@ -117,6 +117,11 @@ class VectorStorage(Storage[VectorState]):
             sharpness = 10.0 if similarity == "cosine" else 1 / math.sqrt(key_size)
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(sharpness)), requires_grad=learn_sharpness)
 
+    @property
+    def capacity(self) -> int:
+        """Number N of slots."""
+        return self.slots
+
     def initial_state(
         self, *batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> VectorState:
@@ -129,20 +134,34 @@ class VectorStorage(Storage[VectorState]):
             presence=torch.zeros(*batch, self.slots, **kwargs),
             usage=torch.zeros(*batch, self.slots, **integer),
             clock=torch.zeros(batch, **integer),
+            rejected=torch.zeros(batch, **integer),
         )
 
     def _read(self, state: VectorState, query: Tensor) -> Read:
-        scores = similarity(query, state.keys.to(query.dtype), self.similarity) * self.log_sharpness.exp()
-        presence = state.presence.unsqueeze(-2)
+        if can_inspect(query) and not torch.is_grad_enabled():
+            # Clearing empty slots first would cost more than the read; a NaN in one shows in what is read.
+            read = self._attend(query, Entries(state.keys, state.values, state.presence))
+            if read.value.sum().isfinite():
+                return read
+        return self._attend(query, self.entries(state))
+
+    def _attend(self, query: Tensor, entries: Entries) -> Read:
+        keys, values, presence = entries.keys.to(query.dtype), entries.values, entries.filled.unsqueeze(-2)
+        if self.similarity == "dot":
+            scores, scale = dot_scores(query, keys)
+        else:
+            scores, scale = similarity(query, keys, "cosine"), None
+        scores = scores * self.log_sharpness.exp()
         if self.top_k is None:
-            weights = attention_weights(scores, presence)
-            return Read(weights.to(state.values.dtype) @ state.values, weights, None)
-        ranking = (scores.float() + presence.float().log()).detach()
-        slots = ranking.topk(self.top_k, -1).indices  # (…, Q, k)
-        weights = attention_weights(scores.gather(-1, slots), presence.expand_as(scores).gather(-1, slots))
+            weights = attention_weights(scores, presence, scale)
+            return Read(weights.to(values.dtype) @ values, weights, None)
+        rest = presence.float().log() if scale is None else presence.float().log() / scale.float()
+        slots = (scores.float() + rest).detach().topk(self.top_k, -1).indices  # (…, Q, k)
+        present = presence.expand_as(scores).gather(-1, slots)
+        weights = attention_weights(scores.gather(-1, slots), present, scale)
         rows = slots.flatten(-2).unsqueeze(-1)  # (…, Q·k, 1)
-        values = torch.take_along_dim(state.values, rows, -2).reshape(*slots.shape, self.value_size)
-        return Read((weights.to(values.dtype).unsqueeze(-2) @ values).squeeze(-2), weights, slots)
+        picked = torch.take_along_dim(values, rows, -2).reshape(*slots.shape, self.value_size)
+        return Read((weights.to(values.dtype).unsqueeze(-2) @ picked).squeeze(-2), weights, slots)
 
     def _reader(self, state: VectorState) -> Callable[[Tensor], Read] | None:
         """Prepare all keys once, unless ``top_k`` needs a few only."""
@@ -182,7 +201,7 @@ class VectorStorage(Storage[VectorState]):
     def _erase(
         self, state: VectorState, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> VectorState:
-        matched = match(key, state.keys, self.match_start)
+        matched = match(key, self.entries(state).keys, self.match_start)
         kept = (1 - strength.unsqueeze(-1) * matched).prod(-2).to(state.presence.dtype)
         if inplace:
             state.presence.mul_(kept)
@@ -199,8 +218,19 @@ class VectorStorage(Storage[VectorState]):
         )
 
     def entries(self, state: VectorState) -> Entries:
-        """Return all N slots; free ones have presence zero."""
-        return Entries(state.keys, state.values, state.presence)
+        """Return all N slots; keys and values of free slots are zero."""
+        keys, values = (zero_empty(rows, state.presence) for rows in state[:2])
+        return Entries(keys, values, state.presence)
+
+    def _erase_slots(self, state: VectorState, slots: Tensor, mask: Tensor, inplace: bool) -> VectorState:
+        gone = any_slot(slots, mask, self.slots)
+        fill = Tensor.masked_fill_ if inplace else Tensor.masked_fill
+        return state._replace(presence=fill(state.presence, gone, 0))
+
+    def _write_at(self, state: VectorState, weights: Tensor, kept: Tensor, added: Tensor) -> VectorState:
+        keys, values, presence = self.entries(state)
+        present = 1 - (1 - presence) * (1 - weights).prod(-2)
+        return state._replace(keys=keys, values=kept * values + added, presence=present)
 
     def touch(self, state: VectorState, read: Read) -> VectorState:
         """Mark the entry that each query of ``read`` weighed most as the most recently used.
@@ -216,31 +246,37 @@ class VectorStorage(Storage[VectorState]):
         return state._replace(usage=scatter_rows(state.usage, used, slots, mask_repeats(slots, found)))
 
     def _scan(self, state: VectorState, steps: ScanSteps) -> tuple[Tensor, VectorState]:
-        """Run all steps in parallel for ``policy="ring"`` without ``top_k``: causal attention."""
-        if self.policy != "ring" or self.top_k is not None:
-            return super()._scan(state, steps)
-        return blockwise_scan(self._scan_block, SCAN_BLOCK, state, steps)
-
-    def _scan_block(self, state: VectorState, steps: ScanSteps) -> tuple[Tensor, VectorState]:
+        """Run blocks of steps in parallel."""
         query, key, value, write_strength, erase_strength, mask = steps
-        mask = self._check_rows(state, query, "query", self.key_size, mask)
-        query, key, value = (apply_mask(item, mask) for item in (query, key, value))
-        written = self._check_strength(write_strength, mask, value)
-        erased = None if erase_strength is None else self._check_strength(erase_strength, mask, value)
-        presence = ring_presence(
-            state.presence, state.keys, state.clock, key, written, erased, mask, self.match_start
+        full = full_mask(query, mask)
+        if write_strength is not None:
+            write_strength = self._check_strength(write_strength, full, value)
+        if erase_strength is not None:
+            erase_strength = self._check_strength(erase_strength, full, value)
+        if mask is not None:
+            query, key, value = (apply_mask(item, mask) for item in (query, key, value))
+        strengths = {"write_strength": write_strength, "erase_strength": erase_strength}
+        given = {name: row for name, row in strengths.items() if row is not None}
+        finite, rejected = finite_rows(full, key=key, value=value, **given)
+        if rejected is not None:
+            mask, state = finite, self._reject(state, rejected)
+            query, key, value = (apply_mask(item, mask) for item in (query, key, value))
+        steps = ScanSteps(query, key, value, write_strength, erase_strength, mask)
+        if self.policy == "ring" and self.top_k is None and erase_strength is None:
+            return self._scan_window(state, steps)
+        steps = steps._replace(
+            write_strength=self._check_strength(write_strength, finite, value), mask=finite
         )
-        keys = torch.cat([state.keys.to(key.dtype), key], -2)
-        values = torch.cat([state.values.to(value.dtype), value], -2)
-        scaled = query
-        if self.similarity == "cosine":
-            scaled, keys = l2_normalize(query), l2_normalize(keys)
-        scaled = scaled * self.log_sharpness.exp().to(query.dtype)
-        output = presence_attention(scaled, keys, values, presence)
-        # Presence after the last step: that of the old entries, and the strength to write the new ones with.
-        last = presence[..., -1, :].to(state.presence.dtype)
-        state = state._replace(presence=last[..., : self.slots])
-        return apply_mask(output, mask), self._write(state, key, value, last[..., self.slots :], mask, False)
+        size = max(MIN_SCAN_BLOCK, min(MAX_SCAN_BLOCK, SCAN_WEIGHTS // self.slots))
+        return scan_slots(self, state, steps, size)
+
+    def _scan_window(self, state: VectorState, steps: ScanSteps) -> tuple[Tensor, VectorState]:
+        query, key, value, strength, _, mask = steps
+        output = scan_window(self, state, query, key, value, strength, mask)
+        full = full_mask(query, mask)
+        return output, self._write(
+            state, key, value, self._check_strength(strength, full, value), full, False
+        )
 
     def inspect(self, state: VectorState) -> dict[str, Tensor]:
         """Return ``occupancy`` ``(…,)``, ``presence`` and ``age`` ``(…, N)``, in writes since use."""
@@ -248,6 +284,7 @@ class VectorStorage(Storage[VectorState]):
             "occupancy": (state.presence > 0).float().mean(-1),
             "presence": state.presence,
             "age": (state.clock.unsqueeze(-1) - state.usage).masked_fill(state.presence <= 0, 0),
+            "rejected": state.rejected,
         }
 
     def extra_repr(self) -> str:
@@ -274,4 +311,4 @@ def write_entries(
         scatter(old, new, slots, last) for old, new in zip(state[:4], rows, strict=True)
     )
     clock = state.clock.add_(mask.sum(-1)) if inplace else state.clock + mask.sum(-1)
-    return VectorState(keys, values, presence, usage, clock)
+    return VectorState(keys, values, presence, usage, clock, state.rejected)

@@ -1,6 +1,6 @@
 """The laws that every storage must satisfy, as a test suite for any storage."""
 
-from recollect.testing.laws import LAWS, check_all, check_unsupported
+from recollect.testing.laws import LAWS, check_all
 from recollect.testing.laws_content import check_capacity, check_erase, check_read_after_write
 from recollect.testing.laws_gradients import check_compiles, check_gradients
 from recollect.testing.laws_time import check_masks, check_scan_equals_steps, check_splits
@@ -30,6 +30,5 @@ __all__ = [
     "check_scan_equals_steps",
     "check_splits",
     "check_states_are_values",
-    "check_unsupported",
     "distinct_keys",
 ]

@@ -33,8 +33,8 @@ def assert_unchanged(state: Any, copy: Any, what: str) -> None:
 def assert_same_state(trial: Trial, actual: Any, expected: Any, what: str) -> None:
     """Assert that two states hold the same entries and read the same, now and after further writes."""
     storage = trial.storage
-    if trial.supports("entries"):
-        ours, theirs = storage.entries(actual), storage.entries(expected)
+    if trial.slots is not None:
+        ours, theirs = trial.slots.entries(actual), trial.slots.entries(expected)
         assert_close(ours.filled, theirs.filled, f"{what}: presence")
         for name in ("keys", "values"):
             a, b = (torch.where(e.filled.unsqueeze(-1) > 0, getattr(e, name), 0) for e in (ours, theirs))

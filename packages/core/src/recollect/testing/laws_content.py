@@ -28,8 +28,6 @@ def check_read_after_write(trial: Trial) -> None:
 def check_erase(trial: Trial) -> None:
     """Law 2: after ``erase(k)``, v is no longer read, and dissimilar keys read as before."""
     storage = trial.storage
-    if not trial.supports("erase"):
-        return
     count = min(4, _capacity(trial))
     keys, values = trial.distinct(count), trial.values(count)
     state = storage.write(trial.empty(), keys, values)
@@ -84,6 +82,6 @@ def check_capacity(trial: Trial) -> None:
 def _capacity(trial: Trial) -> int:
     if trial.capacity is not None:
         return trial.capacity
-    if not trial.supports("entries"):
+    if trial.slots is None:
         raise ValueError("pass the number of entries that the storage holds: Trial(capacity=…)")
-    return trial.storage.entries(trial.empty()).filled.shape[-1]
+    return trial.slots.capacity

@@ -40,8 +40,7 @@ def check_compiles(trial: Trial, backend: str = "eager") -> None:
     storage, steps = trial.storage, trial.sequence(1)
 
     def step(state: Any, query: Tensor, key: Tensor, value: Tensor, strength: Tensor) -> tuple[Tensor, Any]:
-        if trial.supports("erase"):
-            state = storage.erase(state, key, strength)
+        state = storage.erase(state, key, strength)
         state = storage.write(state, key, value, strength)
         return storage.read(state, query).value, state
 

@@ -38,8 +38,6 @@ def check_splits(trial: Trial) -> None:
     assert_same_state(trial, state, whole_state, "state after the pieces and after the whole")
     at_once = storage.write(trial.written_state(), steps.key, steps.value, steps.write_strength, steps.mask)
     assert_same_state(trial, written, at_once, "writes in pieces and at once")
-    if not trial.supports("erase"):
-        return
     erased = at_once
     for piece in trial.pieces(trial.steps):
         now = steps.at(piece)
@@ -80,13 +78,13 @@ def _check_masked_verbs(trial: Trial, clean: Steps, spoiled: Steps) -> None:
     for steps in (clean, spoiled):
         written = storage.write(state, steps.key, steps.value, steps.write_strength, steps.mask)
         tensors = [*leaves(written), storage.read(written, steps.query, steps.mask).value]
-        if trial.supports("erase"):
-            tensors += leaves(storage.erase(written, steps.query, steps.erase_strength, steps.mask))
-        if trial.supports("update"):
+        tensors += leaves(storage.erase(written, steps.query, steps.erase_strength, steps.mask))
+        if trial.slots is not None:
             # A masked slot may be any number, even out of range.
             slots = torch.zeros(steps.value.shape[:-1], dtype=torch.int64)
             slots = slots.masked_fill(~_not_none(steps.mask), 10**9 if steps is spoiled else 0)
-            tensors += leaves(storage.update(written, slots, steps.value, steps.mask))
+            tensors += leaves(trial.slots.update(written, slots, steps.value, steps.mask))
+            tensors += leaves(trial.slots.erase_slots(written, slots, steps.mask))
         results.append(tensors)
     for ours, theirs in zip(*results, strict=True):
         assert_equal(ours, theirs, "a result with other padding")

@@ -118,17 +118,21 @@ def _methods(trial: Trial) -> dict[str, Callable[[Any], Any]]:
     methods: dict[str, Callable[[Any], Any]] = {
         "read": lambda state: (storage.read(state, steps.query).value,),
         "write": lambda state: storage.write(state, steps.key, steps.value, steps.write_strength),
+        "erase": lambda state: storage.erase(state, steps.key, steps.erase_strength),
         "scan": lambda state: storage.scan(state, *steps),
         "inspect": lambda state: tuple(storage.inspect(state).values()),
         "reset": lambda state: storage.reset(state, everywhere),
     }
-    if trial.supports("erase"):
-        methods["erase"] = lambda state: storage.erase(state, steps.key, steps.erase_strength)
-    if trial.supports("entries"):
-        methods["entries"] = lambda state: storage.entries(state)
-    if trial.supports("update"):
-        slots = torch.zeros((*trial.batch, 1), dtype=torch.int64)
-        methods["update"] = lambda state: storage.update(state, slots, steps.value[..., :1, :])
+    if (kept := trial.slots) is not None:
+        slots, value = torch.zeros((*trial.batch, 1), dtype=torch.int64), steps.value[..., :1, :]
+        weights = torch.full((*trial.batch, 1, kept.capacity), 1 / (1 + kept.capacity), dtype=value.dtype)
+        methods |= {
+            "entries": lambda state: kept.entries(state),
+            "place": lambda state: kept.place(state, steps.key, steps.value)[0],
+            "update": lambda state: kept.update(state, slots, value),
+            "erase_slots": lambda state: kept.erase_slots(state, slots),
+            "write_at": lambda state: kept.write_at(state, weights, value),
+        }
     if trial.batch:
         items = torch.arange(trial.batch[0])
         methods["select"] = lambda state: storage.select(state, items)
@@ -138,13 +142,13 @@ def _methods(trial: Trial) -> dict[str, Callable[[Any], Any]]:
 def _check_inplace(trial: Trial) -> None:
     """Check that ``inplace`` raises while gradients are recorded, and otherwise changes no result."""
     storage, steps = trial.storage, trial.sequence()
-    calls: dict[str, tuple[Any, ...]] = {"write": (steps.key, steps.value, steps.write_strength)}
-    if trial.supports("erase"):
-        calls["erase"] = (steps.key, steps.erase_strength)
-    if trial.supports("update"):
-        last = storage.entries(trial.empty()).filled.shape[-1] - 1
-        slots = torch.tensor([0, min(1, last), 0]).expand(*trial.batch, 3)
-        calls["update"] = (slots, trial.values(3))
+    calls: dict[str, tuple[Any, ...]] = {
+        "write": (steps.key, steps.value, steps.write_strength),
+        "erase": (steps.key, steps.erase_strength),
+    }
+    if trial.slots is not None:
+        slots = torch.tensor([0, min(1, trial.slots.capacity - 1), 0]).expand(*trial.batch, 3)
+        calls |= {"update": (slots, trial.values(3)), "erase_slots": (slots,)}
     for name, arguments in calls.items():
         method = getattr(storage, name)
         try:

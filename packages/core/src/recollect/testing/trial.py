@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recollect.state import State, map_state
 from recollect.storages.base import Storage
+from recollect.storages.slot import SlotStorage
 
 KeyMaker = Callable[[Storage, tuple[int, ...], int, torch.Generator], Tensor]
 """``(storage, batch, count, generator)`` → keys ``(*batch, count, K)``; see ``distinct_keys``."""
@@ -62,9 +63,7 @@ class Trial:
         seed: Seed of all random numbers.
         cuts: Positions in [0, T] that cut a sequence into pieces; a repeated one makes an empty piece.
         mask: Which steps are unmasked, repeated up to the length of the sequence.
-        capacity: Number of entries that the storage holds; the number of its ``entries`` by default.
-        unsupported: Methods that the storage does not support (``"erase"``, ``"entries"``, ``"update"``).
-            They must raise ``NotImplementedError`` that names the storage; their laws are skipped.
+        capacity: Number of entries that the storage holds; that of a ``SlotStorage`` by default.
         non_differentiable: Arguments of ``scan`` without a gradient.
         make_keys: Makes keys that the storage can tell apart.
         tolerance: Maximum error of a read of one entry while entries with dissimilar keys are present.
@@ -77,7 +76,6 @@ class Trial:
     cuts: tuple[int, ...] = (1, 1, 4)
     mask: tuple[bool, ...] = (True, False, True, True)
     capacity: int | None = None
-    unsupported: frozenset[str] = frozenset()
     non_differentiable: frozenset[str] = frozenset()
     make_keys: KeyMaker = field(default_factory=lambda: distinct_keys)
     tolerance: float = 1e-2
@@ -86,9 +84,10 @@ class Trial:
         """Return the trial in float64, where rounding does not hide errors."""
         return replace(self, storage=copy.deepcopy(self.storage).double())
 
-    def supports(self, method: str) -> bool:
-        """Whether the storage supports a method."""
-        return method not in self.unsupported
+    @property
+    def slots(self) -> SlotStorage[Any] | None:
+        """The storage, if it keeps entries apart."""
+        return self.storage if isinstance(self.storage, SlotStorage) else None
 
     def generator(self, salt: int = 0) -> torch.Generator:
         """Make a random number generator."""
@@ -128,7 +127,7 @@ class Trial:
             key=self._recurring_keys(shape, generator),
             value=self.values(count, salt + 1),
             write_strength=strengths(),
-            erase_strength=strengths() if self.supports("erase") else None,
+            erase_strength=strengths(),
             mask=None,
         )
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from recollect import Read, Storage
+from recollect import Read, SlotStorage, Storage
 
 
 def has_entry_per_sentence(states: Iterable[tuple[Storage, Any]], lengths: Tensor) -> Tensor:
@@ -19,6 +19,8 @@ def has_entry_per_sentence(states: Iterable[tuple[Storage, Any]], lengths: Tenso
     """
     separate = torch.ones_like(lengths, dtype=torch.bool)
     for storage, state in states:
+        if not isinstance(storage, SlotStorage):
+            return torch.zeros_like(separate)
         filled = storage.entries(state).filled > 0
         count = filled.sum(-1).reshape(len(lengths), -1)
         separate &= (count == lengths.unsqueeze(1)).all(1)

@@ -10,7 +10,7 @@ from recollect.ops.heads import expand_to_heads, merge_heads, split_heads
 from recollect.ops.indexing import mask_repeats, scatter_rows, scatter_rows_
 from recollect.ops.masking import full_mask
 from recollect.state import State, map_state, register_state
-from recollect.storages.base import Storage
+from recollect.storages.slot import SlotStorage
 
 
 @register_state
@@ -29,7 +29,7 @@ class InterestState(NamedTuple):
 
 
 @final
-class InterestMemory(Memory[InterestState]):
+class InterestMemory(Memory[InterestState, SlotStorage]):
     """y_t = T Σ_i softmax_i(Q norm(h_t) · K norm(e_i)) V norm(e_i) over a user's items e_i up to step t.
 
     The item-level user memory of Chen et al. 2018 (RUM, "Sequential Recommendation with User Memory
@@ -58,9 +58,10 @@ class InterestMemory(Memory[InterestState]):
         (torch.Size([2, 3, 8]), [8, 8])
     """
 
+    storage_type = SlotStorage
     takes_items = True
 
-    def __init__(self, model_size: int, storage: Storage, heads: int = 1) -> None:
+    def __init__(self, model_size: int, storage: SlotStorage, heads: int = 1) -> None:
         super().__init__(model_size, storage)
         if heads < 1:
             raise ValueError(f"heads must be at least 1, got {heads}")

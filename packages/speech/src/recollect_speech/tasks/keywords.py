@@ -8,7 +8,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.optim import AdamW
 
-from recollect import ExampleMemory, Storage
+from recollect import ExampleMemory, SlotStorage
 from recollect.training import NamedFigure
 from recollect.training.errors import ArgumentError, DataError
 from recollect_speech.data.recognition import RecognitionData
@@ -53,7 +53,7 @@ class KeywordSpotting(SpeechTask):
         label_smoothing: float = 0.1,
         spec_augment: SpecAugment | None = None,
         augmentation: SpectrumAugmentation | None = None,
-        speaker_memory: Callable[[int, int], Storage] | None = None,
+        speaker_memory: Callable[[int, int], SlotStorage] | None = None,
         optimizer: OptimizerCallable = AdamW,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "step",

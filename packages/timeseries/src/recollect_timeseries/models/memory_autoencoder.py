@@ -66,7 +66,7 @@ class ChannelPrototypes(nn.Module):
         items = self.items if channel is None else self.items[channel : channel + 1]
         there = torch.ones_like(items[..., 0])
         never = torch.zeros_like(there, dtype=torch.int64)
-        return self.storage.read(VectorState(items, items, there, never, never[:, 0]), code)
+        return self.storage.read(VectorState(items, items, there, never, never[:, 0], never[:, 0]), code)
 
 
 @final

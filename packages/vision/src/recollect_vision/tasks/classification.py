@@ -18,7 +18,7 @@ from torchmetrics.classification import (
     MulticlassF1Score,
 )
 
-from recollect import Concatenation, Integration, Memory, Storage
+from recollect import Concatenation, Integration, Memory, SlotStorage
 from recollect.memories.example import ExampleMemory, ExampleMethod
 from recollect.storages import capacity
 from recollect.training import NamedFigure
@@ -76,7 +76,7 @@ class Classification(ExampleMemoryTask):
         memory: Callable[[int], Memory] | None = None,
         integration: type[Integration] = Concatenation,
         at: str | None = None,
-        example_memory: Callable[[int, int], Storage] | None = None,
+        example_memory: Callable[[int, int], SlotStorage] | None = None,
         reading: ExampleMethod = "matching",
         whiten: bool = False,
         per_class: int = 50,

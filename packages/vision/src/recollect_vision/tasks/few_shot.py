@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torchmetrics import MetricCollection
 
-from recollect import Storage
+from recollect import SlotStorage
 from recollect.memories.example import ExampleMemory, ExampleMethod
 from recollect.training import Task
 from recollect.training.task import Stage
@@ -73,7 +73,7 @@ class FewShot(Task[FewShotData]):
     def __init__(
         self,
         backbone: Callable[[ImageSizes], Backbone],
-        memory: Callable[[int, int], Storage] | None = None,
+        memory: Callable[[int, int], SlotStorage] | None = None,
         reading: ExampleMethod = "prototypes",
         similarity: Literal["euclidean", "cosine"] = "cosine",
         sharpness: float | None = None,

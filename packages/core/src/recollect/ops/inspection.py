@@ -1,0 +1,16 @@
+"""Whether Python may look at the values of a tensor."""
+
+import torch
+from torch import Tensor
+
+
+def can_inspect(tensor: Tensor) -> bool:
+    """Whether Python may look at the values: on CPU, and not while a graph is traced or ``vmap`` runs.
+
+    Elsewhere a look would wait for the device, or is impossible.
+    """
+    return (
+        tensor.device.type == "cpu"
+        and not torch.compiler.is_compiling()
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    )
