@@ -3,23 +3,25 @@
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import TypeVar
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 Call = Callable[[], object]
+K = TypeVar("K", bound=Hashable)
 
 
 def measure(
-    calls: dict[int, Call], samples: int = 11, least: float = 0.02, slow: float = 0.3
-) -> dict[int, float]:
+    calls: dict[K, Call], samples: int = 11, least: float = 0.02, slow: float = 0.3
+) -> dict[K, float]:
     """Median processor seconds of each call.
 
     The calls take turns, so that whatever else the machine does hits all of them alike.
 
     Args:
-        calls: By number of entries.
+        calls: By name or number of entries.
         samples: How many times each is timed; 3 for slow ones.
         least: Seconds that a sample lasts at least, at most 25 calls.
         slow: From how many seconds on a call is slow.
@@ -29,7 +31,7 @@ def measure(
         call()
         once = _seconds(call, 1)
         repeats[size] = (min(25, math.ceil(least / max(once, 1e-7))), samples if once < slow else 3)
-    found: dict[int, list[float]] = {size: [] for size in calls}
+    found: dict[K, list[float]] = {size: [] for size in calls}
     for sample in range(samples):
         for size, call in calls.items():
             count, wanted = repeats[size]

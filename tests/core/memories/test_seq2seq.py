@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from recollect import Seq2SeqMemory, VectorStorage
+from recollect.memories import seq2seq
 from recollect.state import map_state, select_items
 
 D, K, V = 6, 5, 4
@@ -240,6 +241,94 @@ def test_a_thousand_steps_stay_finite(cell):
     y.sum().backward()
     assert torch.isfinite(y).all()
     assert all(torch.isfinite(p.grad).all() for p in memory.parameters() if p.grad is not None)
+
+
+# --- all steps as one operation -----------------------------------------------------------------------------
+
+
+def both_ways(memory, x, state, mask, monkeypatch):
+    """Outputs, state and gradients, all steps as one operation and one by one."""
+    found = []
+    for fused in (True, False):
+        with monkeypatch.context() as patch:
+            if not fused:
+                patch.setattr(seq2seq, "can_fuse", lambda *_: False)
+            y, after = memory(x, state, mask)
+        wanted = [x, *(p for p in memory.parameters() if p.requires_grad)]
+        wanted += [item for item in tensors(state) if item.requires_grad]
+        total = y.square().sum() + sum(t.square().sum() for t in tensors(after) if t.is_floating_point())
+        found.append(
+            (y, after, torch.autograd.grad(total, wanted, retain_graph=True, materialize_grads=True))
+        )
+    return found
+
+
+@pytest.mark.parametrize("written", [0, 3, 9], ids=["empty", "in part", "full"])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("remember", [False, True])
+def test_the_fused_steps_are_the_steps_one_by_one(remember, cell, masked, written, monkeypatch):
+    torch.manual_seed(0)
+    storage = VectorStorage(K, V, slots=5, learn_sharpness=True)
+    memory = Seq2SeqMemory(D, storage, cell, write_on_forward=remember).double()
+    x = torch.randn(2, 3, 8, D, dtype=torch.float64, requires_grad=True)
+    first = torch.randn(2, 3, written, D, dtype=torch.float64)
+    few = torch.rand(2, 3, written) > 0.2  # clocks differ
+    state = memory.erase(memory.write(memory.initial_state(2, 3), first, few), first[..., :1, :])
+    if remember and written:
+        assert state.storage.clock.unique().numel() > 1
+    state = state._replace(hidden=torch.randn_like(state.hidden).requires_grad_())
+    mask = torch.rand(2, 3, 8) > 0.4 if masked else None
+    fused, stepwise = both_ways(memory, x, state, mask, monkeypatch)
+    for a, b in zip(fused, stepwise, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("remember", [False, True])
+def test_what_a_long_sequence_keeps_for_the_gradient_grows_with_its_steps_alone(remember):
+    kept = {}
+    for steps, slots in ((128, 256), (512, 256), (128, 1024)):
+        memory = Seq2SeqMemory(D, VectorStorage(K, V, slots=slots), write_on_forward=remember)
+        sizes: dict[int, int] = {}
+
+        def count(tensor, sizes=sizes):
+            sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            kept_alive = memory(torch.randn(1, steps, D, requires_grad=True))
+        kept[steps, slots] = sum(sizes.values())
+        del kept_alive
+    assert kept[512, 256] <= 4.2 * kept[128, 256]
+    assert kept[128, 1024] <= kept[128, 256] + 1024 * 4 * 20 * (K + V)
+
+
+def test_a_replaced_linear_map_is_called():
+    memory = Seq2SeqMemory(D, VectorStorage(K, V, slots=7, similarity="dot"))
+    state, x = written(memory), torch.randn(2, 3, D)
+    before = memory(x, state)[0]
+
+    class Doubled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    doubled = Doubled(D, K, bias=False)
+    doubled.load_state_dict(memory.query_proj.state_dict())
+    memory.query_proj = doubled
+    assert not torch.allclose(memory(x, state)[0], before)
+
+
+def test_functional_gradients_are_those_of_autograd():
+    memory = Seq2SeqMemory(D, VectorStorage(K, V, slots=7), write_on_forward=True)
+    x = torch.randn(3, 4, D)
+    parameters = dict(memory.named_parameters())
+
+    def loss(parameters, x):
+        return torch.func.functional_call(memory, parameters, (x,))[0].square().sum()
+
+    gradient = torch.func.grad(loss)(parameters, x)["out_proj.weight"]
+    expected = torch.autograd.grad(memory(x)[0].square().sum(), memory.out_proj.weight)[0]
+    torch.testing.assert_close(gradient, expected)
 
 
 def test_bad_arguments_are_named():

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recollect.memories.base import Memory
+from recollect.memories.seq2seq_recurrence import can_fuse, run_fused
 from recollect.ops.masking import apply_mask, full_mask
 from recollect.ops.recurrence import gru_cell, lstm_cell
 from recollect.state import Read, register_state
@@ -107,8 +108,9 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
     ) -> tuple[Tensor, Seq2SeqState]:
         """Run T steps of the recurrence; see ``Memory.forward``.
 
-        What does not depend on the previous step is computed for all T steps at once: the input's part of the
-        gates, the keys and values to write, and the output.
+        What does not depend on the previous step is computed for all T steps at once. If the storage reads by
+        softmax attention over all entries, and is a ring where the steps write to it, the rest is one
+        operation with a gradient of its own, in float32 or wider; see ``attentive_recurrence``.
         """
         if state is None:
             state = self.initial_state(*x.shape[:-2], device=x.device)
@@ -116,6 +118,26 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
             x = apply_mask(x, full_mask(x, mask))
         if x.shape[-2] == 0:
             return x, state
+        steps = self._fused if can_fuse(self, state) else self._stepwise
+        hiddens, contexts, state = steps(x, state, mask)
+        y = self.out_proj(torch.cat([contexts, hiddens], -1).to(x.dtype)).tanh()
+        return (y if mask is None else apply_mask(y, mask)), state
+
+    def _fused(
+        self, x: Tensor, state: Seq2SeqState, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Seq2SeqState]:
+        """Run all steps as one operation: hidden states, contexts, and the state after them."""
+        if not self.write_on_forward:
+            hiddens, contexts, last = run_fused(self, x, state, mask, None)
+            return hiddens, contexts, Seq2SeqState(state.storage, *last)
+        written = self.key_proj(x), self.value_proj(x)
+        hiddens, contexts, last = run_fused(self, x, state, mask, written)
+        return hiddens, contexts, Seq2SeqState(self.storage.write(state.storage, *written, mask=mask), *last)
+
+    def _stepwise(
+        self, x: Tensor, state: Seq2SeqState, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Seq2SeqState]:
+        """Run the steps one by one, with any storage; the reference for ``_fused``."""
         reader = None if self.write_on_forward else self.storage.reader(state.storage)
         keys, values = (self.key_proj(x), self.value_proj(x)) if self.write_on_forward else (x, x)
         store, hidden, cell, context = state
@@ -136,8 +158,8 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
                 )
             hiddens.append(hidden)
             contexts.append(context)
-        y = self.out_proj(torch.cat([torch.stack(contexts, -2), torch.stack(hiddens, -2)], -1)).tanh()
-        return (y if mask is None else apply_mask(y, mask)), Seq2SeqState(store, hidden, cell, context)
+        state = Seq2SeqState(store, hidden, cell, context)
+        return torch.stack(hiddens, -2), torch.stack(contexts, -2), state
 
     def _step(
         self,

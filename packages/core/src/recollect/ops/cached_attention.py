@@ -1,6 +1,7 @@
 """Attention over entries that many queries read in turn."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,35 +10,61 @@ from recollect.ops.attention import l2_normalize, presence_bias
 from recollect.state import Entries, Read
 
 
-def cached_attention(entries: Entries, sharpness: Tensor, cosine: bool) -> Callable[[Tensor], Read]:
-    """Return a function that reads ``entries`` with weights ∝ presence · exp(sharpness · similarity).
+class SoftmaxRead(NamedTuple):
+    """A read as softmax attention over all entries, with weights ∝ presence · exp(sharpness · similarity).
 
-    Keys are normalised and scaled, and presence is turned into a bias, once for all queries. On CPU, trailing
-    empty slots are left out.
-
-    Args:
-        entries: The entries to read.
+    Attributes:
+        entries: The entries; those of free slots are zero.
         sharpness: Factor on the similarity, a scalar.
-        cosine: Use the cosine instead of the dot product.
+        cosine: Whether the similarity is the cosine instead of the dot product.
     """
-    entries = trim_empty_slots(entries)
-    keys = l2_normalize(entries.keys) if cosine else entries.keys
-    keys = (keys * sharpness).mT  # (…, K, N)
-    values = entries.values
+
+    entries: Entries
+    sharpness: Tensor
+    cosine: bool
+
+
+class PreparedEntries(NamedTuple):
+    """Entries of which softmax(query · keysᵀ + bias) · values is a read.
+
+    Attributes:
+        keys: ``(…, N, K)``, normalised for the cosine, and scaled.
+        values: ``(…, N, V)``.
+        bias: ``(…, 1, N)``, the logarithm of presence.
+        found: ``(…, 1, 1)`` bool, whether anything is present.
+    """
+
+    keys: Tensor
+    values: Tensor
+    bias: Tensor
+    found: Tensor
+
+
+def prepare_entries(read: SoftmaxRead) -> PreparedEntries:
+    """Normalise and scale keys, and turn presence into a bias, once for many queries."""
+    entries = read.entries
+    keys = (l2_normalize(entries.keys) if read.cosine else entries.keys) * read.sharpness
     wide = torch.promote_types(entries.filled.dtype, torch.float32)
     bias, found = presence_bias(entries.filled.to(wide).unsqueeze(-2))
-    slots = torch.arange(keys.shape[-1], device=keys.device)
-    shape = f"({', '.join(map(str, keys.shape[:-2]))}{', ' * (keys.dim() > 2)}n, {keys.shape[-2]})"
+    return PreparedEntries(keys, entries.values, bias, found)
 
-    def read(query: Tensor) -> Read:
-        if query.dim() != keys.dim() or (*query.shape[:-2], query.shape[-1]) != keys.shape[:-1]:
-            raise ValueError(f"query must have shape {shape}, got {tuple(query.shape)}")
-        if cosine:
+
+def cached_attention(read: SoftmaxRead) -> Callable[[Tensor], Read]:
+    """Return a function that reads as ``read`` says, and prepares the entries once for all queries.
+
+    On CPU, trailing empty slots are left out.
+    """
+    keys, values, bias, found = prepare_entries(read._replace(entries=trim_empty_slots(read.entries)))
+    keys = keys.mT  # (…, K, N)
+    slots = torch.arange(keys.shape[-1], device=keys.device)
+
+    def attend(query: Tensor) -> Read:
+        if read.cosine:
             query = l2_normalize(query)
         weights = (query @ keys.to(query.dtype) + bias).softmax(-1) * found  # (…, Q, N)
         return Read(weights.to(values.dtype) @ values, weights, slots.expand(weights.shape))
 
-    return read
+    return attend
 
 
 def trim_empty_slots(entries: Entries) -> Entries:

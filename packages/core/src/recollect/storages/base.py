@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from recollect.ops.cached_attention import SoftmaxRead, cached_attention
 from recollect.ops.masking import apply_mask, full_mask, mask_read
 from recollect.ops.sharing import fold_readers, unfold_read
 from recollect.state import Read, S, select_items, where_items
@@ -72,8 +73,8 @@ class Storage(StorageModule[S]):
     def _erase(self, state: S, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool) -> S:
         """Erase by content; masked keys have strength zero."""
 
-    def _reader(self, state: S) -> Callable[[Tensor], Read] | None:
-        """Prepare many reads of one state; ``None`` if there is nothing to prepare."""
+    def _softmax_read(self, state: S) -> SoftmaxRead | None:
+        """Return the read of a state as softmax attention over all entries; ``None`` if it is another."""
         return None
 
     def _scan(self, state: S, steps: ScanSteps) -> tuple[Tensor, S]:
@@ -110,9 +111,10 @@ class Storage(StorageModule[S]):
         It gives the values that ``read`` gives, and may prepare once what does not depend on the query. Its
         weights may leave out empty slots; ``Read.slots`` then names the entries.
         """
-        attend = self._reader(state)
-        if attend is None:
+        softmax_read = self._softmax_read(state)
+        if softmax_read is None:
             return partial(self.read, state)
+        attend = cached_attention(softmax_read)
 
         def read(query: Tensor, mask: Tensor | None = None) -> Read:
             extra = self._check_rows(state, query, "query", self.key_size, mask)

@@ -1,12 +1,12 @@
 """Entries whose order is a matter of degree, and differentiable."""
 
-from collections.abc import Callable
 from typing import Literal, NamedTuple, final
 
 import torch
 from torch import Tensor
 
 from recollect.ops.attention import match
+from recollect.ops.cached_attention import SoftmaxRead
 from recollect.ops.indexing import any_slot
 from recollect.ops.link_matrix import LinkMatrix, empty_link_matrix, slot_mask
 from recollect.ops.sparse_link_matrix import SparseLinkMatrix, empty_sparse_link_matrix
@@ -111,8 +111,8 @@ class TemporalLinkStorage(OrderedStorage[TemporalLinkState]):
     def _read(self, state: TemporalLinkState, query: Tensor) -> Read:
         return self.nodes._read(state.nodes, query)
 
-    def _reader(self, state: TemporalLinkState) -> Callable[[Tensor], Read] | None:
-        return self.nodes._reader(state.nodes)
+    def _softmax_read(self, state: TemporalLinkState) -> SoftmaxRead | None:
+        return self.nodes._softmax_read(state.nodes)
 
     def _follow(
         self, state: TemporalLinkState, weights: Tensor, slots: Tensor | None, direction: Direction

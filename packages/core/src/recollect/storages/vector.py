@@ -1,14 +1,13 @@
 """A fixed number of key-value slots, read by softmax attention."""
 
 import math
-from collections.abc import Callable
 from typing import Literal, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 
 from recollect.ops.attention import attention_weights, dot_scores, match, similarity
-from recollect.ops.cached_attention import cached_attention
+from recollect.ops.cached_attention import SoftmaxRead
 from recollect.ops.free_list import find_free_slots
 from recollect.ops.indexing import any_slot, mask_repeats, scatter_rows, scatter_rows_
 from recollect.ops.inspection import can_inspect
@@ -163,11 +162,10 @@ class VectorStorage(SlotStorage[VectorState]):
         picked = torch.take_along_dim(values, rows, -2).reshape(*slots.shape, self.value_size)
         return Read((weights.to(values.dtype).unsqueeze(-2) @ picked).squeeze(-2), weights, slots)
 
-    def _reader(self, state: VectorState) -> Callable[[Tensor], Read] | None:
-        """Prepare all keys once, unless ``top_k`` needs a few only."""
+    def _softmax_read(self, state: VectorState) -> SoftmaxRead | None:
         if self.top_k is not None:
             return None
-        return cached_attention(self.entries(state), self.log_sharpness.exp(), self.similarity == "cosine")
+        return SoftmaxRead(self.entries(state), self.log_sharpness.exp(), self.similarity == "cosine")
 
     def _place(
         self, state: VectorState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool

@@ -1,0 +1,181 @@
+"""The recurrence of a ``Seq2SeqMemory`` as one operation, where its storage permits it."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recollect.ops.attentive_recurrence import attentive_recurrence
+from recollect.ops.attentive_steps import Recurrence, Windows
+from recollect.ops.cached_attention import SoftmaxRead, prepare_entries, trim_empty_slots
+from recollect.state import Entries, first_tensor
+from recollect.storages.vector import VectorStorage
+
+if TYPE_CHECKING:
+    from recollect.memories.seq2seq import Seq2SeqMemory, Seq2SeqState
+
+
+class Course(NamedTuple):
+    """What T steps compute.
+
+    Attributes:
+        hiddens: ``(…, T, D)``, the hidden state after each step.
+        contexts: ``(…, T, V)``, the context after each step.
+        last: Hidden state, cell state and context after the last step that counts, each ``(…, *)``.
+    """
+
+    hiddens: Tensor
+    contexts: Tensor
+    last: tuple[Tensor, Tensor, Tensor]
+
+
+def can_fuse(memory: "Seq2SeqMemory", state: "Seq2SeqState") -> bool:
+    """Whether all steps can run as one operation.
+
+    The storage must read by softmax attention, and be a ring if the steps write to it. Hooks need the steps
+    one by one, and so do ``torch.compile`` and the transforms of ``torch.func``. Whatever has replaced a
+    linear map, such as an adapter, must be called.
+    """
+    storage = memory.storage
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or storage.traced:
+        return False
+    layers = (memory.gates_input, memory.gates_hidden, memory.gates_context, memory.query_proj)
+    if any(type(layer) is not nn.Linear or layer._forward_hooks for layer in layers):
+        return False
+    if memory.write_on_forward and not (isinstance(storage, VectorStorage) and storage.policy == "ring"):
+        return False
+    if storage._softmax_read(state.storage) is None:
+        return False
+    axes = first_tensor(storage.initial_state(device="meta")).dim()
+    return first_tensor(state.storage).shape[:-axes] == state.hidden.shape[:-1]
+
+
+def run_fused(
+    memory: "Seq2SeqMemory",
+    x: Tensor,
+    state: "Seq2SeqState",
+    mask: Tensor | None,
+    written: tuple[Tensor, Tensor] | None,
+) -> Course:
+    """Run T steps.
+
+    Args:
+        memory: The memory.
+        x: ``(…, T, D)``, zero where masked.
+        state: The state to start from.
+        mask: ``(…, T)`` bool.
+        written: Keys and values that the steps write, each before it reads; ``None`` if they only read.
+    """
+    storage = memory.storage
+    read = storage._softmax_read(state.storage)
+    assert read is not None
+    order = None if mask is None else _unmasked_first(_flat(mask, 1))
+    if written is None:
+        entries = trim_empty_slots(_flat_entries(read.entries))
+        windows = Windows(entries.filled.shape[-1], 0, entries.filled.shape[-1])
+    else:
+        assert isinstance(storage, VectorStorage)
+        old = _oldest_first(_flat_entries(read.entries), state.storage.clock.reshape(-1))
+        windows = Windows(old.filled.shape[-1], 1, storage.slots)
+        entries = _append(old, *(_reorder(_flat(rows, 2), order) for rows in written))
+    inputs = _inputs(memory, _reorder(_flat(x, 2), order), state, read._replace(entries=entries))
+    course = attentive_recurrence(inputs, windows, read.cosine)
+    count = None if mask is None else _flat(mask, 1).sum(-1)
+    last = [
+        _after(steps, count).to(item.dtype).reshape(item.shape)
+        for steps, item in zip(course, state[1:], strict=True)
+    ]
+    hiddens, contexts = (
+        _restore(steps[1:].transpose(0, 1), order).reshape(*x.shape[:-1], steps.shape[-1])
+        for steps in (course.hidden, course.context)
+    )
+    return Course(hiddens, contexts, (last[0], last[1], last[2]))
+
+
+def _inputs(memory: "Seq2SeqMemory", x: Tensor, state: "Seq2SeqState", read: SoftmaxRead) -> Recurrence:
+    """The tensors of the recurrence, given x ``(B, T, D)``, all of one dtype."""
+    size, wide = memory.model_size, torch.promote_types(state.hidden.dtype, torch.float32)
+    from_input, from_hidden = memory.gates_input, memory.gates_hidden
+    if memory.cell == "gru":  # reset, update, candidate
+        weight = F.pad(from_input.weight, (0, 0, size, 0))
+        bias = F.pad(from_input.bias, (size, 0)) + F.pad(from_hidden.bias.roll(size), (0, size))
+        hidden_weight, context_weight = from_hidden.weight.roll(size, 0), memory.gates_context.weight
+    else:  # input, forget, output, candidate
+        order = [2, 0, 1, 3]
+        weight, hidden_weight, context_weight = (
+            layer.weight.view(4, size, -1)[order].flatten(0, 1)
+            for layer in (from_input, from_hidden, memory.gates_context)
+        )
+        bias = from_input.bias.view(4, size)[order].flatten()
+    with torch.autocast(x.device.type, enabled=False):
+        entries = prepare_entries(read)
+        return Recurrence(
+            F.linear(x.transpose(0, 1).to(wide), weight.to(wide), bias.to(wide)),
+            *(w.to(wide).mT for w in (hidden_weight, context_weight, memory.query_proj.weight)),
+            *(item.to(wide) for item in entries[:3]),
+            *(_flat(item, 1).to(wide) for item in state[1:]),
+        )
+
+
+# --- the entries that the steps attend to -------------------------------------------------------------------
+
+
+def _oldest_first(entries: Entries, clock: Tensor) -> Entries:
+    """Sort the entries ``(B, N, *)`` of a ring by age, given the number of writes so far ``(B,)``.
+
+    On CPU, slots that nobody has written yet are left out.
+    """
+    slots = torch.arange(entries.filled.shape[-1], device=clock.device)
+    order = (clock.unsqueeze(-1) + slots) % len(slots)  # (B, N)
+    if clock.device.type == "cpu":
+        taken = (entries.filled.detach() > 0).gather(-1, order).any(0).nonzero()
+        order = order[:, int(taken[0]) if len(taken) else len(slots) :]
+    rows = order.unsqueeze(-1)
+    return Entries(
+        entries.keys.take_along_dim(rows, -2),
+        entries.values.take_along_dim(rows, -2),
+        entries.filled.gather(-1, order),
+    )
+
+
+def _append(old: Entries, keys: Tensor, values: Tensor) -> Entries:
+    """Entries that are written with strength 1, after old ones."""
+    filled = torch.ones(keys.shape[:-1], dtype=old.filled.dtype, device=keys.device)
+    pairs = zip(old, (keys, values, filled), strict=True)
+    return Entries(*(torch.cat([before, after.to(before.dtype)], 1) for before, after in pairs))
+
+
+# --- batch axes and masked steps ----------------------------------------------------------------------------
+
+
+def _flat(tensor: Tensor, own_axes: int) -> Tensor:
+    """Merge the batch axes into one, or add it: ``(…, *)`` to ``(B, *)``."""
+    own = tensor.shape[tensor.dim() - own_axes :]
+    return tensor.reshape(tensor.shape[: tensor.dim() - own_axes].numel(), *own)
+
+
+def _flat_entries(entries: Entries) -> Entries:
+    return Entries(_flat(entries.keys, 2), _flat(entries.values, 2), _flat(entries.filled, 1))
+
+
+def _unmasked_first(mask: Tensor) -> Tensor:
+    """Order ``(B, T)`` of the steps in which those that count come first."""
+    return (~mask).byte().argsort(dim=-1, stable=True)
+
+
+def _reorder(steps: Tensor, order: Tensor | None) -> Tensor:
+    """Put steps ``(B, T, *)`` in order."""
+    return steps if order is None else steps.take_along_dim(order.unsqueeze(-1), 1)
+
+
+def _restore(steps: Tensor, order: Tensor | None) -> Tensor:
+    """Undo ``_reorder``."""
+    return steps if order is None else _reorder(steps, order.argsort(-1))
+
+
+def _after(steps: Tensor, count: Tensor | None) -> Tensor:
+    """State after the last step that counts, given ``steps`` ``(T + 1, B, *)`` and ``count`` ``(B,)``."""
+    if count is None:
+        return steps[-1]
+    return steps.take_along_dim(count[None, :, None], 0)[0]
