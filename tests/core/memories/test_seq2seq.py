@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from recollect import Seq2SeqMemory, VectorStorage
+from recollect import Seq2SeqMemory, VectorStorage, validation
 from recollect.memories import seq2seq
 from recollect.state import map_state, select_items
 
@@ -301,6 +301,19 @@ def test_what_a_long_sequence_keeps_for_the_gradient_grows_with_its_steps_alone(
         del kept_alive
     assert kept[512, 256] <= 4.2 * kept[128, 256]
     assert kept[128, 1024] <= kept[128, 256] + 1024 * 4 * 20 * (K + V)
+
+
+def test_a_step_that_is_not_finite_is_refused_or_left_out(monkeypatch):
+    memory = Seq2SeqMemory(D, VectorStorage(K, V, slots=7), write_on_forward=True)
+    x = torch.randn(2, 4, D)
+    bad = x.index_fill(1, torch.tensor([1]), torch.nan)
+    with pytest.raises(ValueError, match=r"x\[0, 1\] holds a NaN"):
+        memory(bad)
+    monkeypatch.setattr(validation, "can_inspect", lambda tensor: False)  # as on a GPU
+    y, state = memory(bad)
+    expected, _ = memory(x[:, [0, 2, 3]])
+    torch.testing.assert_close(y[:, [0, 2, 3]], expected)
+    assert state.storage.rejected.tolist() == [1, 1]
 
 
 def test_a_replaced_linear_map_is_called():

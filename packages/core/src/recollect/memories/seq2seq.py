@@ -13,6 +13,7 @@ from recollect.ops.masking import apply_mask, full_mask
 from recollect.ops.recurrence import gru_cell, lstm_cell
 from recollect.state import Read, register_state
 from recollect.storages.base import Storage
+from recollect.validation import finite_rows
 
 
 @register_state
@@ -111,6 +112,9 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
         What does not depend on the previous step is computed for all T steps at once. If the storage reads by
         softmax attention over all entries, and is a ring where the steps write to it, the rest is one
         operation with a gradient of its own, in float32 or wider; see ``attentive_recurrence``.
+
+        With ``write_on_forward`` a step that holds a NaN or an infinity raises a ``ValueError`` on CPU. On
+        other devices it is left out like a masked one.
         """
         if state is None:
             state = self.initial_state(*x.shape[:-2], device=x.device)
@@ -118,6 +122,11 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
             x = apply_mask(x, full_mask(x, mask))
         if x.shape[-2] == 0:
             return x, state
+        if self.write_on_forward:  # a step that cannot be stored must not reach the hidden state either
+            finite, rejected = finite_rows(full_mask(x, mask), x=x)
+            if rejected is not None:
+                mask, x = finite, apply_mask(x, finite)
+                state = state._replace(storage=self.storage._reject(state.storage, rejected))
         steps = self._fused if can_fuse(self, state) else self._stepwise
         hiddens, contexts, state = steps(x, state, mask)
         y = self.out_proj(torch.cat([contexts, hiddens], -1).to(x.dtype)).tanh()
