@@ -10,6 +10,7 @@ from torch import nn
 from recollect import (
     Concatenation,
     Fusion,
+    Integration,
     MemoryNetwork,
     Parallel,
     Seq2SeqMemory,
@@ -27,7 +28,7 @@ def make_memory(width):
 
 
 def plain_memory(width):
-    return Seq2SeqMemory(width, VectorStorage(width, width, slots=6))
+    return Seq2SeqMemory(width, VectorStorage(width, width, slots=6), write_on_forward=True)
 
 
 def mlp():
@@ -78,9 +79,10 @@ def open_gates(model):
     """Move every gate, as training would."""
     torch.manual_seed(1)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "integrated.out_proj" in name or "integrated.gate" in name:
-                parameter.normal_(std=0.5)
+        for integration in (part for part in model.modules() if isinstance(part, Integration)):
+            for name, parameter in integration.named_parameters():
+                if name.startswith(("out_proj", "gate")):
+                    parameter.normal_(std=0.5)
     return model
 
 
@@ -93,7 +95,7 @@ def build(case, integration, memory=make_memory):
         model(x)
     original = copy.deepcopy(model)
     layout = "bchw_pooled" if case == "cnn" and integration in (Parallel, Fusion) else None
-    return original, augment(model, at, memory, integration, layout=layout), x
+    return original, augment(model, at, memory, integration, layout=layout, example=x), x
 
 
 def tensor(output):
@@ -188,7 +190,7 @@ def test_the_place_is_called_in_the_fused_transformer_too():
     padding = torch.tensor([[False] * 5, [False] * 3 + [True] * 2, [False] * 4 + [True]])
     for at in ("layers.*", "layers.*.linear1", "layers.*.self_attn", "layers.0"):
         torch.manual_seed(0)
-        model = open_gates(augment(encoder(), at, make_memory, Concatenation)).eval()
+        model = open_gates(augment(encoder(), at, make_memory, Concatenation, example=x)).eval()
         slow = model(x, src_key_padding_mask=padding)
         with torch.no_grad(), carry(model) as session:
             fast = model(x, src_key_padding_mask=padding)
@@ -376,7 +378,7 @@ def test_a_part_that_hangs_in_two_places_has_one_memory():
     shared = nn.Linear(D, D)
     model = augment(nn.Sequential(shared, nn.ReLU(), shared), "*", plain_memory, size=D)
     assert model[0] is model[2]
-    assert len(memories_of(model)) == 2
+    assert memories_of(model).keys() == {"0", "1"}
     with carry(model) as session:
         model(torch.randn(2, D))
     assert (session.state["0"].storage.presence.sum(-1) == 2).all()
@@ -388,7 +390,7 @@ def test_augmenting_twice_adds_and_never_doubles():
     with pytest.raises(ValueError, match="has a memory already"):
         augment(model, "layers.0", plain_memory)
     with pytest.raises(ValueError, match="has a memory already"):
-        augment(model, "layers.0.integrated.layer", plain_memory)
+        augment(model, "layers.0.memory.memory", plain_memory)
     with carry(model) as session:
         model(torch.randn(2, 3, D))
     assert (session.state["layers.1"].storage.presence.sum(-1) == 3).all()
@@ -459,22 +461,44 @@ def test_a_state_for_another_model_or_batch_is_refused():
         model(x[:3])
 
 
+@pytest.mark.parametrize("integration", [Concatenation, Parallel, Fusion])
+@pytest.mark.filterwarnings("ignore:.*certain side effects happened:UserWarning")
+def test_an_exported_model_computes_what_it_does(integration):
+    model = augment(mlp(), at=["0", "2"], memory=make_memory, integration=integration, layout="btd")
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    x = torch.randn(2, 3, D)
+    exported = torch.export.export(model, (x,), strict=True).module()
+    torch.testing.assert_close(exported(x), model(x))
+    with carry(model):
+        model(x)
+        torch.testing.assert_close(exported(x), exported(x))
+
+
 # Dynamo itself looks at .grad of tensors that are no leaves, and gives up where a warning is an error.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @pytest.mark.parametrize("integration", [Concatenation, Parallel, Fusion])
 def test_a_compiled_model_computes_what_it_does_uncompiled(integration):
-    model = augment(mlp(), at="0", memory=make_memory, integration=integration)
+    model = augment(mlp(), at="0", memory=make_memory, integration=integration, layout="btd")
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
-    compiled, x = torch.compile(model, backend="eager"), torch.randn(2, 2, D)
+    torch.compiler.reset()
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    compiled, x = torch.compile(model, backend=backend, fullgraph=True), torch.randn(2, 2, D)
 
     torch.testing.assert_close(compiled(x), model(x))
     with carry(model):
-        expected = [model(x), model(x)]
+        expected = [model(x) for _ in range(4)]
     with carry(model):
-        found = [compiled(x), compiled(x)]
+        found = [compiled(x) for _ in range(4)]
+    assert len(graphs) == 3  # without a session, from an empty state and from a state
     torch.testing.assert_close(found, expected)
-    assert not torch.equal(*found)
+    assert not torch.equal(*found[:2])
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     gradients = [torch.autograd.grad(y[1].sum(), learned, allow_unused=True) for y in (found, expected)]
     torch.testing.assert_close(*([g for g in part if g is not None] for part in gradients))

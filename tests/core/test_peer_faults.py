@@ -105,7 +105,7 @@ def test_nothing_leaks_from_one_batch_to_the_next(memory):
 
 @pytest.mark.parametrize("integration", [Concatenation, Parallel, Fusion])
 def test_nothing_leaks_through_an_augmented_model(integration, memory):
-    model = augment(nn.Sequential(nn.Linear(D, D), nn.ReLU()), "0", memory, integration)
+    model = augment(nn.Sequential(nn.Linear(D, D), nn.ReLU()), "0", memory, integration, layout="btd")
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "gate" in name or "proj" in name:

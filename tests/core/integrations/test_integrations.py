@@ -1,9 +1,13 @@
 import copy
+from collections import OrderedDict
+from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 from recollect import (
     Concatenation,
@@ -14,6 +18,7 @@ from recollect import (
     Seq2SeqMemory,
     VectorStorage,
 )
+from recollect.integrations.call import first_output
 from recollect.state import detach_state, map_state
 
 D = 8
@@ -285,7 +290,7 @@ def test_bad_input_is_named(integration):
     with pytest.raises(ValueError, match="step mask"):
         integrated(torch.randn(2, 5, D), step_mask=torch.ones(2, 4, dtype=torch.bool))
     with pytest.raises(ValueError, match="cannot tell batch from steps"):
-        integration(nn.GRU(D, D), make_memory())(torch.randn(5, D))
+        integration(nn.Linear(D, D), make_memory())(torch.randn(2, 3, 5, D))
     with pytest.raises(TypeError, match="given twice"):
         integrated(torch.randn(2, 5, D), state, state=state)
     with pytest.raises(TypeError, match="without its first argument"):
@@ -318,13 +323,118 @@ def test_a_layer_that_changes_the_number_of_steps_is_refused_where_it_cannot_be(
     assert Concatenation(strided, make_memory())(x)[0].shape == (2, D, 3, 3)
 
 
-def test_a_layer_must_give_a_tensor(integration):
-    class Named(nn.Module):
+@dataclass
+class Output:
+    loss: torch.Tensor | None
+    hidden: torch.Tensor
+
+
+class Named(NamedTuple):
+    hidden: torch.Tensor
+    loss: torch.Tensor
+
+
+FORMS = {
+    "dict": lambda h: {"loss": h.sum(), "hidden": h},
+    "ordered dict": lambda h: OrderedDict(loss=h.sum(), hidden=h),
+    "dataclass": lambda h: Output(None, h),
+    "named tuple": lambda h: Named(h, h.sum()),
+    "list": lambda h: [h, None],
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_a_layer_may_give_its_features_in_any_form(calling_once, form):
+    class Layer(nn.Linear):
         def forward(self, x):
-            return {"y": x}
+            return form(super().forward(x))
+
+    integrated = opened(calling_once(Layer(D, D), make_memory()))
+    x = torch.randn(2, 5, D)
+    _, state = integrated(x)
+    output, _ = integrated(x, state)
+    plain = nn.Linear(D, D)
+    plain.load_state_dict(integrated.layer.state_dict())
+    integrated.layer = plain
+    expected, _ = integrated(x, state)
+    assert type(output) is type(form(expected))
+    assert torch.equal(first_output(output), expected)
+
+
+def test_a_layer_must_give_a_tensor(integration):
+    class Wordy(nn.Module):
+        def forward(self, x):
+            return {"y": "words"}
 
     with pytest.raises(TypeError, match="tensor"):
-        integration(Named(), make_memory())(torch.randn(2, 3, D))
+        integration(Wordy(), make_memory())(torch.randn(2, 3, D))
+
+
+ONE_ITEM = {
+    "gru": (nn.GRU(D, D), torch.randn(5, D), 1),
+    "gru batch first": (nn.GRU(D, D, batch_first=True), torch.randn(5, D), 0),
+    "cell": (nn.GRUCell(D, D), torch.randn(D), 0),
+    "attention": (nn.TransformerEncoderLayer(D, 2, 16, dropout=0.0), torch.randn(5, D), 1),
+    "conv1d": (nn.Conv1d(D, D, 3, padding=1), torch.randn(D, 5), 0),
+    "conv2d": (nn.Conv2d(D, D, 3, padding=1), torch.randn(D, 5, 4), 0),
+}
+
+
+@pytest.mark.parametrize(("layer", "x", "axis"), ONE_ITEM.values(), ids=ONE_ITEM)
+def test_one_item_without_a_batch_axis_is_a_batch_of_one(calling_once, layer, x, axis):
+    integrated = opened(calling_once(layer, make_memory()))
+    first = lambda output: output[0] if isinstance(output, tuple) else output  # noqa: E731
+    y, state = integrated(x)
+    expected, expected_state = integrated(x.unsqueeze(axis))
+    torch.testing.assert_close(first(y).unsqueeze(axis), first(expected))
+    torch.testing.assert_close(state, expected_state)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("enforce_sorted", [True, False])
+def test_packed_sequences_are_padded_for_the_memory(calling_once, batch_first, enforce_sorted):
+    gru = nn.GRU(D, D, batch_first=batch_first)
+    integrated = opened(calling_once(gru, make_memory()))
+    lengths = [5, 3, 2] if enforce_sorted else [3, 5, 2]
+    items = [torch.randn(length, D) for length in lengths]
+    packed = pack_sequence(items, enforce_sorted=enforce_sorted)
+    (y, _), state = integrated(packed)
+    (y, last), state = integrated(packed, state)
+    assert torch.equal(last, gru(packed)[1]) == (calling_once is not Fusion)
+    padded, found = pad_packed_sequence(y, batch_first=True)
+    assert found.tolist() == lengths
+    for index, item in enumerate(items):
+        one = item.unsqueeze(0 if batch_first else 1)
+        _, state = integrated(one)
+        (expected, _), _ = integrated(one, state)
+        torch.testing.assert_close(padded[index, : len(item)], expected.squeeze(0 if batch_first else 1))
+
+
+def test_a_call_with_keywords_only():
+    class Block(nn.Module):
+        def forward(self, hidden, scale=1.0):
+            return hidden * scale
+
+    integrated = opened(Parallel(Block(), make_memory()))
+    x = torch.randn(2, 3, D)
+    torch.testing.assert_close(integrated(hidden=x, scale=2.0), integrated(x, None, 2.0))
+
+
+def test_an_attention_mask_marks_padding():
+    class Block(nn.Module):
+        def forward(self, hidden, attention_mask=None):
+            return hidden
+
+    integrated = opened(Concatenation(Block(), make_memory()))
+    x = torch.randn(2, 4, D)
+    real = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])
+    expected = integrated(x, step_mask=real.bool())
+    extended = real.bool()[:, None, None] & torch.ones(4, 4, dtype=torch.bool).tril()
+    additive = torch.zeros(2, 1, 4, 4).masked_fill(~extended, torch.finfo(torch.float32).min)
+    for mask in (real, real.bool(), real.float(), extended, additive):
+        torch.testing.assert_close(integrated(x, attention_mask=mask), expected)
+    longer = torch.cat([torch.zeros(2, 3, dtype=torch.int64), real], 1)  # with a cache of three steps
+    torch.testing.assert_close(integrated(x, attention_mask=longer), expected)
 
 
 def test_stepwise_is_for_sequences_and_single_outputs():

@@ -3,6 +3,15 @@
 from importlib.metadata import version
 
 from recollect.augment import augment
+from recollect.augmented import (
+    load_memory_state_dict,
+    memory_parameters,
+    memory_state_dict,
+    model_state_dict,
+    print_trainable_parameters,
+    remove_memory,
+    without_memory,
+)
 from recollect.integrations import Concatenation, Fusion, Integration, Parallel
 from recollect.memories import (
     ExampleMemory,
@@ -67,6 +76,13 @@ __all__ = [
     "__version__",
     "augment",
     "carry",
+    "load_memory_state_dict",
     "memories_of",
+    "memory_parameters",
+    "memory_state_dict",
+    "model_state_dict",
+    "print_trainable_parameters",
     "recomputing",
+    "remove_memory",
+    "without_memory",
 ]

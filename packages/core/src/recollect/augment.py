@@ -2,21 +2,29 @@
 
 import difflib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from recollect.attachment import attach, detach, follow_calls, leave_calls
 from recollect.integrations.base import Integration
-from recollect.integrations.call import first_output
+from recollect.integrations.concatenation import Concatenation
 from recollect.integrations.feature_sizes import FeatureSizes, feature_sizes
-from recollect.integrations.fusion import Fusion
-from recollect.integrations.layout import Layout, infer_layout, num_features
+from recollect.integrations.layout import (
+    Layout,
+    Layouts,
+    batch_axis,
+    certain_layout,
+    check_layout,
+    num_axes,
+    num_features,
+)
+from recollect.integrations.probing import Probe, run_example
 from recollect.memories.base import Memory
-from recollect.session import AugmentedLayer, augmented_layers, close_session, open_session
+from recollect.session import MemoryForward, augmented_layers
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -26,92 +34,126 @@ class Site(NamedTuple):
 
     name: str
     parent: nn.Module
-    attribute: str
     layer: nn.Module
+
+
+class Place(NamedTuple):
+    """What is known of a part's input and output."""
+
+    sizes: FeatureSizes
+    layouts: Layouts
 
 
 def augment(
     model: Model,
     at: str | Sequence[str],
     memory: Callable[[int], Memory] | Memory,
-    integration: Callable[..., Integration] = Fusion,
+    integration: Callable[..., Integration] = Concatenation,
     *,
-    layout: Layout | None = None,
+    layout: Layout | Layouts | None = None,
     size: int | tuple[int, int] | None = None,
     example: Any = None,
 ) -> Model:
     """Give parts of a model a memory each. The model is changed in place, and called as before.
 
-    At initialisation the model computes what it did before. Each call starts from an empty memory and
-    discards its state; ``recollect.carry`` lets calls continue from one another. Make the optimiser
-    afterwards, so that it has the new parameters. In the ``state_dict``, the keys of a part start with
-    ``<name>.integrated.layer``, those of its memory with ``<name>.integrated.memory``. To keep the original
-    model, ``copy.deepcopy`` it first.
+    At initialisation the model computes what it did before. The parts stay where they are, with their names,
+    so that a checkpoint of the plain model loads; the names of the new parameters start with
+    ``<name>.memory``. Each call starts from an empty memory and discards its state; ``recollect.carry`` lets
+    calls continue from one another. Make the optimiser afterwards, so that it has the new parameters.
+    ``recollect.remove_memory`` takes the memories away.
+
+    With an ``example``, the order of the axes of each part's input and output is found by running the model
+    on it, without gradients and in evaluation mode, and on variants with a changed item, step or size. Give
+    it at least two items. Without, only what the type of a layer says is taken for granted.
 
     Args:
         model: Any module.
         at: Dotted names of the parts, in which ``*``, ``?`` and ``[…]`` match within one level:
             ``"encoder.layers.*"``. A sequence selects all parts that match any of the names.
         memory: A function that makes a memory, given the width of the part's output; or a memory, if a single
-            part matches.
-        integration: ``Fusion``, ``Parallel``, ``Concatenation``, or anything that takes a layer, a memory,
+            part matches. It learns in an ordinary training loop if it writes on ``forward``
+            (``write_on_forward=True``) or has learned entries.
+        integration: ``Concatenation``, ``Parallel``, ``Fusion``, or anything that takes a layer, a memory,
             ``in_size``, ``out_size`` and ``layout``, such as ``functools.partial(Concatenation,
-            mode="concat")``.
-        layout: Order of the axes of the part's input and output; see ``infer_layout`` for the default.
+            mode="concat")``. ``Fusion`` reads what earlier calls have written, and needs ``recollect.carry``.
+        layout: Order of the axes of the part's input and output, one layout or both.
         size: Number of input and output features of the parts, one number or both; by default taken from the
-            layers of ``torch.nn``.
-        example: An input of the model (or a tuple of its arguments). The model is run on it once, without
-            gradients and in evaluation mode, to find sizes that are otherwise unknown.
+            example or the layers of ``torch.nn``.
+        example: An input of the model: a tensor, a tuple of its arguments, or a mapping of keyword arguments.
 
     Returns:
         ``model``.
 
     Raises:
-        ValueError: If no name matches (similar names are listed), a part cannot have a memory, sizes are
-            unknown, or one memory is given for several parts.
+        ValueError: If no name matches (similar names are listed), a part cannot have a memory, sizes or
+            layouts are unknown or do not fit, or one memory is given for several parts. The model is then
+            unchanged.
 
     Example:
-        >>> from recollect import Concatenation, MemoryNetwork, VectorStorage
-        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
-        >>> x = torch.randn(3, 4)
-        >>> before = model(x)
+        >>> from recollect import MemoryNetwork, VectorStorage
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.GRU(8, 2, batch_first=True))
+        >>> x = torch.randn(3, 5, 4)
+        >>> before, _ = model(x)
         >>> model = augment(
         ...     model,
         ...     at="0",
         ...     memory=lambda d: MemoryNetwork(d, VectorStorage(d, d, slots=16), write_on_forward=True),
-        ...     integration=Concatenation,
+        ...     example=x,
         ... )
-        >>> bool((model(x) == before).all())
+        >>> bool((model(x)[0] == before).all())
         True
     """
+    for given in layout if isinstance(layout, tuple) else (layout,):
+        check_layout(given)
     sites = find_sites(model, at)
-    shared = isinstance(memory, Memory)
-    layers = list(dict.fromkeys(site.layer for site in sites))
-    if shared and len(layers) > 1:
+    layers = {site.layer: site.name for site in sites}
+    if isinstance(memory, Memory) and len(layers) > 1:
         raise ValueError(
             f"{len(layers)} parts match ({', '.join(site.name for site in sites)}) and each needs a memory "
             "of its own: pass a function that makes one, memory=lambda width: …"
         )
-    sizes = _find_sizes(model, sites, size, example, layout)
-    make = (lambda width: memory) if shared else memory
-    augmented = {
-        layer: AugmentedLayer(
-            integration(
-                layer,
-                make(sizes[layer].out_size),
-                in_size=sizes[layer].in_size,
-                out_size=sizes[layer].out_size,
-                layout=layout,
-            )
-        )
-        for layer in layers
-    }
-    for site in sites:
-        like = next(itertools.chain(site.layer.parameters(), model.parameters()), torch.empty(0))
-        augmented[site.layer].to(like.device, like.dtype).train(site.layer.training)
-        setattr(site.parent, site.attribute, augmented[site.layer])
-    _register_session_hooks(model)
+    places = _find_places(model, layers, size, example, layout)
+    integrations = {layer: _make(layer, places[layer], memory, integration, model) for layer in layers}
+    attached: list[nn.Module] = []
+    try:
+        for layer, name in layers.items():
+            attach(layer, integrations[layer], name)
+            attached.append(layer)
+        follow_calls(model)
+        if example is not None:
+            run_example(model, example)
+    except Exception as error:
+        for layer in attached:
+            detach(layer)
+        callers = leave_calls(model)
+        for caller in callers if augmented_layers(model) else []:
+            follow_calls(caller)
+        if isinstance(error, ValueError | TypeError):
+            raise ValueError(f"no memory for {', '.join(layers.values())}: {error}") from error
+        raise
     return model
+
+
+def _make(
+    layer: nn.Module,
+    place: Place,
+    memory: Callable[[int], Memory] | Memory,
+    integration: Callable[..., Integration],
+    model: nn.Module,
+) -> Integration:
+    made = memory if isinstance(memory, Memory) else memory(place.sizes.out_size)
+    in_layout, out_layout = place.layouts
+    joined = integration(
+        layer,
+        made,
+        in_size=place.sizes.in_size,
+        out_size=place.sizes.out_size,
+        layout=in_layout if in_layout == out_layout else place.layouts,
+    )
+    weights = itertools.chain(layer.parameters(), model.parameters())
+    like = next((weight for weight in weights if weight.is_floating_point()), torch.empty(0))
+    joined.release_layer()
+    return joined.to(like.device, like.dtype).train(layer.training)
 
 
 def find_sites(model: nn.Module, at: str | Sequence[str]) -> list[Site]:
@@ -133,11 +175,14 @@ def find_sites(model: nn.Module, at: str | Sequence[str]) -> list[Site]:
         names.update(dict.fromkeys(matched))
     if not names:
         raise ValueError("at names no part of the model")
+    of_memories = {
+        part for module in model.modules() if isinstance(module, Integration) for part in module.modules()
+    }
     sites = []
     for name in names:
-        above, _, attribute = name.rpartition(".")
-        site = Site(name, parts[above] if above else model, attribute, parts[name])
-        _check_site(site)
+        above = name.rpartition(".")[0]
+        site = Site(name, parts[above] if above else model, parts[name])
+        _check_site(site, of_memories)
         sites.append(site)
     return sites
 
@@ -147,9 +192,9 @@ def _matches(name: str, pattern: str) -> bool:
     return len(own) == len(wanted) and all(map(fnmatchcase, own, wanted))
 
 
-def _check_site(site: Site) -> None:
+def _check_site(site: Site, of_memories: set[nn.Module]) -> None:
     kind = type(site.layer)
-    if any(isinstance(part, AugmentedLayer | Integration) for part in (site.layer, site.parent)):
+    if site.layer in of_memories or isinstance(site.layer.__dict__.get("forward"), MemoryForward):
         raise ValueError(f"{site.name} has a memory already, or is part of one")
     if kind.forward is nn.Module.forward:
         raise ValueError(
@@ -161,75 +206,77 @@ def _check_site(site: Site) -> None:
         )
 
 
-def _find_sizes(
+# --- sizes and layouts --------------------------------------------------------------------------------------
+
+
+def _find_places(
     model: nn.Module,
-    sites: list[Site],
+    layers: dict[nn.Module, str],
     size: int | tuple[int, int] | None,
     example: Any,
-    layout: Layout | None,
-) -> dict[nn.Module, FeatureSizes]:
-    if size is not None:
-        given = FeatureSizes(size, size) if isinstance(size, int) else FeatureSizes(*size)
-        return {site.layer: given for site in sites}
-    observed = {} if example is None else _observe_sizes(model, sites, example, layout)
-    sizes = {}
-    for site in sites:
-        found = observed.get(site.layer) or feature_sizes(site.layer)
-        if found is None:
-            hint = (
-                "the example did not reach it; pass size=(…, …)"
-                if example is not None
-                else "pass example=x or size=(…, …)"
-            )
+    layout: Layout | Layouts | None,
+) -> dict[nn.Module, Place]:
+    given = FeatureSizes(size, size) if isinstance(size, int) else size and FeatureSizes(*size)
+    probe = None if example is None else Probe(model, layers, example)
+    places = {}
+    for layer, name in layers.items():
+        if probe is not None and layer not in probe.seen:
+            raise ValueError(f"{name} is not called with the example: it did not reach it")
+        if layout is not None:
+            layouts: Layouts = layout if isinstance(layout, tuple) else (layout, layout)
+        elif probe is not None:
+            layouts = probe.layouts(layer)
+        else:
+            layouts = _certain_layouts(layer)
+        observed = None if probe is None else _observed_sizes(probe, layer, layouts)
+        sizes = given or observed or feature_sizes(layer)
+        if given is not None and observed is not None and given != observed:
             raise ValueError(
-                f"the number of input and output features of {site.name}, a {type(site.layer).__name__}, is "
-                f"unknown: {hint}"
+                f"no memory for {name}: size means {' and '.join(map(str, given))} features, but the example "
+                f"has {' and '.join(map(str, observed))}"
             )
-        sizes[site.layer] = found
-    return sizes
+        if sizes is None:
+            raise ValueError(_unknown(layer, name, probe, layouts))
+        places[layer] = Place(sizes, layouts)
+    return places
 
 
-def _observe_sizes(
-    model: nn.Module, sites: list[Site], example: Any, layout: Layout | None
-) -> dict[nn.Module, FeatureSizes]:
-    observed: dict[nn.Module, FeatureSizes] = {}
-
-    def observe(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        h = first_output(output)
-        x = args[0] if args else next(iter(kwargs.values()))
-        if not (isinstance(x, Tensor) and x.is_floating_point()):  # the indices of an embedding
-            x = h
-        layouts = [layout or infer_layout(layer, tensor) for tensor in (x, h)]
-        observed[layer] = FeatureSizes(num_features(x, layouts[0]), num_features(h, layouts[1]))
-
-    hooks = [
-        layer.register_forward_hook(observe, with_kwargs=True) for layer in {site.layer for site in sites}
-    ]
-    try:
-        with _evaluation_mode(model), torch.no_grad():
-            model(*example) if isinstance(example, tuple) else model(example)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return observed
+def _certain_layouts(layer: nn.Module) -> Layouts:
+    """The layouts of layers whose input and output always have the same number of axes."""
+    for axes in (3, 4):
+        found = certain_layout(layer, axes), certain_layout(layer, axes, output=True)
+        if None not in found:
+            return found
+    return None, None
 
 
-@contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
-    training = [part for part in model.modules() if part.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for part in training:
-            part.training = True
+def _observed_sizes(probe: Probe, layer: nn.Module, layouts: Layouts) -> FeatureSizes | None:
+    seen = probe.seen[layer]
+    if layouts[1] is None:
+        return None
+    out_size = _features(seen.h, layouts[1])
+    if seen.x is None or layouts[0] is None:  # the indices of an embedding
+        return FeatureSizes(out_size, out_size)
+    return FeatureSizes(_features(seen.x, layouts[0]), out_size)
 
 
-def _register_session_hooks(model: nn.Module) -> None:
-    """Let the model's calls open and close sessions; disable nested tensors, which memories cannot take."""
-    if open_session not in model._forward_pre_hooks.values():
-        model.register_forward_pre_hook(open_session, prepend=True)
-        model.register_forward_hook(close_session, always_call=True)
-    for part in model.modules():
-        if isinstance(part, nn.TransformerEncoder) and augmented_layers(part):
-            part.use_nested_tensor = False
+def _features(x: Tensor, layout: Layout) -> int:
+    single = x.dim() == num_axes(layout) - 1
+    if not single and x.dim() != num_axes(layout):
+        raise ValueError(
+            f"layout {layout!r} means {num_axes(layout)} axes, got a tensor of shape {tuple(x.shape)}"
+        )
+    return num_features(x.unsqueeze(batch_axis(layout)) if single else x, layout)
+
+
+def _unknown(layer: nn.Module, name: str, probe: Probe | None, layouts: Layouts) -> str:
+    kind = type(layer).__name__
+    if probe is None:
+        return (
+            f"the number of input and output features of {name}, a {kind}, is unknown: pass example=x or "
+            "size=(…, …)"
+        )
+    return (
+        f"cannot tell the batch axis from the others in the output of {name}, a {kind}, of shape "
+        f"{tuple(probe.seen[layer].h.shape)}; pass layout=…, or an example with two or more items"
+    )

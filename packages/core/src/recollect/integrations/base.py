@@ -1,14 +1,30 @@
 """The base class of all integrations: a layer and a memory that replace the layer."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from recollect.integrations.call import Call, LayerCall
-from recollect.integrations.layout import Layout, check_layout, from_steps, infer_layout, to_steps
+from recollect.integrations.input_forms import Finish, with_batch_axis, with_padding
+from recollect.integrations.layout import (
+    BATCHED_AND_UNBATCHED,
+    Layout,
+    Layouts,
+    batch_axis,
+    certain_layout,
+    check_layout,
+    from_steps,
+    infer_layout,
+    layout_request,
+    num_axes,
+    num_steps,
+    to_steps,
+)
+from recollect.integrations.padding import last_steps
 from recollect.memories.base import Memory
 from recollect.state import State
 from recollect.validation import check_positive
@@ -19,18 +35,19 @@ class Integration(nn.Module, ABC):
 
     Further arguments are passed to the layer, and further outputs are returned:
     ``(y, h_n), state = integration(x, state, h_0)`` for a GRU. Arguments of the layer that mark padding
-    (``src_key_padding_mask``, …) mask those steps for the memory; for other layers, pass ``step_mask``.
+    (``src_key_padding_mask``, ``attention_mask``, …) mask those steps for the memory; for other layers, pass
+    ``step_mask``. The layer may return a tensor, or a tuple, mapping or dataclass with one.
 
     At initialisation y equals the output of the layer, since the weight of the memory's contribution is zero.
     The gradient of that weight is not, so that it changes in the first optimiser step; from then on gradients
     reach the memory.
 
     Args:
-        layer: Any module whose first argument and first output are tensors.
+        layer: Any module whose first argument is a tensor or a ``PackedSequence``.
         memory: The memory.
         in_size: Number of features of x; the memory's width by default.
         out_size: Number of features of the layer's output h; the memory's width by default.
-        layout: Order of the axes of x and h; see ``infer_layout`` for the default.
+        layout: Order of the axes of x and h, one layout or both; see ``infer_layout`` for the default.
 
     Raises:
         ValueError: If a size is not positive or the layout is unknown.
@@ -43,20 +60,23 @@ class Integration(nn.Module, ABC):
         *,
         in_size: int | None = None,
         out_size: int | None = None,
-        layout: Layout | None = None,
+        layout: Layout | Layouts | None = None,
     ) -> None:
         super().__init__()
-        check_layout(layout)
-        self.layer = layer
+        self.layouts: Layouts = layout if isinstance(layout, tuple) else (layout, layout)
+        for given in self.layouts:
+            check_layout(given)
+        self.layer: nn.Module | None = layer
         self.memory = memory
         self.in_size = memory.model_size if in_size is None else in_size
         self.out_size = memory.model_size if out_size is None else out_size
         check_positive(in_size=self.in_size, out_size=self.out_size)
-        self.layout = layout
         self._call = LayerCall(layer)
+        self._takes_one_item = isinstance(layer, BATCHED_AND_UNBATCHED)
+        self._batch_first = getattr(layer, "batch_first", True)
 
     @abstractmethod
-    def combine(self, call: Call, state: State, mask: Tensor | None) -> tuple[Any, State]:
+    def combine(self, call: Call, state: State | None, mask: Tensor | None) -> tuple[Any, State]:
         """Return the layer's output combined with the memory's, and the next state."""
 
     def initial_state(
@@ -95,39 +115,137 @@ class Integration(nn.Module, ABC):
             if state is not None:
                 raise TypeError("state is given twice: as the second argument and as a keyword")
             state, args = args[1], (args[0], *args[2:])
-        return self.run(args, kwargs, state, step_mask, memory_kwargs)
+        if self.layer is None:
+            raise TypeError("this integration is part of a layer that augment has given a memory; call that")
+        return self.run(self.layer, args, kwargs, state, step_mask, memory_kwargs)
 
     def run(
         self,
+        layer: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         state: State | None,
         step_mask: Tensor | None,
         memory_kwargs: Mapping[str, Any] | None = None,
+        model_mask: Tensor | None = None,
     ) -> tuple[Any, State]:
-        """Like ``forward``, with the layer's arguments separate from the memory's, so that no names clash."""
-        call = self._call.split(self.layer, args, kwargs)
+        """Like ``forward``, with the layer's arguments separate from the memory's, so that no names clash.
+
+        Args:
+            layer: Calls the layer.
+            args: Positional arguments of the layer.
+            kwargs: Keyword arguments of the layer.
+            state: The state; ``None`` for an initial one.
+            step_mask: The mask; by default the padding that the arguments mark.
+            memory_kwargs: Further arguments of the memory's ``forward``.
+            model_mask: The mask of the whole model's input; it applies if there is no other and it fits.
+        """
+        call, finish = self._normalize(self._call.split(layer, args, kwargs))
         if memory_kwargs:
             call = call._replace(memory_kwargs=memory_kwargs)
         if not isinstance(call.x, Tensor):
             raise TypeError(f"the first argument must be a tensor, got {type(call.x).__name__}")
-        batch = call.x.shape[1 if self.layout_for(call.x) == "tbd" else 0]
+        call = call._replace(model_mask=model_mask)
+        output, state = self.combine(call, state, self._step_mask(call) if step_mask is None else step_mask)
+        return finish(output), state
+
+    def _normalize(self, call: Call) -> tuple[Call, Finish]:
+        """Turn packed sequences into padded ones, and a single item into a batch."""
+        if isinstance(call.x, PackedSequence):
+            return with_padding(call, self._batch_first)
+        layout = self._layout_of_one_item(call.x) if self._takes_one_item else None
+        return (call, _unchanged) if layout is None else with_batch_axis(call, batch_axis(layout))
+
+    def _layout_of_one_item(self, x: Any) -> Layout | None:
+        """The layout of ``x`` after it gets a batch axis, if it has none."""
+        if not isinstance(x, Tensor):
+            return None
+        layout = self.layouts[0]
+        if self.layer is not None and layout is None:
+            layout = (
+                certain_layout(self.layer, x.dim() + 1)
+                if certain_layout(self.layer, x.dim()) is None
+                else None
+            )
+        return layout if layout is not None and x.dim() == num_axes(layout) - 1 else None
+
+    def _step_mask(self, call: Call) -> Tensor | None:
+        """The padding that the arguments mark; with a cache, they cover earlier steps, too."""
+        x, known = call.x, self.layer is not None or self.layouts[0] is not None or call.x.dim() == 2
+        if call.mask is None or not known:
+            return call.mask
+        steps = num_steps(x, self.in_layout(x)) if x.is_floating_point() else x.shape[-1]
+        return last_steps(call.mask, steps)
+
+    def checked_state(self, state: State | None, steps: Tensor) -> State:
+        """Return ``state``, or an initial state for ``steps`` ``(B, T, D)``.
+
+        Raises:
+            ValueError: If the state has another number of batch items.
+        """
+        batch = steps.shape[0]
         if state is None:
-            state = self.initial_state(batch, device=call.x.device)
-        elif (found := _batch_size(state)) != batch:
+            return self.initial_state(batch, device=steps.device)
+        found = _batch_size(state)
+        if found != batch:
             raise ValueError(
                 f"the state has {found} batch items and the input {batch}: select the items to continue "
-                "with, or start from an initial state"
+                f"with, session.select(torch.arange({batch})) for the first, or start from an initial state"
             )
-        return self.combine(call, state, call.mask if step_mask is None else step_mask)
+        return state
 
-    def layout_for(self, tensor: Tensor) -> Layout:
-        """Return the layout of the layer's input or output."""
-        return self.layout or infer_layout(self.layer, tensor)
+    def in_layout(self, x: Tensor) -> Layout:
+        """Return the layout of the layer's input."""
+        return self._layout(x, output=False)
+
+    def out_layout(self, h: Tensor) -> Layout:
+        """Return the layout of the layer's output."""
+        return self._layout(h, output=True)
+
+    def _layout(self, tensor: Tensor, output: bool) -> Layout:
+        layout = self.layouts[output]
+        if layout is not None:
+            return layout
+        if self.layer is not None:
+            return infer_layout(self.layer, tensor, output)
+        if tensor.dim() == 2:
+            return "bd"
+        raise ValueError(
+            f"cannot tell the batch axis from the others in {'an output' if output else 'an input'} of shape "
+            f"{tuple(tensor.shape)} of a {self._call.layer_name}; pass example=… to augment, or "
+            f"{layout_request()}"
+        )
+
+    def release_layer(self) -> None:
+        """Give up the layer, which ``augment`` leaves where it is."""
+        self.layer = None
+
+    @property
+    def attached(self) -> bool:
+        """Whether ``augment`` has given the integration to a layer that it does not hold itself."""
+        return self.layer is None
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Load weights; a checkpoint of the plain model leaves those of an attached memory as they are."""
+        if self.attached and not any(name.startswith(prefix) for name in state_dict):
+            state_dict.update(self.state_dict(prefix=prefix))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:
         """The arguments, for ``repr``."""
-        return f"in_size={self.in_size}, out_size={self.out_size}, layout={self.layout!r}"
+        layout = self.layouts[0] if self.layouts[0] == self.layouts[1] else self.layouts
+        return f"in_size={self.in_size}, out_size={self.out_size}, layout={layout!r}"
+
+
+def _unchanged(output: Any) -> Any:
+    return output
+
+
+def resolved_mask(call: Call, mask: Tensor | None, steps: Tensor) -> Tensor | None:
+    """Return ``mask``, or by default the model's mask if it fits ``steps`` ``(B, T, D)``."""
+    if mask is None and call.model_mask is not None and call.model_mask.shape == steps.shape[:-1]:
+        return call.model_mask
+    return mask
 
 
 def checked_steps(x: Tensor, layout: Layout, mask: Tensor | None) -> Tensor:

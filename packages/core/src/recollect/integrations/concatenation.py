@@ -5,9 +5,9 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from recollect.integrations.base import Integration, add_steps, checked_steps, width_projection
+from recollect.integrations.base import Integration, add_steps, checked_steps, resolved_mask, width_projection
 from recollect.integrations.call import Call, first_output, replace_first
-from recollect.integrations.layout import Layout
+from recollect.integrations.layout import Layout, Layouts
 from recollect.memories.base import Memory
 from recollect.state import State
 
@@ -49,7 +49,7 @@ class Concatenation(Integration):
         *,
         in_size: int | None = None,
         out_size: int | None = None,
-        layout: Layout | None = None,
+        layout: Layout | Layouts | None = None,
     ) -> None:
         super().__init__(layer, memory, in_size=in_size, out_size=out_size, layout=layout)
         if mode not in ("add", "concat"):
@@ -62,12 +62,14 @@ class Concatenation(Integration):
         if mode == "concat":
             nn.init.zeros_(self.out_proj.bias)
 
-    def combine(self, call: Call, state: State, mask: Tensor | None) -> tuple[Any, State]:
+    def combine(self, call: Call, state: State | None, mask: Tensor | None) -> tuple[Any, State]:
         """See ``Integration.combine``."""
         output = call.with_input(call.x)
         h = first_output(output)
-        layout = self.layout_for(h)
+        layout = self.out_layout(h)
         steps = checked_steps(h, layout, mask)
+        mask = resolved_mask(call, mask, steps)
+        state = self.checked_state(state, steps)
         recalled, state = self.memory(self.in_proj(steps), state, mask, **call.memory_kwargs)
         if self.mode == "concat":
             recalled = torch.cat([steps, recalled.to(steps.dtype)], -1)

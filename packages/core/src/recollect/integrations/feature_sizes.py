@@ -6,30 +6,14 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from recollect.integrations.layout import POINTWISE
+
 
 class FeatureSizes(NamedTuple):
     """Number of features of a layer's first input and first output."""
 
     in_size: int
     out_size: int
-
-
-WIDTH_PRESERVING = (
-    nn.ReLU,
-    nn.GELU,
-    nn.SiLU,
-    nn.Tanh,
-    nn.Sigmoid,
-    nn.LeakyReLU,
-    nn.ELU,
-    nn.Identity,
-    nn.Dropout,
-    nn.Dropout1d,
-    nn.Dropout2d,
-    nn.MaxPool1d,
-    nn.MaxPool2d,
-    nn.AvgPool2d,
-)
 
 
 def feature_sizes(layer: nn.Module) -> FeatureSizes | None:
@@ -63,7 +47,7 @@ def feature_sizes(layer: nn.Module) -> FeatureSizes | None:
 
 
 def _sequence_sizes(layers: nn.Sequential) -> FeatureSizes | None:
-    layers_with_width = [part for part in layers if not isinstance(part, WIDTH_PRESERVING)]
+    layers_with_width = [part for part in layers if not isinstance(part, POINTWISE)]
     sizes = [feature_sizes(part) for part in layers_with_width]
     if not sizes or sizes[0] is None or sizes[-1] is None:
         return None

@@ -5,9 +5,16 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from recollect.integrations.base import Gate, Integration, add_steps, checked_steps, width_projection
+from recollect.integrations.base import (
+    Gate,
+    Integration,
+    add_steps,
+    checked_steps,
+    resolved_mask,
+    width_projection,
+)
 from recollect.integrations.call import Call, first_output
-from recollect.integrations.layout import Layout
+from recollect.integrations.layout import Layout, Layouts
 from recollect.memories.base import Memory
 from recollect.state import State
 
@@ -55,7 +62,7 @@ class Fusion(Integration):
         *,
         in_size: int | None = None,
         out_size: int | None = None,
-        layout: Layout | None = None,
+        layout: Layout | Layouts | None = None,
         stepwise: bool = False,
     ) -> None:
         super().__init__(layer, memory, in_size=in_size, out_size=out_size, layout=layout)
@@ -65,11 +72,14 @@ class Fusion(Integration):
         self.write_proj = width_projection(self.out_size, memory.model_size)
         self.gate = Gate(self.in_size, self.in_size)
 
-    def combine(self, call: Call, state: State, mask: Tensor | None) -> tuple[Any, State]:
+    def combine(self, call: Call, state: State | None, mask: Tensor | None) -> tuple[Any, State]:
         """See ``Integration.combine``."""
+        layout = self.in_layout(call.x)
+        steps = checked_steps(call.x, layout, mask)
+        mask = resolved_mask(call, mask, steps)
+        state = self.checked_state(state, steps)
         if not self.stepwise:
             return self._segment(call, state, mask)
-        layout = self.layout_for(call.x)
         if layout not in TIME_AXIS:
             raise ValueError(f"stepwise=True supports the layouts {', '.join(TIME_AXIS)}, not {layout!r}")
         outputs = []
@@ -84,10 +94,10 @@ class Fusion(Integration):
         return torch.cat(outputs, TIME_AXIS[layout]), state
 
     def _segment(self, call: Call, state: State, mask: Tensor | None) -> tuple[Any, State]:
-        layout = self.layout_for(call.x)
+        layout = self.in_layout(call.x)
         steps = checked_steps(call.x, layout, mask)
         recalled = self.out_proj(self.memory.read(state, self.in_proj(steps), mask))
         output = call.with_input(add_steps(call.x, self.gate(steps) * recalled, layout))
         h = first_output(output)
-        written = checked_steps(h, self.layout_for(h), mask)
+        written = checked_steps(h, self.out_layout(h), mask)
         return output, self.memory.write(state, self.write_proj(written), mask)

@@ -1,45 +1,91 @@
 """Conversion between a network's tensor layouts and the steps ``(B, T, D)`` of a memory."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.instancenorm import _InstanceNorm
 
-Layout: TypeAlias = Literal["btd", "tbd", "bd", "bct", "bchw", "bchw_pooled"]
-"""Order of the axes of a layer's input and output.
+Layout: TypeAlias = Literal["btd", "tbd", "bd", "bct", "bchw", "bhwc", "bchw_pooled"]
+"""Order of the axes of a layer's input or output.
 
 - ``"btd"``, ``"tbd"``: sequences, batch first or time first;
-- ``"bd"``: one step per batch item, as in an MLP or a recurrent cell;
+- ``"bd"``: one step per batch item, as in an MLP, a recurrent cell or the nodes of a graph;
 - ``"bct"``: sequences with the features in the middle, as in ``nn.Conv1d``;
-- ``"bchw"``: images, each position a step, row by row;
+- ``"bchw"``, ``"bhwc"``: images, channels first or last, each position a step, row by row;
 - ``"bchw_pooled"``: images, each a single step, the mean over its positions; the memory's output is added to
   all positions.
 """
+
+Layouts: TypeAlias = tuple[Layout | None, Layout | None]
+"""Layouts of a layer's input and output; ``None`` if unknown."""
 
 
 class _Conversion(NamedTuple):
     axes: int
     to_steps: Callable[[Tensor], Tensor]
     from_steps: Callable[[Tensor, Tensor], Tensor]
+    batch_axis: int
     feature_axis: int
 
 
 _CONVERSIONS: dict[str, _Conversion] = {
-    "btd": _Conversion(3, lambda x: x, lambda steps, like: steps, -1),
-    "tbd": _Conversion(3, lambda x: x.transpose(0, 1), lambda steps, like: steps.transpose(0, 1), -1),
-    "bd": _Conversion(2, lambda x: x.unsqueeze(1), lambda steps, like: steps.squeeze(1), -1),
-    "bct": _Conversion(3, lambda x: x.mT, lambda steps, like: steps.mT, 1),
+    "btd": _Conversion(3, lambda x: x, lambda steps, like: steps, 0, 2),
+    "tbd": _Conversion(3, lambda x: x.transpose(0, 1), lambda steps, like: steps.transpose(0, 1), 1, 2),
+    "bd": _Conversion(2, lambda x: x.unsqueeze(1), lambda steps, like: steps.squeeze(1), 0, 1),
+    "bct": _Conversion(3, lambda x: x.mT, lambda steps, like: steps.mT, 0, 1),
     "bchw": _Conversion(
         4,
         lambda x: x.flatten(2).mT,
         lambda steps, like: steps.mT.reshape(*steps.mT.shape[:2], *like.shape[2:]),
+        0,
         1,
     ),
+    "bhwc": _Conversion(
+        4,
+        lambda x: x.flatten(1, 2),
+        lambda steps, like: steps.reshape(*like.shape[:3], steps.shape[-1]),
+        0,
+        3,
+    ),
     "bchw_pooled": _Conversion(
-        4, lambda x: x.mean((2, 3)).unsqueeze(1), lambda steps, like: steps.mT.unsqueeze(-1), 1
+        4, lambda x: x.mean((2, 3)).unsqueeze(1), lambda steps, like: steps.mT.unsqueeze(-1), 0, 1
     ),
 }
+
+BATCHED_AND_UNBATCHED = (
+    nn.RNNBase,
+    nn.RNNCellBase,
+    nn.MultiheadAttention,
+    nn.TransformerEncoderLayer,
+    nn.TransformerDecoderLayer,
+    nn.TransformerEncoder,
+    nn.TransformerDecoder,
+    _ConvNd,
+)
+"""Layers of ``torch.nn`` that take one item without a batch axis, too."""
+
+POINTWISE = (
+    nn.ReLU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Tanh,
+    nn.Sigmoid,
+    nn.LeakyReLU,
+    nn.ELU,
+    nn.Identity,
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.MaxPool1d,
+    nn.MaxPool2d,
+    nn.AvgPool1d,
+    nn.AvgPool2d,
+)
+"""Layers that keep the order of the axes and the number of features."""
 
 
 def check_layout(layout: str | None) -> None:
@@ -52,30 +98,72 @@ def check_layout(layout: str | None) -> None:
         raise ValueError(f"layout must be one of {', '.join(_CONVERSIONS)}, got {layout!r}")
 
 
-def infer_layout(layer: nn.Module, x: Tensor) -> Layout:
-    """Infer the layout of ``x`` from its number of axes and the attributes of ``layer``.
+def layout_with(axes: int, batch_axis: int, feature_axis: int) -> Layout | None:
+    """Return the layout with these axes, or ``None`` if there is none."""
+    for name, conversion in _CONVERSIONS.items():
+        if (conversion.axes, conversion.batch_axis, conversion.feature_axis) == (
+            axes,
+            batch_axis,
+            feature_axis,
+        ):
+            return cast(Layout, name)
+    return None
 
-    Two axes are ``"bd"``, three ``"btd"`` (``"tbd"`` where the layer or a part of it has
-    ``batch_first=False``, ``"bct"`` for a one-dimensional convolution), four ``"bchw"``.
+
+def certain_layout(layer: nn.Module, axes: int, output: bool = False) -> Layout | None:
+    """Return the layout of a layer's input or output if its type leaves no doubt, else ``None``.
+
+    Args:
+        layer: The layer.
+        axes: Number of axes of the tensor.
+        output: Whether the tensor is the output.
+
+    Example:
+        >>> certain_layout(nn.GRU(4, 4), 3), certain_layout(nn.Conv2d(3, 4, 1), 4)
+        ('tbd', 'bchw')
+        >>> certain_layout(nn.Linear(4, 4), 3) is None  # batch first or time first
+        True
+    """
+    match layer:
+        case nn.Sequential():
+            parts = [part for part in layer if not isinstance(part, POINTWISE)]
+            return certain_layout(parts[-1 if output else 0], axes, output) if parts else None
+        case nn.TransformerEncoderLayer() | nn.TransformerDecoderLayer():
+            return certain_layout(layer.self_attn, axes)
+        case nn.TransformerEncoder() | nn.TransformerDecoder() if len(layer.layers):
+            return certain_layout(layer.layers[0], axes)
+        case _ConvNd() if axes != len(layer.kernel_size) + 2:
+            return None
+        case _ConvNd() | _BatchNorm() | _InstanceNorm() | nn.GroupNorm():
+            return {2: "bd", 3: "bct", 4: "bchw"}.get(axes)  # type: ignore[return-value]
+    batch_first = getattr(layer, "batch_first", None)
+    if isinstance(batch_first, bool) and axes == 3:
+        return "btd" if batch_first else "tbd"
+    return "bd" if axes == 2 and batch_first is None else None
+
+
+def infer_layout(layer: nn.Module, x: Tensor, output: bool = False) -> Layout:
+    """Infer the layout of ``x`` from its number of axes and the type of ``layer``.
+
+    Three axes are ``"btd"`` unless the layer says otherwise, by its type or its attribute ``batch_first``.
 
     Raises:
         ValueError: If the layout is ambiguous.
     """
-    parts = [part for part in layer.modules() if hasattr(part, "batch_first")]
-    batch_first = bool(parts[0].batch_first) if parts else None
-    match x.dim():
-        case 2 if batch_first is None:
-            return "bd"
-        case 3 if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
-            return "bct"
-        case 3:
-            return "tbd" if batch_first is False else "btd"
-        case 4:
-            return "bchw"
-    raise ValueError(
-        f"cannot tell batch from steps in an input of shape {tuple(x.shape)} for {type(layer).__name__}; "
-        f"add a batch axis, or pass layout={' | '.join(map(repr, _CONVERSIONS))}"
-    )
+    layout = certain_layout(layer, x.dim(), output)
+    if layout is None and x.dim() == 3:
+        layout = "btd"
+    if layout is None:
+        raise ValueError(
+            f"cannot tell batch from steps in {'an output' if output else 'an input'} of shape "
+            f"{tuple(x.shape)} for {type(layer).__name__}; {layout_request()}"
+        )
+    return layout
+
+
+def layout_request() -> str:
+    """What to do if a layout is unknown."""
+    return f"pass layout={' | '.join(map(repr, _CONVERSIONS))}"
 
 
 def to_steps(x: Tensor, layout: Layout) -> Tensor:
@@ -107,11 +195,30 @@ def from_steps(steps: Tensor, layout: Layout, like: Tensor) -> Tensor:
     return _CONVERSIONS[layout].from_steps(steps, like)
 
 
+def num_axes(layout: Layout) -> int:
+    """Number of axes of a tensor in ``layout``."""
+    return _CONVERSIONS[layout].axes
+
+
+def feature_axis_of(layout: Layout) -> int:
+    """The axis of the features of a tensor in ``layout``."""
+    return _CONVERSIONS[layout].feature_axis
+
+
 def num_features(x: Tensor, layout: Layout) -> int:
     """Number of features D of ``x`` in ``layout``."""
     return x.shape[_CONVERSIONS[layout].feature_axis]
 
 
-def padding_mask(padding: Tensor) -> Tensor:
-    """Invert PyTorch's ``key_padding_mask`` ``(B, T)``, which is true or −∞ at padding."""
-    return ~padding if padding.dtype == torch.bool else padding == 0
+def batch_axis(layout: Layout) -> int:
+    """The batch axis of a tensor in ``layout``."""
+    return _CONVERSIONS[layout].batch_axis
+
+
+def num_steps(x: Tensor, layout: Layout) -> int:
+    """Number of steps T of ``x`` in ``layout``."""
+    if layout == "bchw_pooled":
+        return 1
+    conversion = _CONVERSIONS[layout]
+    others = (conversion.batch_axis, conversion.feature_axis)
+    return torch.Size(size for axis, size in enumerate(x.shape) if axis not in others).numel()

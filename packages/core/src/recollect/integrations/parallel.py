@@ -6,9 +6,16 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from recollect.integrations.base import Gate, Integration, add_steps, checked_steps, width_projection
+from recollect.integrations.base import (
+    Gate,
+    Integration,
+    add_steps,
+    checked_steps,
+    resolved_mask,
+    width_projection,
+)
 from recollect.integrations.call import Call, first_output, replace_first
-from recollect.integrations.layout import Layout
+from recollect.integrations.layout import Layout, Layouts
 from recollect.memories.base import Memory
 from recollect.state import State, map_state
 
@@ -48,7 +55,7 @@ class Parallel(Integration):
         *,
         in_size: int | None = None,
         out_size: int | None = None,
-        layout: Layout | None = None,
+        layout: Layout | Layouts | None = None,
         own_stream: bool = False,
     ) -> None:
         super().__init__(layer, memory, in_size=in_size, out_size=out_size, layout=layout)
@@ -57,16 +64,18 @@ class Parallel(Integration):
         self.out_proj = width_projection(memory.model_size, self.out_size)
         self.gate = Gate(self.in_size, self.out_size)
 
-    def combine(self, call: Call, state: State, mask: Tensor | None) -> tuple[Any, State]:
+    def combine(self, call: Call, state: State | None, mask: Tensor | None) -> tuple[Any, State]:
         """See ``Integration.combine``."""
-        steps = checked_steps(call.x, self.layout_for(call.x), mask)
+        steps = checked_steps(call.x, self.in_layout(call.x), mask)
+        mask = resolved_mask(call, mask, steps)
+        state = self.checked_state(state, steps)
         if self.own_stream and steps.is_cuda:
             output, contribution, state = self._overlapped(call, steps, state, mask)
         else:
             contribution, state = self._contribution(call, steps, state, mask)
             output = call.with_input(call.x)
         h = first_output(output)
-        return replace_first(output, add_steps(h, contribution, self.layout_for(h))), state
+        return replace_first(output, add_steps(h, contribution, self.out_layout(h))), state
 
     def _contribution(
         self, call: Call, steps: Tensor, state: State, mask: Tensor | None

@@ -1,0 +1,333 @@
+"""Finding the layouts of a model's layers by running it on an example and perturbing that.
+
+Items of a batch do not affect each other. So the batch axis of the example is the one along which a changed
+index changes a single index of everything that the model computes, and the batch axis of a layer's input or
+output is the one along which that index lies. Of the other axes, those whose size follows the size of the
+example are steps, and the remaining one is the features.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from recollect.integrations.call import LayerCall, first_output
+from recollect.integrations.layout import (
+    BATCHED_AND_UNBATCHED,
+    Layout,
+    Layouts,
+    certain_layout,
+    feature_axis_of,
+    layout_with,
+)
+
+FEATURES_LAST = (nn.Linear, nn.Bilinear, nn.LayerNorm, nn.RMSNorm, nn.Embedding)
+"""Layers whose features are the last axis of input and output."""
+
+
+class Observation(NamedTuple):
+    """A call of a layer.
+
+    Attributes:
+        x: Its first argument; ``None`` if that is no tensor of real numbers.
+        h: Its output.
+        narrowed: Calls the layer with an index less along an axis of x, and returns the output.
+    """
+
+    x: Tensor | None
+    h: Tensor
+    narrowed: Callable[[int], Tensor]
+
+
+Run = tuple[dict[nn.Module, Observation], list[Tensor]]
+"""What the layers saw in a run of the model, and what the model returned."""
+
+
+class Probe:
+    """Runs a model on variants of an example, without gradients and in evaluation mode.
+
+    Args:
+        model: The model.
+        layers: The layers to look at.
+        example: An input of the model: a tensor, a tuple of arguments, or a mapping of keyword arguments.
+
+    Attributes:
+        seen: What each layer saw; layers that were not reached are missing.
+    """
+
+    def __init__(self, model: nn.Module, layers: Iterable[nn.Module], example: Any) -> None:
+        self.model, self.layers = model, list(layers)
+        if not isinstance(example, tuple | Mapping):
+            example = (example,)
+        leaves, self.spec = tree_flatten(example)
+        self.leaves: list[Any] = leaves
+        self.place = _main_leaf(leaves)
+        self.seen, self.outputs = self._run(leaves)
+        self._repeat_an_only_item()
+        self.perturbed: dict[nn.Module, Observation] = {}
+        self.axis = self._batch_axis()
+
+    def layouts(self, layer: nn.Module) -> Layouts:
+        """Return the layouts of the layer's input and output, ``None`` where they cannot be told."""
+        seen = self.seen[layer]
+        found = [None if seen.x is None else self._layout(layer, False), self._layout(layer, True)]
+        return found[0], found[1]
+
+    # --- running the model --------------------------------------------------------------------------------
+
+    def _run(self, leaves: list[Any], partial: bool = False) -> Run:
+        """Run the model; with ``partial``, what the layers saw before an error counts."""
+        seen: dict[nn.Module, Observation] = {}
+        output: Any = ()
+        with _watching(self.layers, seen):
+            try:
+                output = run_example(self.model, tree_unflatten(leaves, self.spec))
+            except Exception:
+                if not partial:
+                    raise
+        return seen, [t for t in tree_flatten(output)[0] if isinstance(t, Tensor) and t.numel() > 1]
+
+    @property
+    def main(self) -> Tensor:
+        """The tensor of the example that is perturbed; empty if there is none."""
+        leaf: Tensor = torch.empty(0) if self.place is None else self.leaves[self.place]
+        return leaf
+
+    def _repeat_an_only_item(self) -> None:
+        """Make a batch of two of an example with a single item, so that items can be told apart."""
+        if self.main.shape[:1] != (1,):
+            return
+        doubled = [
+            torch.cat([leaf, leaf]) if isinstance(leaf, Tensor) and leaf.shape[:1] == (1,) else leaf
+            for leaf in self.leaves
+        ]
+        with suppress(Exception):
+            self.seen, self.outputs = self._run(doubled)
+            self.leaves = doubled
+
+    # --- the batch axis -------------------------------------------------------------------------------------
+
+    def _batch_axis(self) -> int | None:
+        """The batch axis of the example, if exactly one axis keeps its indices apart everywhere."""
+        axes = [axis for axis, size in enumerate(self.main.shape) if size > 1 and self._keeps_apart(axis)]
+        if len(axes) != 1:
+            return None
+        self.perturbed, _ = self._perturb(axes[0], 0)
+        return axes[0]
+
+    def _keeps_apart(self, axis: int) -> bool:
+        """Whether a changed index along an axis of the example changes a single one everywhere."""
+        count = self.main.shape[axis]
+        for index in (0, count - 1):
+            seen, outputs = self._perturb(axis, index)
+            if len(outputs) != len(self.outputs) or seen.keys() != self.seen.keys():
+                return False
+            pairs = list(zip(self.outputs, outputs, strict=True))
+            for layer, before in self.seen.items():
+                pairs.append((before.h, seen[layer].h))
+                if before.x is not None:
+                    pairs.append((before.x, _side(seen[layer], output=False)))
+            if not all(_item_axes(*pair, index, count) for pair in pairs):
+                return False
+        return True
+
+    def _perturb(self, axis: int, index: int) -> Run:
+        leaf = self.main.clone()
+        part = leaf.select(axis, index)
+        part.copy_(_changed(part, leaf))
+        return self._run(
+            [leaf if i == self.place else other for i, other in enumerate(self.leaves)], partial=True
+        )
+
+    # --- steps and features ---------------------------------------------------------------------------------
+
+    def _layout(self, layer: nn.Module, output: bool) -> Layout | None:
+        tensor = _side(self.seen[layer], output)
+        certain = certain_layout(layer, tensor.dim(), output)
+        if certain is None and isinstance(layer, BATCHED_AND_UNBATCHED):
+            return certain_layout(layer, tensor.dim() + 1, output)  # a single item
+        batch_axis = self._axis_of_batch(layer, output)
+        if batch_axis is None:
+            # Rows of a matrix have a memory each, so that nothing mixes, as with the nodes of a graph.
+            return certain
+        if certain is not None and layout_with(tensor.dim(), batch_axis, feature_axis_of(certain)) == certain:
+            return certain
+        feature_axis = self._feature_axis(layer, output, batch_axis)
+        return None if feature_axis is None else layout_with(tensor.dim(), batch_axis, feature_axis)
+
+    def _axis_of_batch(self, layer: nn.Module, output: bool) -> int | None:
+        """The axis along which a changed item of the example shows."""
+        if self.axis is None:
+            return None
+        before, after = _side(self.seen[layer], output), _side(self.perturbed[layer], output)
+        axes = _item_axes(before, after, 0, self.main.shape[self.axis])
+        return axes[0] if len(axes) == 1 else None
+
+    def _feature_axis(self, layer: nn.Module, output: bool, batch_axis: int) -> int | None:
+        tensor = _side(self.seen[layer], output)
+        others = set(range(tensor.dim())) - {batch_axis}
+        if isinstance(layer, FEATURES_LAST):
+            return tensor.dim() - 1
+        if len(others) == 1:
+            return others.pop()
+        fixed = others - self._axes_of_steps(layer, output)
+        if len(fixed) != 1:
+            fixed = others & self._axes_of_features(layer, output)
+        return fixed.pop() if len(fixed) == 1 else None
+
+    def _axes_of_steps(self, layer: nn.Module, output: bool) -> set[int]:
+        """The axes whose size follows that of the example."""
+        tensor, axes = _side(self.seen[layer], output), set()
+        for seen in self._resized:
+            if layer in seen:
+                other = _side(seen[layer], output)
+                if other.dim() == tensor.dim():
+                    axes |= {i for i in range(tensor.dim()) if other.shape[i] != tensor.shape[i]}
+        return axes
+
+    @cached_property
+    def _resized(self) -> list[dict[nn.Module, Observation]]:
+        """What the layers see of examples of half the size along an axis that is not the batch."""
+        main, runs = self.main, []
+        for axis in range(main.dim()):
+            if axis == self.axis or main.shape[axis] < 2:
+                continue
+            half = [
+                leaf.narrow(axis, 0, main.shape[axis] // 2)
+                if isinstance(leaf, Tensor) and leaf.dim() > axis and leaf.shape[axis] == main.shape[axis]
+                else leaf
+                for leaf in self.leaves
+            ]
+            runs.append(self._run(half, partial=True)[0])
+        return runs
+
+    def _axes_of_features(self, layer: nn.Module, output: bool) -> set[int]:
+        """The axes whose size the layer fixes: called with another, it fails."""
+        seen = self.seen[layer]
+        if seen.x is None:
+            return set()
+        fixed, changed = set(), set()
+        for axis in range(seen.x.dim()):
+            try:
+                with torch.no_grad(), evaluation_mode(self.model):
+                    h = seen.narrowed(axis)
+            except Exception:
+                fixed.add(axis)
+            else:
+                changed |= {i for i, (a, b) in enumerate(zip(h.shape, seen.h.shape, strict=False)) if a != b}
+        return set(range(seen.h.dim())) - changed if output else fixed
+
+
+def _main_leaf(leaves: list[Any]) -> int | None:
+    """The index of the tensor to perturb: the first one of real numbers, else of integers."""
+    for wanted in (torch.is_floating_point, lambda leaf: leaf.dtype != torch.bool):
+        for index, leaf in enumerate(leaves):
+            if isinstance(leaf, Tensor) and wanted(leaf):
+                return index
+    return None
+
+
+def _side(seen: Observation, output: bool) -> Tensor:
+    side = seen.h if output else seen.x
+    assert side is not None
+    return side
+
+
+def _item_axes(before: Tensor, after: Tensor, item: int, count: int) -> list[int]:
+    """The axes along which only the part of an item, one of ``count``, has changed; all if nothing has."""
+    if before.shape != after.shape:
+        return []
+    differs = before != after
+    if not differs.any():
+        return list(range(before.dim()))
+    axes = []
+    for axis, size in enumerate(before.shape):
+        share = size // count
+        if share and size % count == 0:
+            others = differs.movedim(axis, 0).reshape(count, -1).any(1)
+            if not others[:item].any() and not others[item + 1 :].any():
+                axes.append(axis)
+    return axes
+
+
+def _changed(part: Tensor, whole: Tensor) -> Tensor:
+    """Other values for ``part``: noise is added, integers become others of ``whole``."""
+    if part.is_floating_point():
+        generator = torch.Generator(device="cpu").manual_seed(0)
+        noise = torch.randn(part.shape, generator=generator, device="cpu").to(part)
+        return part + noise * (whole.std().clamp_min(1.0) if whole.numel() > 1 else 1.0)
+    values: Tensor = torch.unique(whole)
+    if len(values) == 1:
+        return torch.where(part > 0, part - 1, part + 1)
+    return values[(torch.searchsorted(values, part.contiguous()) + 1) % len(values)]
+
+
+def run_example(model: nn.Module, example: Any) -> Any:
+    """Run a model on an example without gradients, in evaluation mode, and with fixed random numbers."""
+    leaves = tree_flatten(example)[0]
+    with evaluation_mode(model), torch.no_grad(), _same_random_numbers(leaves):
+        if isinstance(example, Mapping):
+            return model(**example)
+        return model(*example) if isinstance(example, tuple) else model(example)
+
+
+@contextmanager
+def _watching(layers: list[nn.Module], seen: dict[nn.Module, Observation]) -> Iterator[None]:
+    """Record the first call of each layer."""
+
+    def record(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        if layer in seen:
+            return
+        call = LayerCall(layer).split(layer.forward, args, kwargs)
+        x, h = _unpacked(layer, call.x), first_output(_unpacked(layer, output))
+        real = isinstance(x, Tensor) and x.is_floating_point()
+
+        def narrowed(axis: int) -> Tensor:
+            return first_output(call.with_input(call.x.narrow(axis, 0, call.x.shape[axis] - 1)))
+
+        seen[layer] = Observation(x.clone() if real else None, h.clone(), narrowed)
+
+    hooks = [layer.register_forward_hook(record, with_kwargs=True) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _unpacked(layer: nn.Module, value: Any) -> Any:
+    """Turn a ``PackedSequence``, alone or first in a tuple, into a padded tensor."""
+    if isinstance(value, PackedSequence):
+        return pad_packed_sequence(value, batch_first=bool(getattr(layer, "batch_first", True)))[0]
+    if isinstance(value, tuple) and value and isinstance(value[0], PackedSequence):
+        return (_unpacked(layer, value[0]), *value[1:])
+    return value
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put a model in evaluation mode inside the block."""
+    training = [part for part in model.modules() if part.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+@contextmanager
+def _same_random_numbers(leaves: list[Any]) -> Iterator[None]:
+    """Let every run draw the same random numbers, and the caller's generators go on as if none had run."""
+    devices = list({leaf.device for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_cuda})
+    with torch.random.fork_rng(devices):
+        torch.default_generator.manual_seed(0)
+        for device in devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(0)
+        yield
