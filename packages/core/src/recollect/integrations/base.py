@@ -26,7 +26,7 @@ from recollect.integrations.layout import (
 )
 from recollect.integrations.padding import last_steps
 from recollect.memories.base import Memory
-from recollect.state import State
+from recollect.state import State, first_tensor
 from recollect.validation import check_positive
 
 
@@ -187,12 +187,16 @@ class Integration(nn.Module, ABC):
         if state is None:
             return self.initial_state(batch, device=steps.device)
         found = _batch_size(state)
-        if found != batch:
+        if found != batch and not self._is_shared(state):
             raise ValueError(
                 f"the state has {found} batch items and the input {batch}: select the items to continue "
                 f"with, session.select(torch.arange({batch})) for the first, or start from an initial state"
             )
         return state
+
+    def _is_shared(self, state: State) -> bool:
+        """Whether a state has no batch axis: one store for all items."""
+        return first_tensor(state).dim() == first_tensor(self.initial_state()).dim()
 
     def in_layout(self, x: Tensor) -> Layout:
         """Return the layout of the layer's input."""
