@@ -163,7 +163,7 @@ class PersistentState(nn.Module, Generic[S]):
         >>> kept = PersistentState(storage.initial_state())
         >>> kept.set(storage.write(kept.get(), torch.ones(1, 2), torch.ones(1, 1)))
         >>> kept.get().clock, list(kept.state_dict())
-        (tensor(1), ['keys', 'values', 'presence', 'usage', 'clock'])
+        (tensor(1), ['keys', 'values', 'presence', 'usage', 'clock', 'rejected'])
     """
 
     def __init__(self, state: S, persistent: bool = True) -> None:

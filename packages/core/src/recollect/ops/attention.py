@@ -9,8 +9,18 @@ from recollect.ops.inspection import can_inspect
 
 def l2_normalize(x: Tensor) -> Tensor:
     """Scale vectors ``(…, K)`` to length 1; a zero vector stays zero, in half precision too."""
+    x, norm = _with_norm(x)
+    return x / norm.unsqueeze(-1)
+
+
+def _with_norm(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors ``(…, K)``, scaled where their norm would overflow, and their norms ``(…,)``, never zero."""
+    norm: Tensor = torch.linalg.vector_norm(x, dim=-1)
+    if can_inspect(norm) and not norm.detach().sum().isfinite():
+        x = x / x.detach().abs().amax(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+        norm = torch.linalg.vector_norm(x, dim=-1)
     # 1e-12, torch's default, is 0 in float16.
-    return F.normalize(x, dim=-1, eps=max(1e-12, torch.finfo(x.dtype).tiny))
+    return x, norm.clamp_min(max(1e-12, torch.finfo(norm.dtype).tiny))
 
 
 def dot_scores(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -46,11 +56,7 @@ def similarity(query: Tensor, key: Tensor, kind: str) -> Tensor:
     if key.dtype == torch.float16:  # where a product with a key that is not normalised may overflow
         return l2_normalize(query) @ l2_normalize(key).mT
     # Dividing N products by the norms of the keys is cheaper than normalising N · K numbers.
-    norm: Tensor = torch.linalg.vector_norm(key, dim=-1)  # (…, N)
-    if can_inspect(norm) and not norm.detach().sum().isfinite():
-        key = key / key.detach().abs().amax(-1, keepdim=True).clamp_min(torch.finfo(key.dtype).tiny)
-        norm = torch.linalg.vector_norm(key, dim=-1)
-    norm = norm.clamp_min(max(1e-12, torch.finfo(norm.dtype).tiny))
+    key, norm = _with_norm(key)  # norm: (…, N)
     products = l2_normalize(query) @ key.mT
     return products / norm.unsqueeze(-2)
 

@@ -64,18 +64,27 @@ def _window_attention(query: Tensor, keys: Tensor, values: Tensor, window: int) 
                 query[..., :start, :], keys[..., :start, :], values[..., :start, :], is_causal=True, scale=1.0
             )
         )
+    masks: dict[tuple[int, int, int], Tensor] = {}  # most blocks share one, also in what autograd saves
     for first in range(start, steps, QUERY_BLOCK):
         last = min(first + QUERY_BLOCK, steps)
         seen = slice(max(0, first + before + 1 - window), last + before)
-        at = torch.arange(first + before, last + before, device=query.device).unsqueeze(-1)
-        key_at = torch.arange(seen.start, seen.stop, device=query.device)
-        mask = (key_at <= at) & (key_at > at - window)
+        band = last - first, seen.stop - seen.start, first + before - seen.start
+        if band not in masks:
+            masks[band] = _band_mask(*band, window, query)
         outputs.append(
             F.scaled_dot_product_attention(
-                query[..., first:last, :], keys[..., seen, :], values[..., seen, :], mask, scale=1.0
+                query[..., first:last, :], keys[..., seen, :], values[..., seen, :], masks[band], scale=1.0
             )
         )
     return torch.cat(outputs[1:] or outputs, -2).reshape(*batch, steps, size)[..., :width]
+
+
+def _band_mask(queries: int, keys: int, offset: int, window: int, like: Tensor) -> Tensor:
+    """Zero where query i sees key j, i + offset − window < j ≤ i + offset, else −∞: ``(queries, keys)``."""
+    last = torch.arange(offset, offset + queries, device=like.device).unsqueeze(-1)
+    key = torch.arange(keys, device=like.device)
+    hidden = (key > last) | (key <= last - window)
+    return like.new_zeros(queries, keys).masked_fill(hidden, -torch.inf)
 
 
 def _any_in_window(present: Tensor, steps: int, window: int) -> Tensor:

@@ -13,7 +13,7 @@ from recollect.ops.sharing import fold_readers, unfold_read
 from recollect.state import Read, S, select_items, where_items
 from recollect.storages.module import StorageModule
 from recollect.storages.scan import ScanSteps, stepwise_scan
-from recollect.validation import check_inplace, check_steps, finite_rows
+from recollect.validation import check_inplace, check_steps, check_strength, finite_rows
 
 
 class NewEntries(NamedTuple):
@@ -78,7 +78,10 @@ class Storage(StorageModule[S]):
         return None
 
     def _scan(self, state: S, steps: ScanSteps) -> tuple[Tensor, S]:
-        """Scan in parallel, if the storage can; the result must equal that of ``stepwise_scan``."""
+        """Scan in parallel, if the storage can; the result must equal that of ``stepwise_scan``.
+
+        Steps have passed the checks: what is masked is zero.
+        """
         return stepwise_scan(self, state, steps)
 
     def _reject(self, state: S, count: Tensor) -> S:
@@ -264,7 +267,24 @@ class Storage(StorageModule[S]):
                 f"a scan of shape {tuple(query.shape)} needs a state for each item: items that write to one "
                 "store in turn have no common order of steps; write and read one after the other instead"
             )
+        state, steps = self._check_scan(state, steps)
         return stepwise_scan(self, state, steps) if self.traced else self._scan(state, steps)
+
+    def _check_scan(self, state: S, steps: ScanSteps) -> tuple[S, ScanSteps]:
+        """Check strengths, zero what is masked, and mask steps that are not finite, for all steps at once."""
+        query, key, value, written, erased, mask = steps
+        full = full_mask(query, mask)
+        written, erased = (row if row is None else check_strength(row, full) for row in (written, erased))
+        if mask is not None:
+            query, key, value = (apply_mask(rows, mask) for rows in (query, key, value))
+        strengths = {"write_strength": written, "erase_strength": erased}
+        given = {name: row for name, row in strengths.items() if row is not None}
+        finite, rejected = finite_rows(full, key=key, value=value, **given)
+        if rejected is not None:
+            state, mask = self._reject(state, rejected), finite
+            query, key, value = (apply_mask(rows, mask) for rows in (query, key, value))
+            written, erased = (row if row is None else apply_mask(row, mask) for row in (written, erased))
+        return state, ScanSteps(query, key, value, written, erased, mask)
 
     def reset(self, state: S, where: Tensor) -> S:
         """Reset batch items to the initial state where ``where`` (bool, shape of the batch axes) is true."""

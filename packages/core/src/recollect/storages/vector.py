@@ -11,12 +11,12 @@ from recollect.ops.cached_attention import SoftmaxRead
 from recollect.ops.free_list import find_free_slots
 from recollect.ops.indexing import any_slot, mask_repeats, scatter_rows, scatter_rows_
 from recollect.ops.inspection import can_inspect
-from recollect.ops.masking import apply_mask, full_mask, zero_empty
+from recollect.ops.masking import full_mask, zero_empty
 from recollect.state import Entries, Read, register_state
 from recollect.storages.scan import ScanSteps
 from recollect.storages.slot import SlotStorage
 from recollect.storages.vector_scan import scan_slots, scan_window
-from recollect.validation import check_attention, check_positive, finite_rows
+from recollect.validation import check_attention, check_positive
 
 MIN_SCAN_BLOCK, MAX_SCAN_BLOCK = 128, 1024
 """Fewest and most steps that run in parallel where a scan needs the presence of every entry at every step."""
@@ -244,36 +244,16 @@ class VectorStorage(SlotStorage[VectorState]):
         return state._replace(usage=scatter_rows(state.usage, used, slots, mask_repeats(slots, found)))
 
     def _scan(self, state: VectorState, steps: ScanSteps) -> tuple[Tensor, VectorState]:
-        """Run blocks of steps in parallel."""
-        query, key, value, write_strength, erase_strength, mask = steps
+        """Attend to a sliding window, or block by block to what is present at each step."""
+        query, key, value, strength, erase_strength, mask = steps
         full = full_mask(query, mask)
-        if write_strength is not None:
-            write_strength = self._check_strength(write_strength, full, value)
-        if erase_strength is not None:
-            erase_strength = self._check_strength(erase_strength, full, value)
-        if mask is not None:
-            query, key, value = (apply_mask(item, mask) for item in (query, key, value))
-        strengths = {"write_strength": write_strength, "erase_strength": erase_strength}
-        given = {name: row for name, row in strengths.items() if row is not None}
-        finite, rejected = finite_rows(full, key=key, value=value, **given)
-        if rejected is not None:
-            mask, state = finite, self._reject(state, rejected)
-            query, key, value = (apply_mask(item, mask) for item in (query, key, value))
-        steps = ScanSteps(query, key, value, write_strength, erase_strength, mask)
         if self.policy == "ring" and self.top_k is None and erase_strength is None:
-            return self._scan_window(state, steps)
-        steps = steps._replace(
-            write_strength=self._check_strength(write_strength, finite, value), mask=finite
-        )
-        size = max(MIN_SCAN_BLOCK, min(MAX_SCAN_BLOCK, SCAN_WEIGHTS // self.slots))
-        return scan_slots(self, state, steps, size)
-
-    def _scan_window(self, state: VectorState, steps: ScanSteps) -> tuple[Tensor, VectorState]:
-        query, key, value, strength, _, mask = steps
-        output = scan_window(self, state, query, key, value, strength, mask)
-        full = full_mask(query, mask)
-        return output, self._write(
-            state, key, value, self._check_strength(strength, full, value), full, False
+            output = scan_window(self, state, query, key, value, strength, mask)
+            strength = self._check_strength(strength, full, value)
+            return output, self._write(state, key, value, strength, full, False)
+        steps = steps._replace(write_strength=self._check_strength(strength, full, value), mask=full)
+        return scan_slots(
+            self, state, steps, max(MIN_SCAN_BLOCK, min(MAX_SCAN_BLOCK, SCAN_WEIGHTS // self.slots))
         )
 
     def inspect(self, state: VectorState) -> dict[str, Tensor]:

@@ -2,7 +2,9 @@
 
 from recollect.testing.laws import LAWS, check_all
 from recollect.testing.laws_content import check_capacity, check_erase, check_read_after_write
+from recollect.testing.laws_empty import check_empty_slots
 from recollect.testing.laws_gradients import check_compiles, check_gradients
+from recollect.testing.laws_shared import check_shared_store
 from recollect.testing.laws_time import check_masks, check_scan_equals_steps, check_splits
 from recollect.testing.laws_values import (
     check_batch_items,
@@ -23,11 +25,13 @@ __all__ = [
     "check_compiles",
     "check_default_device",
     "check_device",
+    "check_empty_slots",
     "check_erase",
     "check_gradients",
     "check_masks",
     "check_read_after_write",
     "check_scan_equals_steps",
+    "check_shared_store",
     "check_splits",
     "check_states_are_values",
     "distinct_keys",

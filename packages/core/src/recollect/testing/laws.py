@@ -1,4 +1,4 @@
-"""The ten laws that every storage must satisfy, as one suite."""
+"""The laws that every storage must satisfy, as one suite."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -6,7 +6,9 @@ from typing import Any
 
 from recollect.storages.base import Storage
 from recollect.testing.laws_content import check_capacity, check_erase, check_read_after_write
+from recollect.testing.laws_empty import check_empty_slots
 from recollect.testing.laws_gradients import check_compiles, check_gradients
+from recollect.testing.laws_shared import check_shared_store
 from recollect.testing.laws_time import check_masks, check_scan_equals_steps, check_splits
 from recollect.testing.laws_values import check_batch_items, check_states_are_values
 from recollect.testing.trial import Trial
@@ -23,13 +25,15 @@ LAWS: Mapping[str, Callable[[Trial], None]] = MappingProxyType(
         "capacity": check_capacity,
         "gradients": check_gradients,
         "compiles": check_compiles,
+        "empty slots": check_empty_slots,
+        "shared store": check_shared_store,
     }
 )
 """The laws by name, in the order of their numbers; each raises ``AssertionError`` if violated."""
 
 
 def check_all(storage: Storage, **settings: Any) -> None:
-    """Check all ten laws for a storage.
+    """Check all laws for a storage.
 
     Args:
         storage: The storage; a small one (a few slots, keys of width 4 or more) is fastest.
