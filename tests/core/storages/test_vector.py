@@ -237,6 +237,26 @@ def test_scan_of_a_small_ring_attends_to_the_last_entries_only():
     assert torch.equal(storage.entries(state).keys, key[[6, 7, 5]])
 
 
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+@pytest.mark.parametrize("grad", [True, False])
+def test_a_read_without_weights_gives_the_same_values_and_gradients(similarity, grad):
+    storage = VectorStorage(K, V, slots=9, similarity=similarity, learn_sharpness=True).double()
+    state = storage.write(storage.initial_state(2), random(2, 7, K), random(2, 7, V, seed=1))
+    state = storage.erase(state, random(2, 7, K)[:, 2:4], torch.tensor([[0.3, 1.0]]).double().expand(2, 2))
+    query = random(2, 12, K, seed=2)
+    results = []
+    for need_weights in (True, False):
+        leaf = query.clone().requires_grad_(grad)
+        with torch.set_grad_enabled(grad):
+            read = storage.read(state, leaf, need_weights=need_weights)
+        found = [read.value.detach()]
+        if grad:
+            found += torch.autograd.grad(read.value.square().sum(), [leaf, storage.log_sharpness])
+        results.append(found)
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_a_long_scan_goes_by_blocks(monkeypatch):
     storage = VectorStorage(K, V, slots=4).double()
     steps = random(11, K), random(11, K, seed=1), random(11, V, seed=2)

@@ -72,7 +72,7 @@ class PrototypeMemory(Memory[State]):
 
     def read(self, state: State, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Read with Q queries ``x`` ``(…, Q, D)``: ``(…, Q, D)``."""
-        read = self.storage.read(state, self.query_proj(self.norm(x)), mask)
+        read = self.storage.read(state, self.query_proj(self.norm(x)), mask, need_weights=False)
         return self._output(read.value, mask)
 
     def erase(self, state: State, x: Tensor, mask: Tensor | None = None) -> State:

@@ -200,7 +200,7 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
         """Read with ``x`` ``(…, Q, D)`` as h_t: tanh(W_c [c; 0]), zero where nothing is found."""
         if mask is not None:
             x = apply_mask(x, full_mask(x, mask))
-        read = self.storage.read(state.storage, self.query_proj(x), mask)
+        read = self.storage.read(state.storage, self.query_proj(x), mask, need_weights=False)
         return F.linear(read.value, self.out_proj.weight[:, : self.storage.value_size]).tanh()
 
     def erase(self, state: Seq2SeqState, x: Tensor, mask: Tensor | None = None) -> Seq2SeqState:

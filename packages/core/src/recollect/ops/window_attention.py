@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recollect.ops.read_attention import pad_width
+
 QUERY_BLOCK = 128
 """Queries that attend together: each block computes up to this many products too many per query."""
 
@@ -53,7 +55,7 @@ def _window_attention(query: Tensor, keys: Tensor, values: Tensor, window: int) 
     # The fused kernels take one width, and four axes: (batch, one head, rows, width).
     size = max(width, query.shape[-1])
     query, keys, values = (
-        F.pad(rows, (0, size - rows.shape[-1])).reshape(math.prod(batch), 1, rows.shape[-2], size)
+        pad_width(rows, size).reshape(math.prod(batch), 1, rows.shape[-2], size)
         for rows in (query, keys, values)
     )
     outputs, start = [query[..., :0, :]], 0

@@ -63,6 +63,10 @@ class Storage(StorageModule[S]):
     def _read(self, state: S, query: Tensor) -> Read:
         """Read by content; the base class zeroes masked queries."""
 
+    def _read_value(self, state: S, query: Tensor) -> Tensor:
+        """Read values ``(…, Q, V)`` without weights, where that is cheaper."""
+        return self._read(state, query).value
+
     @abstractmethod
     def _write(
         self, state: S, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
@@ -94,19 +98,27 @@ class Storage(StorageModule[S]):
 
     # --- by content -----------------------------------------------------------------------------------------
 
-    def read(self, state: S, query: Tensor, mask: Tensor | None = None) -> Read:
+    def read(self, state: S, query: Tensor, mask: Tensor | None = None, *, need_weights: bool = True) -> Read:
         """Read by content.
 
         Args:
             state: The state to read; shared if it has fewer batch axes than ``query``.
             query: ``(…, Q, K)``.
             mask: ``(…, Q)`` bool; a query where it is false reads zero.
+            need_weights: Return weights and slots. Without them a storage can read in one pass, with a fused
+                kernel. Read hooks see them in any case.
 
         Raises:
             ValueError: If a shape is wrong.
         """
         extra = self._check_rows(state, query, "query", self.key_size, mask)
-        return self.report_read(state, self._read_shared(partial(self._read, state), query, mask, extra))
+        if need_weights or self.traced:
+            return self.report_read(state, self._read_shared(partial(self._read, state), query, mask, extra))
+
+        def attend(query: Tensor) -> Read:
+            return Read(self._read_value(state, query), None, None)
+
+        return self._read_shared(attend, query, mask, extra)
 
     def reader(self, state: S) -> Callable[..., Read]:
         """Return a function ``read(query, mask=None)``, for many reads of one state.

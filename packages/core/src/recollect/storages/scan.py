@@ -46,5 +46,5 @@ def stepwise_scan(storage: "Storage[S]", state: S, steps: ScanSteps) -> tuple[Te
         if now.erase_strength is not None:
             state = storage.erase(state, now.key, now.erase_strength, now.mask)
         state = storage.write(state, now.key, now.value, now.write_strength, now.mask)
-        reads.append(storage.read(state, now.query, now.mask).value)
+        reads.append(storage.read(state, now.query, now.mask, need_weights=False).value)
     return torch.cat(reads[1:] or reads, -2), state

@@ -12,14 +12,18 @@ from recollect.ops.free_list import find_free_slots
 from recollect.ops.indexing import any_slot, mask_repeats, scatter_rows, scatter_rows_
 from recollect.ops.inspection import can_inspect
 from recollect.ops.masking import full_mask, zero_empty
+from recollect.ops.read_attention import read_attention
 from recollect.state import Entries, Read, register_state
 from recollect.storages.scan import ScanSteps
 from recollect.storages.slot import SlotStorage
-from recollect.storages.vector_scan import scan_slots, scan_window
+from recollect.storages.vector_scan import scale_scores, scan_slots, scan_window
 from recollect.validation import check_attention, check_positive
 
 MIN_SCAN_BLOCK, MAX_SCAN_BLOCK = 128, 1024
 """Fewest and most steps that run in parallel where a scan needs the presence of every entry at every step."""
+
+FUSED_COSINE_QUERIES = 8
+"""Number of queries from which on a fused read pays, although it has to normalise all keys first."""
 
 SCAN_WEIGHTS = 2**21
 """Number of presences that a block of such a scan aims at, which bounds its memory."""
@@ -137,12 +141,34 @@ class VectorStorage(SlotStorage[VectorState]):
         )
 
     def _read(self, state: VectorState, query: Tensor) -> Read:
-        if can_inspect(query) and not torch.is_grad_enabled():
-            # Clearing empty slots first would cost more than the read; a NaN in one shows in what is read.
+        if self._may_skip_clearing(query):
             read = self._attend(query, Entries(state.keys, state.values, state.presence))
             if read.value.sum().isfinite():
                 return read
         return self._attend(query, self.entries(state))
+
+    def _read_value(self, state: VectorState, query: Tensor) -> Tensor:
+        few = self.similarity == "cosine" and query.shape[-2] < FUSED_COSINE_QUERIES
+        if few or self.top_k is not None:
+            return self._read(state, query).value
+        if self._may_skip_clearing(query):
+            value = self._fused(query, Entries(state.keys, state.values, state.presence))
+            if value.sum().isfinite():
+                return value
+            return self._read(state, query).value
+        return self._fused(query, self.entries(state))
+
+    @staticmethod
+    def _may_skip_clearing(query: Tensor) -> bool:
+        """Whether a NaN in an empty slot would show in what is read, and nowhere else.
+
+        Clearing the empty slots first would cost more than the read.
+        """
+        return can_inspect(query) and not torch.is_grad_enabled()
+
+    def _fused(self, query: Tensor, entries: Entries) -> Tensor:
+        query, keys = scale_scores(self, query, entries.keys.to(query.dtype))
+        return read_attention(query, keys, entries.values, entries.filled)
 
     def _attend(self, query: Tensor, entries: Entries) -> Read:
         keys, values, presence = entries.keys.to(query.dtype), entries.values, entries.filled.unsqueeze(-2)

@@ -23,6 +23,9 @@ def check_read_after_write(trial: Trial) -> None:
     found = storage.read(several, keys).value
     assert_close(found, values, "read among dissimilar keys", trial.tolerance)
     assert_close(storage.reader(several)(keys).value, found, "a read by a reader")
+    alone = storage.read(several, keys, need_weights=False)
+    assert_close(alone.value, found, "a read without weights")
+    assert alone.weights is None, "a read without weights returned weights"
 
 
 def check_erase(trial: Trial) -> None:

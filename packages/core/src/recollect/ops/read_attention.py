@@ -1,0 +1,42 @@
+"""Attention of a few queries over many entries, in one pass and without weights."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def read_attention(query: Tensor, keys: Tensor, values: Tensor, presence: Tensor) -> Tensor:
+    """Attend with weights ∝ presence · exp(query · key) over N entries, of finite keys and values.
+
+    Args:
+        query: ``(…, Q, K)``, already scaled.
+        keys: ``(…, N, K)``.
+        values: ``(…, N, V)``.
+        presence: ``(…, N)`` in [0, 1].
+
+    Returns:
+        ``(…, Q, V)`` in the dtype of ``values``; zero where nothing is present.
+
+    Example:
+        >>> values = torch.tensor([[1.0], [2.0], [9.0]])
+        >>> read_attention(torch.zeros(1, 1), torch.zeros(3, 1), values, torch.tensor([1.0, 1.0, 0.0]))
+        tensor([[1.5000]])
+    """
+    dtype, batch, width = values.dtype, query.shape[:-2], values.shape[-1]
+    size = max(query.shape[-1], width)  # the fused kernels take one width
+    # (…, n, size) → (batch, one head, n, size)
+    query, keys, values = (
+        pad_width(rows, size).reshape(batch.numel(), 1, rows.shape[-2], size)
+        for rows in (query, keys, values.to(query.dtype))
+    )
+    present = presence > 0
+    bias = torch.where(present, presence, 1).log().masked_fill(~present, -torch.finfo(query.dtype).max / 4)
+    bias = bias.to(query.dtype).reshape(batch.numel(), 1, 1, keys.shape[-2])
+    output = F.scaled_dot_product_attention(query, keys, values, bias, scale=1.0)
+    found = present.any(-1)[..., None, None]
+    return output[..., :width].reshape(*batch, -1, width).to(dtype).masked_fill(~found, 0)
+
+
+def pad_width(rows: Tensor, size: int) -> Tensor:
+    """Append zeros to rows ``(…, D)`` up to width ``size``; no copy where there is nothing to append."""
+    return rows if rows.shape[-1] == size else F.pad(rows, (0, size - rows.shape[-1]))
