@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 from collections.abc import Generator
 
 import pytest
@@ -9,6 +10,10 @@ import pytest
 # Tests run in several processes, and each of them would take all the cores. Torch reads this when it is
 # imported; the process that hands out the tests imports nothing as heavy.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# Without a GPU, Triton's kernels run in its interpreter. Triton reads this when it is imported.
+if shutil.which("nvidia-smi") is None:
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,8 +1,14 @@
 """Attention of a few queries over many entries, in one pass and without weights."""
 
+from functools import cache
+from importlib.util import find_spec
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+MAX_KERNEL_WIDTH = 256
+"""Widest keys and values of which a block fits into the registers of a program."""
 
 
 def read_attention(query: Tensor, keys: Tensor, values: Tensor, presence: Tensor) -> Tensor:
@@ -40,3 +46,22 @@ def read_attention(query: Tensor, keys: Tensor, values: Tensor, presence: Tensor
 def pad_width(rows: Tensor, size: int) -> Tensor:
     """Append zeros to rows ``(…, D)`` up to width ``size``; no copy where there is nothing to append."""
     return rows if rows.shape[-1] == size else F.pad(rows, (0, size - rows.shape[-1]))
+
+
+def kernel_fits(query: Tensor, keys: Tensor, values: Tensor) -> bool:
+    """Whether ``read_kernel`` can read: on a GPU with Triton, without a gradient or a graph."""
+    return (
+        query.is_cuda
+        and not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and query.dtype == keys.dtype == values.dtype
+        and query.dtype in (torch.float32, torch.bfloat16, torch.float16)
+        and max(query.shape[-1], values.shape[-1]) <= MAX_KERNEL_WIDTH
+        and query.numel() > 0
+        and _has_triton()
+    )
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None

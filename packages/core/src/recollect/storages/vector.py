@@ -6,13 +6,13 @@ from typing import Literal, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from recollect.ops.attention import attention_weights, dot_scores, match, similarity
+from recollect.ops.attention import attention_weights, dot_scores, l2_normalize, match, similarity
 from recollect.ops.cached_attention import SoftmaxRead
 from recollect.ops.free_list import find_free_slots
 from recollect.ops.indexing import any_slot, mask_repeats, scatter_rows, scatter_rows_
 from recollect.ops.inspection import can_inspect
 from recollect.ops.masking import full_mask, zero_empty
-from recollect.ops.read_attention import read_attention
+from recollect.ops.read_attention import kernel_fits, read_attention
 from recollect.state import Entries, Read, register_state
 from recollect.storages.scan import ScanSteps
 from recollect.storages.slot import SlotStorage
@@ -148,8 +148,15 @@ class VectorStorage(SlotStorage[VectorState]):
         return self._attend(query, self.entries(state))
 
     def _read_value(self, state: VectorState, query: Tensor) -> Tensor:
-        few = self.similarity == "cosine" and query.shape[-2] < FUSED_COSINE_QUERIES
-        if few or self.top_k is not None:
+        cosine = self.similarity == "cosine"
+        if self.top_k is not None:
+            return self._read(state, query).value
+        if kernel_fits(query, state.keys, state.values):
+            from recollect.ops.read_kernel import read_kernel  # Triton is only there where CUDA is
+
+            scaled = (l2_normalize(query) if cosine else query) * self.log_sharpness.exp().to(query.dtype)
+            return read_kernel(scaled, state.keys, state.values, state.presence, cosine)
+        if cosine and query.shape[-2] < FUSED_COSINE_QUERIES:
             return self._read(state, query).value
         if self._may_skip_clearing(query):
             value = self._fused(query, Entries(state.keys, state.values, state.presence))
