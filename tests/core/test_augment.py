@@ -13,6 +13,7 @@ from recollect import (
     Integration,
     MemoryNetwork,
     Parallel,
+    PrototypeMemory,
     Seq2SeqMemory,
     VectorStorage,
     augment,
@@ -29,6 +30,11 @@ def make_memory(width):
 
 def plain_memory(width):
     return Seq2SeqMemory(width, VectorStorage(width, width, slots=6), write_on_forward=True)
+
+
+def prototypes(width):
+    """A memory that takes little time to compile."""
+    return PrototypeMemory(width, VectorStorage(width, width, slots=6), prototypes=4, write_on_forward=True)
 
 
 def mlp():
@@ -463,7 +469,7 @@ def test_a_state_for_another_model_or_batch_is_refused():
 
 @pytest.mark.filterwarnings("ignore:.*certain side effects happened:UserWarning")
 def test_an_exported_model_computes_what_it_does():
-    model = augment(mlp(), at="0", memory=make_memory, layout="btd")
+    model = augment(mlp(), at="0", memory=prototypes, layout="btd")
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
     x = torch.randn(2, 3, D)
@@ -475,7 +481,7 @@ def test_an_exported_model_computes_what_it_does():
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @pytest.mark.parametrize("integration", [Concatenation, Parallel, Fusion])
 def test_a_compiled_model_computes_what_it_does_uncompiled(integration):
-    model = augment(mlp(), at="0", memory=make_memory, integration=integration, layout="btd")
+    model = augment(mlp(), at="0", memory=prototypes, integration=integration, layout="btd")
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
     torch.compiler.reset()

@@ -276,7 +276,7 @@ def test_a_name_that_is_taken_is_refused_and_nothing_changes():
     model = nn.Sequential(nn.Linear(D, D), nn.Linear(D, D))
     model[1].memory = "taken"
     before = [part.__dict__.keys() for part in model.modules()]
-    with pytest.raises(ValueError, match="1 cannot have a memory: Linear has an attribute 'memory'"):
+    with pytest.raises(ValueError, match="1: no memory for a Linear with an attribute 'memory' of its own"):
         augment(model, "*", make_memory)
     assert [part.__dict__.keys() for part in model.modules()] == before
     assert not hooks(model)

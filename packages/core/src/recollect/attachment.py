@@ -40,11 +40,11 @@ def attach(layer: nn.Module, integration: Integration, name: str) -> None:
     host, attribute = layer, NAME
     while isinstance(host, CONTAINERS):
         if not len(host):
-            raise ValueError(f"{name} cannot have a memory: it is a {type(layer).__name__} without parts")
+            raise ValueError(f"{name}: no memory for a container without parts, a {type(layer).__name__}")
         host, attribute = next(host.children()), f"outer_{attribute}"
     if hasattr(host, attribute):
         raise ValueError(
-            f"{name} cannot have a memory: {type(host).__name__} has an attribute {attribute!r} of its own"
+            f"{name}: no memory for a {type(host).__name__} with an attribute {attribute!r} of its own"
         )
     host.add_module(attribute, integration)
     layer.forward = MemoryForward(layer, integration)

@@ -21,6 +21,7 @@ from recollect.integrations.layout import (
     check_layout,
     num_axes,
     num_features,
+    unknown_layout,
 )
 from recollect.integrations.probing import Probe, run_example
 from recollect.memories.base import Memory
@@ -113,7 +114,10 @@ def augment(
             "of its own: pass a function that makes one, memory=lambda width: …"
         )
     places = _find_places(model, layers, size, example, layout)
-    integrations = {layer: _make(layer, places[layer], memory, integration, model) for layer in layers}
+    integrations = {
+        layer: _make(layer, name, places[layer], memory, integration, model) for layer, name in layers.items()
+    }
+
     attached: list[nn.Module] = []
     try:
         for layer, name in layers.items():
@@ -129,13 +133,17 @@ def augment(
         for caller in callers if augmented_layers(model) else []:
             follow_calls(caller)
         if isinstance(error, ValueError | TypeError):
-            raise ValueError(f"no memory for {', '.join(layers.values())}: {error}") from error
+            names = tuple(f"{name}: " for name in layers.values())
+            raise ValueError(
+                ("" if str(error).startswith(names) else ", ".join(names)) + str(error)
+            ) from error
         raise
     return model
 
 
 def _make(
     layer: nn.Module,
+    name: str,
     place: Place,
     memory: Callable[[int], Memory] | Memory,
     integration: Callable[..., Integration],
@@ -152,7 +160,7 @@ def _make(
     )
     weights = itertools.chain(layer.parameters(), model.parameters())
     like = next((weight for weight in weights if weight.is_floating_point()), torch.empty(0))
-    joined.release_layer()
+    joined.release_layer(name)
     return joined.to(like.device, like.dtype).train(layer.training)
 
 
@@ -232,11 +240,16 @@ def _find_places(
         sizes = given or observed or feature_sizes(layer)
         if given is not None and observed is not None and given != observed:
             raise ValueError(
-                f"no memory for {name}: size means {' and '.join(map(str, given))} features, but the example "
+                f"{name}: size means {' and '.join(map(str, given))} features, but the example "
                 f"has {' and '.join(map(str, observed))}"
             )
         if sizes is None:
-            raise ValueError(_unknown(layer, name, probe, layouts))
+            if probe is not None:
+                raise ValueError(unknown_layout(name, type(layer).__name__, probe.seen[layer].h, output=True))
+            raise ValueError(
+                f"the number of input and output features of {name}, a {type(layer).__name__}, is unknown: "
+                "pass example=x or size=(…, …)"
+            )
         places[layer] = Place(sizes, layouts)
     return places
 
@@ -267,16 +280,3 @@ def _features(x: Tensor, layout: Layout) -> int:
             f"layout {layout!r} means {num_axes(layout)} axes, got a tensor of shape {tuple(x.shape)}"
         )
     return num_features(x.unsqueeze(batch_axis(layout)) if single else x, layout)
-
-
-def _unknown(layer: nn.Module, name: str, probe: Probe | None, layouts: Layouts) -> str:
-    kind = type(layer).__name__
-    if probe is None:
-        return (
-            f"the number of input and output features of {name}, a {kind}, is unknown: pass example=x or "
-            "size=(…, …)"
-        )
-    return (
-        f"cannot tell the batch axis from the others in the output of {name}, a {kind}, of shape "
-        f"{tuple(probe.seen[layer].h.shape)}; pass layout=…, or an example with two or more items"
-    )

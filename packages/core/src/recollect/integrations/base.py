@@ -19,10 +19,10 @@ from recollect.integrations.layout import (
     check_layout,
     from_steps,
     infer_layout,
-    layout_request,
     num_axes,
     num_steps,
     to_steps,
+    unknown_layout,
 )
 from recollect.integrations.padding import last_steps
 from recollect.memories.base import Memory
@@ -71,6 +71,7 @@ class Integration(nn.Module, ABC):
         self.in_size = memory.model_size if in_size is None else in_size
         self.out_size = memory.model_size if out_size is None else out_size
         check_positive(in_size=self.in_size, out_size=self.out_size)
+        self.place = type(layer).__name__
         self._call = LayerCall(layer)
         self._takes_one_item = isinstance(layer, BATCHED_AND_UNBATCHED)
         self._batch_first = getattr(layer, "batch_first", True)
@@ -189,8 +190,9 @@ class Integration(nn.Module, ABC):
         found = _batch_size(state)
         if found != batch and not self._is_shared(state):
             raise ValueError(
-                f"the state has {found} batch items and the input {batch}: select the items to continue "
-                f"with, session.select(torch.arange({batch})) for the first, or start from an initial state"
+                f"{self.place}: the state has {found} batch items and the input {batch}: select the items to "
+                f"continue with, session.select(torch.arange({batch})) for the first, or start from an "
+                "initial state"
             )
         return state
 
@@ -214,15 +216,11 @@ class Integration(nn.Module, ABC):
             return infer_layout(self.layer, tensor, output)
         if tensor.dim() == 2:
             return "bd"
-        raise ValueError(
-            f"cannot tell the batch axis from the others in {'an output' if output else 'an input'} of shape "
-            f"{tuple(tensor.shape)} of a {self._call.layer_name}; pass example=… to augment, or "
-            f"{layout_request()}"
-        )
+        raise ValueError(unknown_layout(self.place, self._call.layer_name, tensor, output))
 
-    def release_layer(self) -> None:
-        """Give up the layer, which ``augment`` leaves where it is."""
-        self.layer = None
+    def release_layer(self, place: str) -> None:
+        """Give up the layer, which ``augment`` leaves where it is, under its name in the model."""
+        self.layer, self.place = None, place
 
     @property
     def attached(self) -> bool:

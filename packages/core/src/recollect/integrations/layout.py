@@ -56,6 +56,8 @@ _CONVERSIONS: dict[str, _Conversion] = {
     ),
 }
 
+_CHOICES = " | ".join(map(repr, _CONVERSIONS))
+
 BATCHED_AND_UNBATCHED = (
     nn.RNNBase,
     nn.RNNCellBase,
@@ -156,14 +158,18 @@ def infer_layout(layer: nn.Module, x: Tensor, output: bool = False) -> Layout:
     if layout is None:
         raise ValueError(
             f"cannot tell batch from steps in {'an output' if output else 'an input'} of shape "
-            f"{tuple(x.shape)} for {type(layer).__name__}; {layout_request()}"
+            f"{tuple(x.shape)} for {type(layer).__name__}; pass layout={_CHOICES}"
         )
     return layout
 
 
-def layout_request() -> str:
-    """What to do if a layout is unknown."""
-    return f"pass layout={' | '.join(map(repr, _CONVERSIONS))}"
+def unknown_layout(name: str, kind: str, tensor: Tensor, output: bool) -> str:
+    """Say that the layout of a part of a model is unknown, and what to do."""
+    return (
+        f"{name}: cannot tell the batch axis, steps and features apart in the {'output' if output else 'input'} "
+        f"of shape {tuple(tensor.shape)} of a {kind}; pass an example with two or more items to augment, or "
+        f"layout={_CHOICES}"
+    )
 
 
 def to_steps(x: Tensor, layout: Layout) -> Tensor:

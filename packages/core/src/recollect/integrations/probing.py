@@ -175,15 +175,20 @@ class Probe:
             return tensor.dim() - 1
         if len(others) == 1:
             return others.pop()
-        fixed = others - self._axes_of_steps(layer, output)
+        steps = self._axes_of_steps(self._halved, layer, output)
+        if len(others - steps) != 1:
+            steps |= self._axes_of_steps(self._doubled, layer, output)
+        fixed = others - steps
         if len(fixed) != 1:
             fixed = others & self._axes_of_features(layer, output)
         return fixed.pop() if len(fixed) == 1 else None
 
-    def _axes_of_steps(self, layer: nn.Module, output: bool) -> set[int]:
+    def _axes_of_steps(
+        self, runs: list[dict[nn.Module, Observation]], layer: nn.Module, output: bool
+    ) -> set[int]:
         """The axes whose size follows that of the example."""
         tensor, axes = _side(self.seen[layer], output), set()
-        for seen in self._resized:
+        for seen in runs:
             if layer in seen:
                 other = _side(seen[layer], output)
                 if other.dim() == tensor.dim():
@@ -191,19 +196,26 @@ class Probe:
         return axes
 
     @cached_property
-    def _resized(self) -> list[dict[nn.Module, Observation]]:
-        """What the layers see of examples of half the size along an axis that is not the batch."""
-        main, runs = self.main, []
-        for axis in range(main.dim()):
-            if axis == self.axis or main.shape[axis] < 2:
-                continue
-            half = [
-                leaf.narrow(axis, 0, main.shape[axis] // 2)
-                if isinstance(leaf, Tensor) and leaf.dim() > axis and leaf.shape[axis] == main.shape[axis]
-                else leaf
-                for leaf in self.leaves
-            ]
-            runs.append(self._run(half, partial=True)[0])
+    def _halved(self) -> list[dict[nn.Module, Observation]]:
+        """What the layers see of examples of half the size, along each axis but the batch."""
+        return self._resized(lambda leaf, axis: leaf.narrow(axis, 0, leaf.shape[axis] // 2))
+
+    @cached_property
+    def _doubled(self) -> list[dict[nn.Module, Observation]]:
+        """What the layers see of examples of twice the size, along each axis but the batch."""
+        return self._resized(lambda leaf, axis: torch.cat([leaf, leaf], axis))
+
+    def _resized(self, resize: Callable[[Tensor, int], Tensor]) -> list[dict[nn.Module, Observation]]:
+        runs = []
+        for axis, size in enumerate(self.main.shape):
+            if axis != self.axis and size > 1:
+                leaves = [
+                    resize(leaf, axis)
+                    if isinstance(leaf, Tensor) and leaf.shape[axis : axis + 1] == (size,)
+                    else leaf
+                    for leaf in self.leaves
+                ]
+                runs.append(self._run(leaves, partial=True)[0])
         return runs
 
     def _axes_of_features(self, layer: nn.Module, output: bool) -> set[int]:
