@@ -21,6 +21,9 @@ from recollect import (
     memories_of,
 )
 
+# Fusion says so; what it computes is tested.
+pytestmark = pytest.mark.filterwarnings("ignore:.*outside recollect.carry:UserWarning")
+
 D = 8
 
 

@@ -103,6 +103,7 @@ def test_nothing_leaks_from_one_batch_to_the_next(memory):
     assert all(torch.equal(after[name], value) for name, value in weights.items())
 
 
+@pytest.mark.filterwarnings("ignore:.*outside recollect.carry:UserWarning")
 @pytest.mark.parametrize("integration", [Concatenation, Parallel, Fusion])
 def test_nothing_leaks_through_an_augmented_model(integration, memory):
     model = augment(nn.Sequential(nn.Linear(D, D), nn.ReLU()), "0", memory, integration, layout="btd")

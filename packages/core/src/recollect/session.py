@@ -7,6 +7,7 @@ several times continues from its own state.
 
 import inspect
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
@@ -115,6 +116,7 @@ class Session:
         self.mask = mask
         self.detach_every = detach_every
         self._calls = 0
+        self._runs: dict[str, int] = {}
         if unknown := self.state.keys() - set(self.layer_names.values()):
             raise ValueError(
                 f"no layer {', '.join(sorted(unknown))} has a memory; the layers with a memory are "
@@ -126,6 +128,8 @@ class Session:
     ) -> Any:
         """Call a layer with its state, and keep the next state."""
         name = self.layer_names[forward.layer]
+        if not torch.compiler.is_compiling():
+            self._runs[name] = self._runs.get(name, 0) + 1
         output, self.state[name] = forward.integration.run(
             forward.own, args, kwargs, self.state.get(name), self.mask, model_mask=model_mask
         )
@@ -133,9 +137,27 @@ class Session:
 
     def finish_call(self) -> None:
         """Detach the state after every ``detach_every`` calls of the model."""
-        self._calls += 1
-        if self.detach_every is not None and self._calls % self.detach_every == 0:
-            self.detach()
+        if self.detach_every is not None:
+            self._calls = (self._calls + 1) % self.detach_every
+            if self._calls == 0:
+                self.detach()
+
+    def warn_of_unread(self) -> None:
+        """Warn, once for each layer, if its memory reads earlier calls only and this session had none."""
+        for layer, name in self.layer_names.items():
+            integration = memory_forward(layer).integration
+            if self._runs.get(name) != 1 or not integration.reads_earlier_calls or integration.warned:
+                continue
+            integration.warned = True
+            memory = integration.memory
+            occupancy = memory.inspect(memory.initial_state(1)).get("occupancy")
+            if occupancy is None or not occupancy.any():
+                warnings.warn(
+                    f"{name}: {type(integration).__name__} reads what earlier calls have written, but each "
+                    "call outside recollect.carry starts from an empty memory, so that nothing is read or "
+                    "learned; call the model inside carry, or use Concatenation or Parallel",
+                    stacklevel=2,
+                )
 
     def reset(self, where: Tensor) -> None:
         """Reset batch items to the initial state where ``where`` ``(B,)`` is true."""
@@ -337,18 +359,21 @@ def close_session(model: nn.Module, args: Any, output: Any) -> None:
 
 
 def _close(model: nn.Module) -> None:
-    if torch.compiler.is_compiling():
-        while any(entry.model is model for entry in _traced):
-            _traced.pop()
-        return
-    entries = _open.get()
+    compiling = torch.compiler.is_compiling()
+    entries = (*_open.get(), *_traced) if compiling else _open.get()
     last = next((i for i in reversed(range(len(entries))) if entries[i].model is model), None)
     if last is None:
         return
     session, below = entries[last].session, entries[:last]
-    _open.set(below)
-    if not any(entry.session is session and entry.model is not None for entry in below):
+    around = [entry for entry in below if entry.session is session]
+    if all(entry.model is None for entry in around):
         session.finish_call()
+    if compiling:
+        del _traced[last - len(entries) :]
+        return
+    _open.set(below)
+    if not around and torch.is_grad_enabled():
+        session.warn_of_unread()
 
 
 def _enclosing(layers: Iterable[nn.Module]) -> OpenSession | None:

@@ -1,7 +1,7 @@
 """The base class of all integrations: a layer and a memory that replace the layer."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -72,9 +72,13 @@ class Integration(nn.Module, ABC):
         self.out_size = memory.model_size if out_size is None else out_size
         check_positive(in_size=self.in_size, out_size=self.out_size)
         self.place = type(layer).__name__
+        self.warned = False
         self._call = LayerCall(layer)
         self._takes_one_item = isinstance(layer, BATCHED_AND_UNBATCHED)
         self._batch_first = getattr(layer, "batch_first", True)
+
+    reads_earlier_calls = False
+    """Whether a call reads only what earlier calls have written."""
 
     @abstractmethod
     def combine(self, call: Call, state: State | None, mask: Tensor | None) -> tuple[Any, State]:
@@ -218,6 +222,19 @@ class Integration(nn.Module, ABC):
             return "bd"
         raise ValueError(unknown_layout(self.place, self._call.layer_name, tensor, output))
 
+    def add(self, h: Tensor, steps: Tensor, layout: Layout) -> Tensor:
+        """Add the memory's contribution ``steps`` ``(B, T, D)`` to ``h``, in the dtype of ``h``."""
+        if (
+            torch.is_grad_enabled()
+            and torch.distributed.is_available()
+            and torch.distributed.is_initialized()
+        ):
+            steps = _Connect.apply(steps, *(p for p in self._own_parameters() if p.requires_grad))
+        return h + from_steps(steps, layout, h).to(h.dtype)
+
+    def _own_parameters(self) -> Iterator[nn.Parameter]:
+        return (p for name, p in self.named_parameters() if not name.startswith("layer."))
+
     def release_layer(self, place: str) -> None:
         """Give up the layer, which ``augment`` leaves where it is, under its name in the model."""
         self.layer, self.place = None, place
@@ -270,9 +287,21 @@ def checked_steps(x: Tensor, layout: Layout, mask: Tensor | None) -> Tensor:
     return steps
 
 
-def add_steps(h: Tensor, steps: Tensor, layout: Layout) -> Tensor:
-    """Add ``steps`` ``(B, T, D)`` to ``h``, in the dtype of ``h``."""
-    return h + from_steps(steps, layout, h).to(h.dtype)
+class _Connect(torch.autograd.Function):
+    """The identity of its first argument, which makes the others part of the graph without a gradient.
+
+    DistributedDataParallel waits for every parameter. What a call writes has a gradient only if a later call
+    reads it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *parameters: nn.Parameter) -> Tensor:
+        ctx.count = len(parameters)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return gradient, *[None] * ctx.count
 
 
 def width_projection(in_size: int, out_size: int) -> nn.Module:

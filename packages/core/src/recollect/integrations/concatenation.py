@@ -5,7 +5,7 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from recollect.integrations.base import Integration, add_steps, checked_steps, resolved_mask, width_projection
+from recollect.integrations.base import Integration, checked_steps, resolved_mask, width_projection
 from recollect.integrations.call import Call, first_output, replace_first
 from recollect.integrations.layout import Layout, Layouts
 from recollect.memories.base import Memory
@@ -73,4 +73,4 @@ class Concatenation(Integration):
         recalled, state = self.memory(self.in_proj(steps), state, mask, **call.memory_kwargs)
         if self.mode == "concat":
             recalled = torch.cat([steps, recalled.to(steps.dtype)], -1)
-        return replace_first(output, add_steps(h, self.out_proj(recalled), layout)), state
+        return replace_first(output, self.add(h, self.out_proj(recalled), layout)), state

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from recollect.integrations.base import (
     Gate,
     Integration,
-    add_steps,
     checked_steps,
     resolved_mask,
     width_projection,
@@ -28,8 +27,8 @@ class Fusion(Integration):
 
     g(x) = tanh(G x + b) is zero at initialisation. A call reads what previous calls have written, and writes
     all of its steps together, like a segment of a Memorizing Transformer (Wu et al. 2022, arXiv:2203.08913).
-    What a call writes has a gradient only if a later call reads it; otherwise DistributedDataParallel needs
-    ``find_unused_parameters=True``.
+    Calls of a model that ``augment`` has changed continue from one another inside ``carry`` only, so that it
+    learns there.
 
     With ``stepwise=True`` the layer is called once per step, and each step reads what the previous steps have
     written, so that any split of a sequence gives the same result. The layer must treat steps independently
@@ -55,6 +54,8 @@ class Fusion(Integration):
         tensor([3., 3.])
     """
 
+    reads_earlier_calls = True
+
     def __init__(
         self,
         layer: nn.Module,
@@ -71,6 +72,13 @@ class Fusion(Integration):
         self.out_proj = width_projection(memory.model_size, self.in_size)
         self.write_proj = width_projection(self.out_size, memory.model_size)
         self.gate = Gate(self.in_size, self.in_size)
+
+    def release_layer(self, place: str) -> None:
+        """See ``Integration.release_layer``; parts of the memory that only its ``forward`` uses go, too."""
+        super().release_layer(place)
+        for name in self.memory.forward_only:
+            if isinstance(getattr(self.memory, name), nn.Module):
+                setattr(self.memory, name, NotMade(name))
 
     def combine(self, call: Call, state: State | None, mask: Tensor | None) -> tuple[Any, State]:
         """See ``Integration.combine``."""
@@ -97,7 +105,32 @@ class Fusion(Integration):
         layout = self.in_layout(call.x)
         steps = checked_steps(call.x, layout, mask)
         recalled = self.out_proj(self.memory.read(state, self.in_proj(steps), mask))
-        output = call.with_input(add_steps(call.x, self.gate(steps) * recalled, layout))
+        output = call.with_input(self.add(call.x, self.gate(steps) * recalled, layout))
         h = first_output(output)
         written = checked_steps(h, self.out_layout(h), mask)
         return output, self.memory.write(state, self.write_proj(written), mask)
+
+
+@final
+class NotMade(nn.Module):
+    """Stands for a part of a memory that is never used.
+
+    Args:
+        name: Name of the part.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Raise an error."""
+        raise RuntimeError(self._reason())
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise an error."""
+        raise AttributeError(self._reason())
+
+    def _reason(self) -> str:
+        part = self.__dict__.get("name")
+        return f"Fusion reads and writes its memory only: it has no {part}, which forward needs"

@@ -165,10 +165,10 @@ def infer_layout(layer: nn.Module, x: Tensor, output: bool = False) -> Layout:
 
 def unknown_layout(name: str, kind: str, tensor: Tensor, output: bool) -> str:
     """Say that the layout of a part of a model is unknown, and what to do."""
+    side = "output" if output else "input"
     return (
-        f"{name}: cannot tell the batch axis, steps and features apart in the {'output' if output else 'input'} "
-        f"of shape {tuple(tensor.shape)} of a {kind}; pass an example with two or more items to augment, or "
-        f"layout={_CHOICES}"
+        f"{name}: cannot tell batch, steps and features apart in an {side} of shape {tuple(tensor.shape)} of "
+        f"a {kind}; pass an example with two or more items to augment, or layout={_CHOICES}"
     )
 
 

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from recollect.integrations.base import (
     Gate,
     Integration,
-    add_steps,
     checked_steps,
     resolved_mask,
     width_projection,
@@ -75,7 +74,7 @@ class Parallel(Integration):
             contribution, state = self._contribution(call, steps, state, mask)
             output = call.with_input(call.x)
         h = first_output(output)
-        return replace_first(output, add_steps(h, contribution, self.out_layout(h))), state
+        return replace_first(output, self.add(h, contribution, self.out_layout(h))), state
 
     def _contribution(
         self, call: Call, steps: Tensor, state: State, mask: Tensor | None

@@ -36,6 +36,9 @@ class Memory(nn.Module, ABC, Generic[S, St]):
     storage_type: ClassVar[type[Storage]] = Storage  # type: ignore[type-abstract]
     """What the storage must be."""
 
+    forward_only: tuple[str, ...] = ()
+    """Names of the parts that ``forward`` uses and ``read``, ``write`` and ``erase`` do not."""
+
     takes_items = False
     """Whether ``forward`` takes ``items`` and ``items_mask``: what each step writes, instead of x."""
 

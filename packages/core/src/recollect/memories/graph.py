@@ -65,6 +65,8 @@ class GraphMemory(Memory[GraphState, SlotStorage]):
 
     storage_type = SlotStorage
 
+    forward_only = ("cell",)
+
     def __init__(
         self,
         model_size: int,

@@ -91,6 +91,8 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
         torch.Size([1, 1, 8])
     """
 
+    forward_only = ("controller",)
+
     def __init__(
         self,
         model_size: int,

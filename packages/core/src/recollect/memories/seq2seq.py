@@ -65,6 +65,8 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
         torch.Size([2, 3, 8])
     """
 
+    forward_only = ("gates_input", "gates_context", "gates_hidden")
+
     def __init__(
         self,
         model_size: int,
