@@ -181,6 +181,17 @@ def test_calls_in_a_session_go_on_from_one_another(case, tmp_path):
     assert session.state.keys() == memories_of(model).keys()
 
 
+def test_a_state_that_is_taken_from_a_session_is_not_changed():
+    _, model, x = build("mlp", Fusion, plain_memory)
+    with carry(model) as session:
+        model(x)
+        state = session.state
+        kept = state["0"]
+        model(x)
+    assert state["0"] is kept
+    assert session.state["0"] is not kept
+
+
 def test_a_state_that_is_passed_in_is_not_changed():
     _, model, x = build("mlp", Fusion, plain_memory)
     with carry(model) as session:

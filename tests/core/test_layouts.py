@@ -17,7 +17,7 @@ from recollect import (
     carry,
     memory_parameters,
 )
-from recollect.session import augmented_layers, memory_forward
+from recollect.memory_forward import augmented_layers, memory_forward
 
 # Fusion says so; what it computes is tested.
 pytestmark = pytest.mark.filterwarnings("ignore:.*outside recollect.carry:UserWarning")

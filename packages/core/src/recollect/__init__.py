@@ -26,7 +26,9 @@ from recollect.memories import (
     Seq2SeqMemory,
     Seq2SeqState,
 )
-from recollect.session import Session, carry, memories_of, recomputing
+from recollect.memory_forward import memories_of
+from recollect.session import Session, carry
+from recollect.session_stack import recomputing
 from recollect.storages import (
     Entries,
     HashState,

@@ -5,7 +5,8 @@ from typing import Any
 from torch import nn
 
 from recollect.integrations.base import Integration
-from recollect.session import MemoryForward, augmented_layers, close_session, memory_forward, open_session
+from recollect.memory_forward import MemoryForward, augmented_layers, memory_forward
+from recollect.session import close_session, open_session
 
 NAME = "memory"
 """Name of the submodule that holds the integration of a layer."""

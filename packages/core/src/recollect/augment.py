@@ -25,7 +25,7 @@ from recollect.integrations.layout import (
 )
 from recollect.integrations.probing import Probe, run_example
 from recollect.memories.base import Memory
-from recollect.session import MemoryForward, augmented_layers
+from recollect.memory_forward import MemoryForward, augmented_layers
 
 Model = TypeVar("Model", bound=nn.Module)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from recollect.attachment import detach, follow_calls, leave_calls, switch
 from recollect.integrations.base import Integration
-from recollect.session import augmented_layers
+from recollect.memory_forward import augmented_layers
 
 
 def memory_parameters(model: nn.Module) -> Iterator[nn.Parameter]:

@@ -24,7 +24,7 @@ from recollect.integrations.layout import (
     to_steps,
     unknown_layout,
 )
-from recollect.integrations.padding import last_steps
+from recollect.integrations.padding import grown, last_steps
 from recollect.memories.base import Memory
 from recollect.state import State, first_tensor
 from recollect.validation import check_positive
@@ -133,6 +133,7 @@ class Integration(nn.Module, ABC):
         step_mask: Tensor | None,
         memory_kwargs: Mapping[str, Any] | None = None,
         model_mask: Tensor | None = None,
+        mask_grows: bool = False,
     ) -> tuple[Any, State]:
         """Like ``forward``, with the layer's arguments separate from the memory's, so that no names clash.
 
@@ -144,6 +145,7 @@ class Integration(nn.Module, ABC):
             step_mask: The mask; by default the padding that the arguments mark.
             memory_kwargs: Further arguments of the memory's ``forward``.
             model_mask: The mask of the whole model's input; it applies if there is no other and it fits.
+            mask_grows: Whether steps that come after ``step_mask`` count.
         """
         call, finish = self._normalize(self._call.split(layer, args, kwargs))
         if memory_kwargs:
@@ -151,7 +153,14 @@ class Integration(nn.Module, ABC):
         if not isinstance(call.x, Tensor):
             raise TypeError(f"the first argument must be a tensor, got {type(call.x).__name__}")
         call = call._replace(model_mask=model_mask)
-        output, state = self.combine(call, state, self._step_mask(call) if step_mask is None else step_mask)
+        mask = call.mask if step_mask is None else step_mask
+        steps = None if mask is None else self._num_steps(call.x)
+        if mask is not None and steps is not None:
+            if step_mask is None:
+                mask = last_steps(mask, steps)  # with a cache, the arguments mark earlier steps, too
+            elif mask_grows:
+                mask = grown(mask, steps)
+        output, state = self.combine(call, state, mask)
         return finish(output), state
 
     def _normalize(self, call: Call) -> tuple[Call, Finish]:
@@ -174,13 +183,12 @@ class Integration(nn.Module, ABC):
             )
         return layout if layout is not None and x.dim() == num_axes(layout) - 1 else None
 
-    def _step_mask(self, call: Call) -> Tensor | None:
-        """The padding that the arguments mark; with a cache, they cover earlier steps, too."""
-        x, known = call.x, self.layer is not None or self.layouts[0] is not None or call.x.dim() == 2
-        if call.mask is None or not known:
-            return call.mask
-        steps = num_steps(x, self.in_layout(x)) if x.is_floating_point() else x.shape[-1]
-        return last_steps(call.mask, steps)
+    def _num_steps(self, x: Tensor) -> int | None:
+        """The number of steps of the layer's input, or ``None`` if it is unknown."""
+        if not x.is_floating_point():  # indices
+            return x.shape[-1]
+        known = self.layer is not None or self.layouts[0] is not None or x.dim() == 2
+        return num_steps(x, self.in_layout(x)) if known else None
 
     def checked_state(self, state: State | None, steps: Tensor) -> State:
         """Return ``state``, or an initial state for ``steps`` ``(B, T, D)``.

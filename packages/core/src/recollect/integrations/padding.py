@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 PADDING_ARGUMENTS = ("src_key_padding_mask", "tgt_key_padding_mask", "key_padding_mask")
@@ -43,8 +44,11 @@ def _from_extended(mask: Tensor) -> Tensor:
     return attends.diagonal(dim1=-2, dim2=-1) if queries == keys else attends.any(-1)
 
 
-def last_steps(mask: Tensor | None, steps: int) -> Tensor | None:
-    """Return the mask of the last ``steps`` steps: with a cache, a mask covers earlier steps, too."""
-    if mask is None or mask.shape[-1] <= steps:
-        return mask
-    return mask[..., -steps:]
+def last_steps(mask: Tensor, steps: int) -> Tensor:
+    """Return the last ``steps`` steps of a mask ``(B, T)``."""
+    return mask if mask.shape[-1] <= steps else mask[..., -steps:]
+
+
+def grown(mask: Tensor, steps: int) -> Tensor:
+    """Return a mask ``(B, T)`` with further steps that are no padding, up to ``steps``."""
+    return mask if mask.shape[-1] >= steps else F.pad(mask, (0, steps - mask.shape[-1]), value=True)

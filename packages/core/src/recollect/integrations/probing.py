@@ -137,12 +137,14 @@ class Probe:
         return True
 
     def _perturb(self, axis: int, index: int) -> Run:
-        leaf = self.main.clone()
-        part = leaf.select(axis, index)
-        part.copy_(_changed(part, leaf))
-        return self._run(
-            [leaf if i == self.place else other for i, other in enumerate(self.leaves)], partial=True
-        )
+        """Run the model with other values at an index of every tensor that has as many along the axis."""
+        leaves = list(self.leaves)
+        for place, leaf in enumerate(leaves):
+            if _is_changeable(leaf) and leaf.shape[axis : axis + 1] == self.main.shape[axis : axis + 1]:
+                leaves[place] = leaf.clone()
+                part = leaves[place].select(axis, index)
+                part.copy_(_changed(part, leaf))
+        return self._run(leaves, partial=True)
 
     # --- steps and features ---------------------------------------------------------------------------------
 
@@ -236,12 +238,17 @@ class Probe:
 
 
 def _main_leaf(leaves: list[Any]) -> int | None:
-    """The index of the tensor to perturb: the first one of real numbers, else of integers."""
-    for wanted in (torch.is_floating_point, lambda leaf: leaf.dtype != torch.bool):
-        for index, leaf in enumerate(leaves):
-            if isinstance(leaf, Tensor) and wanted(leaf):
-                return index
-    return None
+    """The index of the first tensor that can be changed: of real numbers, else of integers."""
+    changeable = [index for index, leaf in enumerate(leaves) if _is_changeable(leaf)]
+    real = [index for index in changeable if leaves[index].is_floating_point()]
+    return next(iter(real or changeable), None)
+
+
+def _is_changeable(leaf: Any) -> bool:
+    """Whether a tensor is of real numbers, or of integers among which there are others to choose."""
+    if not isinstance(leaf, Tensor) or leaf.dtype == torch.bool or not leaf.dim():
+        return False
+    return leaf.is_floating_point() or bool((leaf != leaf.flatten()[:1]).any())
 
 
 def _side(seen: Observation, output: bool) -> Tensor:
@@ -274,8 +281,6 @@ def _changed(part: Tensor, whole: Tensor) -> Tensor:
         noise = torch.randn(part.shape, generator=generator, device="cpu").to(part)
         return part + noise * (whole.std().clamp_min(1.0) if whole.numel() > 1 else 1.0)
     values: Tensor = torch.unique(whole)
-    if len(values) == 1:
-        return torch.where(part > 0, part - 1, part + 1)
     return values[(torch.searchsorted(values, part.contiguous()) + 1) % len(values)]
 
 
