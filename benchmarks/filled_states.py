@@ -18,14 +18,21 @@ def filled_vector(storage: VectorStorage, keys: Tensor, values: Tensor) -> Vecto
     """The state after writing N entries to N slots."""
     count = len(keys)
     return VectorState(
-        keys.clone(), values.clone(), torch.ones(count), torch.arange(count), torch.tensor(count)
+        keys.clone(),
+        values.clone(),
+        torch.ones(count),
+        torch.arange(count),
+        torch.tensor(count),
+        torch.tensor(0),
     )
 
 
 def filled_hash(storage: HashStorage, keys: Tensor, values: Tensor) -> HashState:
     """The state after writing N entries to an empty store: full buckets hold the newest."""
     empty = storage.initial_state()
-    tables, index_count = _fill_tables(sign_hash(keys, storage.hash), storage.buckets, storage.capacity)
+    tables, index_count = _fill_tables(
+        sign_hash(keys, storage.hash), storage.buckets, storage.bucket_capacity
+    )
     lost = (index_count == 0).nonzero().squeeze(-1)
     stack = empty.free.stack.clone()
     stack[: len(lost)] = lost

@@ -563,3 +563,13 @@ def test_notes_on_the_data_and_on_the_scores_stand_in_the_report(
     said = capsys.readouterr().out
     assert "dan is missing [sic]" in said
     assert "of four colours" in said
+
+
+def test_an_optimizer_has_its_own_defaults_not_those_of_the_default(tiny: Command, tmp_path: Path):
+    """The weight decay of AdamW, the default, must not reach an Adam that is asked for without any."""
+    chosen = ("--model.optimizer", "torch.optim.Adam", "--model.optimizer.lr", "0.01")
+    tiny("fit", *chosen, "--trainer.max_epochs", "1")
+    resolved = yaml.safe_load((only_run(tmp_path) / "config.yaml").read_text())
+    optimizer = resolved["model"]["init_args"]["optimizer"]
+    assert optimizer["class_path"] == "torch.optim.Adam"
+    assert optimizer["init_args"]["weight_decay"] == 0.0

@@ -33,7 +33,7 @@ def settings(folder, steps):
         for side in ("source", "target")
     }
     return {
-        "seed_everything": 3,  # in so few steps, not every initialisation learns
+        "seed_everything": 0,
         "model": {
             "class_path": "recollect_nlp.tasks.translation.Translation",
             "init_args": {

@@ -4,13 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any, Generic, Literal, cast, final, get_args, get_origin
+from typing import Any, ClassVar, Generic, Literal, cast, final, get_args, get_origin
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW
+from torch.optim import SGD, AdamW, Optimizer
 from torchmetrics import MeanMetric, MetricCollection
 from typing_extensions import TypeVar
 
@@ -36,7 +36,8 @@ class Task(LightningModule, ABC, Generic[D]):
     a run was made of is its ``config.yaml``, and nothing in a checkpoint overrides a flag.
 
     Args:
-        optimizer: Makes the optimiser from the parameters; in YAML a ``class_path`` with ``init_args``.
+        optimizer: Makes the optimiser from the parameters; in YAML a ``class_path`` with ``init_args``. The
+            ``default_optimizer`` of the class by default.
         scheduler: Makes the learning-rate schedule from the optimiser; constant by default. A schedule with
             an end (``OneCycleLR``, ``CosineAnnealingLR``, a falling ``LinearLR``) is made as long as the
             training.
@@ -52,17 +53,21 @@ class Task(LightningModule, ABC, Generic[D]):
     data_type: type = DataModule
     """The kind of data that the task needs: the argument of ``Task[…]``."""
 
+    default_optimizer: ClassVar[type[Optimizer]] = AdamW
+    """Makes the optimiser where none is given. It is no default argument: the command line would hand the
+    arguments of the default class, such as its weight decay, on to whatever class replaces it."""
+
     prediction_file: str = "predictions.jsonl"
     """What ``predict`` writes in the run folder by default: ``.jsonl`` or ``.csv``."""
 
     def __init__(
         self,
-        optimizer: OptimizerCallable = AdamW,
+        optimizer: OptimizerCallable | None = None,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "epoch",
     ) -> None:
         super().__init__()
-        self.optimizer = optimizer
+        self.optimizer = optimizer or cast(OptimizerCallable, self.default_optimizer)
         self.scheduler = scheduler
         self.scheduler_interval = scheduler_interval
         self._resumed = False

@@ -40,12 +40,14 @@ class QuestionAnswering(Task[QuestionData]):
         scheduler_interval: As in ``Task``.
     """
 
+    default_optimizer = Adam
+
     def __init__(
         self,
         memory: Callable[[int], Memory] | None = None,
         size: int = 64,
         dropout: float = 0.0,
-        optimizer: OptimizerCallable = Adam,
+        optimizer: OptimizerCallable | None = None,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "epoch",
     ) -> None:

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
-from torch.optim import AdamW
 from torchmetrics import MetricCollection
 
 from recollect import Concatenation, Memory
@@ -64,7 +63,7 @@ class Translation(Task[TranslationData]):
         label_smoothing: float = 0.1,
         beam: int = 5,
         length_penalty: float = 1.0,
-        optimizer: OptimizerCallable = AdamW,
+        optimizer: OptimizerCallable | None = None,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "step",
     ) -> None:

@@ -50,6 +50,7 @@ class CollaborativeFiltering(Task[CollaborativeData]):
 
     model: ClickRecommender
     model_methods = ("precompute", "embed", "scores", "attribution")
+    default_optimizer = Adam
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class CollaborativeFiltering(Task[CollaborativeData]):
         negatives: int | None = None,
         top: int = 10,
         num_explanations: int = 3,
-        optimizer: OptimizerCallable = Adam,
+        optimizer: OptimizerCallable | None = None,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "epoch",
     ) -> None:

@@ -50,6 +50,7 @@ class NextItem(Task[SequentialData]):
 
     model: SessionRecommender
     model_methods = ("scores", "loss", "last_state")
+    default_optimizer = Adam
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class NextItem(Task[SequentialData]):
         negatives: int | None = None,
         top: int = 10,
         num_explanations: int = 5,
-        optimizer: OptimizerCallable = Adam,
+        optimizer: OptimizerCallable | None = None,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "epoch",
     ) -> None:

@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
-from torch.optim import AdamW
 from torchmetrics import MetricCollection
 
 from recollect.training import Task
@@ -31,7 +30,7 @@ class SpeechTask(Task[RecognitionData]):
 
     def __init__(
         self,
-        optimizer: OptimizerCallable = AdamW,
+        optimizer: OptimizerCallable | None = None,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "step",
     ) -> None:

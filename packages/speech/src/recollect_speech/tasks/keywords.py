@@ -6,7 +6,6 @@ from typing import Literal, final
 import torch.nn.functional as F
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
-from torch.optim import AdamW
 
 from recollect import ExampleMemory, SlotStorage
 from recollect.training import NamedFigure
@@ -54,7 +53,7 @@ class KeywordSpotting(SpeechTask):
         spec_augment: SpecAugment | None = None,
         augmentation: SpectrumAugmentation | None = None,
         speaker_memory: Callable[[int, int], SlotStorage] | None = None,
-        optimizer: OptimizerCallable = AdamW,
+        optimizer: OptimizerCallable | None = None,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "step",
     ) -> None:

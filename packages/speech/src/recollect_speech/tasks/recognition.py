@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
-from torch.optim import AdamW
 
 from recollect import Concatenation, Integration, Memory, Parallel
 from recollect.training import NamedFigure
@@ -71,7 +70,7 @@ class Recognition(SpeechTask):
         speaker_integration: type[Integration] = Concatenation,
         beam: Beam | None = None,
         warm_start: Path | None = None,
-        optimizer: OptimizerCallable = AdamW,
+        optimizer: OptimizerCallable | None = None,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "step",
     ) -> None:

@@ -76,6 +76,7 @@ class AnomalyDetection(Task[AnomalyData]):
     model: Detector
     model_methods = ("loss",)
     prediction_file = "predictions.csv"
+    default_optimizer = Adam
 
     def __init__(
         self,
@@ -85,7 +86,7 @@ class AnomalyDetection(Task[AnomalyData]):
         place: Literal["end", "middle"] = "end",
         quantile: float = 0.99,
         buffer: int | None = None,
-        optimizer: OptimizerCallable = Adam,
+        optimizer: OptimizerCallable | None = None,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "epoch",
     ) -> None:

@@ -71,6 +71,7 @@ class Forecasting(Task[ForecastingData]):
     model: Forecaster
     model_methods = ("normalize_past", "futures", "forecast_normalized", "denormalize_forecast")
     prediction_file = "predictions.csv"
+    default_optimizer = Adam
 
     def __init__(
         self,
@@ -82,7 +83,7 @@ class Forecasting(Task[ForecastingData]):
         quantiles: bool = False,
         loss: Literal["mse", "mae", "huber"] = "mse",
         ridge: RidgeSearch | None = None,
-        optimizer: OptimizerCallable = Adam,
+        optimizer: OptimizerCallable | None = None,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "epoch",
     ) -> None:

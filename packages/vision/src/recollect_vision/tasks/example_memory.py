@@ -5,7 +5,6 @@ from typing import Literal
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
-from torch.optim import AdamW
 
 from recollect.training import Task
 from recollect.training.errors import ArgumentError
@@ -42,7 +41,7 @@ class ExampleMemoryTask(Task[ImageData]):
     def __init__(
         self,
         per_class: int,
-        optimizer: OptimizerCallable = AdamW,
+        optimizer: OptimizerCallable | None = None,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "epoch",
     ) -> None:

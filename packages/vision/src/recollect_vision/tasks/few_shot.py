@@ -6,7 +6,6 @@ from typing import Any, Literal, final
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torch.optim import AdamW
 from torchmetrics import MetricCollection
 
 from recollect import SlotStorage
@@ -85,7 +84,7 @@ class FewShot(Task[FewShotData]):
         val_episodes: int = 200,
         test_queries: int = 15,
         num_explanations: int = 5,
-        optimizer: OptimizerCallable = AdamW,
+        optimizer: OptimizerCallable | None = None,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "epoch",
     ) -> None:

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torch.optim import AdamW
 from torchmetrics import MetricCollection
 
 from recollect import Storage
@@ -67,7 +66,7 @@ class OnlineFewShot(Task[FewShotData]):
         hidden_size: int = 200,
         test_episodes: int = 1000,
         val_episodes: int = 200,
-        optimizer: OptimizerCallable = AdamW,
+        optimizer: OptimizerCallable | None = None,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "epoch",
     ) -> None:

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torch.optim import AdamW
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -80,7 +79,7 @@ class RecallTask(Task[RecallData]):
         interrupt: tuple[Literal["SIGINT", "SIGTERM"], int] | None = None,
         dropout: float = 0.0,
         sampling: bool = False,
-        optimizer: OptimizerCallable = AdamW,
+        optimizer: OptimizerCallable | None = None,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["step", "epoch"] = "epoch",
     ) -> None:
