@@ -25,20 +25,19 @@ def found(read) -> list[set[int]]:
 
 
 class Model:
-    """The bookkeeping of an unbatched store in plain Python: what stands where, and what is evicted."""
+    """The bookkeeping of an unbatched store in plain Python: where entries are, and what is evicted."""
 
     def __init__(self, storage: HashStorage):
         self.storage, self.number, self.hand = storage, 0, 0
         self.free = list(range(storage.size))[::-1]
         self.live: dict[int, int] = {}  # slot → number of its write
         self.codes: dict[int, list[int]] = {}
-        self.buckets: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        self.buckets: dict[
+            tuple[int, int], list[tuple[int, int]]
+        ] = {}  # places: (number, slot), (0, 0) if free
 
     def bucket(self, table: int, code: int) -> list[tuple[int, int]]:
-        """The (slot, number) that count in a bucket, in the order in which they were filed."""
-        filed = self.buckets.setdefault((table, code), [])
-        filed[:] = [(slot, number) for slot, number in filed if self.live.get(slot) == number]
-        return filed
+        return self.buckets.setdefault((table, code), [(0, 0)] * self.storage.bucket_capacity)
 
     def write(self, codes: list[int]) -> None:
         if self.free:
@@ -48,26 +47,27 @@ class Model:
         self.number += 1
         self.live[slot] = self.number
         self.codes[slot] = codes
-        full = [self.bucket(t, c) for t, c in enumerate(codes)]
-        size = self.storage.bucket_capacity
-        dropped = [bucket.pop(0)[0] if len(bucket) == size else None for bucket in full]
-        for bucket in full:
-            bucket.append((slot, self.number))
-        for old in dict.fromkeys(d for d in dropped if d is not None):
-            if old in self.live and not self.tables(old):
-                self.erase(old)
+        for table, code in enumerate(codes):
+            bucket = self.bucket(table, code)
+            bucket[bucket.index(min(bucket, key=lambda place: place[0]))] = (self.number, slot)
+        for old in [old for old in self.live if not self.tables(old)]:
+            del self.live[old]  # its slot is taken when the hand comes to it
 
     def tables(self, slot: int) -> list[int]:
-        """The tables in which an entry is filed still."""
-        entry = (slot, self.live[slot])
+        """The tables that hold an entry still."""
+        entry = (self.live[slot], slot)
         return [t for t, code in enumerate(self.codes[slot]) if entry in self.bucket(t, code)]
 
     def erase(self, slot: int) -> None:
-        del self.live[slot]
+        entry = (self.live.pop(slot), slot)
         self.free.append(slot)
+        for table, code in enumerate(self.codes[slot]):
+            bucket = self.bucket(table, code)
+            bucket[:] = [(0, 0) if place == entry else place for place in bucket]
 
     def candidates(self, codes: list[int]) -> set[int]:
-        return {slot for t, c in enumerate(codes) for slot, _ in self.bucket(t, c)}
+        places = [place for table, code in enumerate(codes) for place in self.bucket(table, code)]
+        return {slot for number, slot in places if number and self.live.get(slot) == number}
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -78,8 +78,6 @@ def test_bookkeeping_agrees_with_plain_python(seed: int):
     model, state = Model(storage), storage.initial_state()
     generator = torch.Generator().manual_seed(seed)
     for _ in range(60):
-        key = torch.randn(1, 8, generator=generator)
-        codes = storage._codes(key)[0].tolist()
         if model.live and chance.random() < 0.3:
             gone = chance.choice(sorted(model.live))
             reachable = model.candidates(model.codes[gone])
@@ -90,8 +88,10 @@ def test_bookkeeping_agrees_with_plain_python(seed: int):
             assert same == [gone]
             model.erase(gone)
         else:
-            model.write(codes)
-            state = storage.write(state, key, torch.ones(1, 3))
+            keys = torch.randn(chance.choice([1, 1, 3, 12]), 8, generator=generator)
+            for codes in storage._codes(keys).tolist():
+                model.write(codes)
+            state = storage.write(state, keys, torch.ones(len(keys), 3))
         filled = storage.entries(state).filled
         assert {n for n in range(storage.size) if filled[n] > 0} == set(model.live)
         assert storage.inspect(state)["occupancy"].item() == pytest.approx(len(model.live) / storage.size)

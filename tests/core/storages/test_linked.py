@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from recollect.ops.linked_list import LinkedList, empty_linked_list, insert_after_, remove_many_, tail
+from recollect.ops.linked_list import LinkedList, append, empty_linked_list, first_slots, remove
 from recollect.state import map_state
 from recollect.storages.linked import LinkedState, LinkedStorage
 from recollect.testing.trial import leaves
@@ -29,12 +29,15 @@ def test_any_places_can_leave_a_chain_at_once(seed: int):
     chance, size = random.Random(seed), 17
     order = chance.sample(range(size), chance.randint(1, size))
     nodes = empty_linked_list(size=size, device=torch.device("cpu"))
-    for slot in order:
-        insert_after_(nodes, torch.tensor(slot), tail(nodes), torch.tensor(True))
+    half = len(order) // 2
+    for slots in (torch.tensor(order[:half], dtype=torch.int64), torch.tensor(order[half:])):
+        nodes = append(nodes, slots, torch.ones(len(slots), dtype=torch.bool), inplace=False)
     assert in_order(nodes) == order
+    for count in (1, 3, 12, 20):
+        assert first_slots(nodes, count).tolist() == [*order, *[size] * count][:count]
     slots = chance.sample(order, chance.randint(1, len(order)))
     mask = [chance.random() < 0.8 for _ in slots]
-    remove_many_(nodes, torch.tensor(slots), torch.tensor(mask))
+    nodes = remove(nodes, torch.tensor(slots), torch.tensor(mask), inplace=False)
     gone = {slot for slot, goes in zip(slots, mask, strict=True) if goes}
     assert in_order(nodes) == [slot for slot in order if slot not in gone]
 

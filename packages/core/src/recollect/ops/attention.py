@@ -78,7 +78,11 @@ def match(query: Tensor, key: Tensor, start: float = 0.5, full: float = 0.999) -
     """
     with torch.autocast(query.device.type, enabled=False):
         wide = torch.promote_types(query.dtype, torch.float32)
-        cosine = similarity(query.to(wide), key.to(wide), "cosine")
+        return match_degree(similarity(query.to(wide), key.to(wide), "cosine"), start, full)
+
+
+def match_degree(cosine: Tensor, start: float, full: float = 0.999) -> Tensor:
+    """Degree to which two keys of a given cosine are the same; see ``match``."""
     return ((cosine - start) / (full - start)).clamp(0, 1)
 
 

@@ -8,6 +8,16 @@ from recollect.ops.indexing import gather_rows
 from recollect.ops.masking import apply_mask
 from recollect.state import Read
 
+GATHERED = 1 << 26
+"""Numbers that are gathered at once from the candidates' keys, when many keys are erased."""
+
+
+def rows_at_once(mask: Tensor, table_shape: tuple[int, int, int], key_size: int) -> int:
+    """How many of E keys, given their mask ``(…, E)``, to compare with their candidates at once."""
+    tables, _, capacity = table_shape
+    wide = tables * capacity * key_size * max(1, mask.shape[:-1].numel())
+    return max(1, GATHERED // wide)
+
 
 def candidate_attention(
     values: Tensor, presence: Tensor, slots: Tensor, found: Tensor, scores: Tensor
@@ -53,22 +63,21 @@ def candidate_match(query: Tensor, keys: Tensor, slots: Tensor, found: Tensor, s
 
 
 def decay_presence(
-    presence: Tensor, stamp: Tensor, slots: Tensor, lost: Tensor, inplace: bool
+    presence: Tensor, slots: Tensor, lost: Tensor, once: Tensor, inplace: bool
 ) -> tuple[Tensor, Tensor]:
-    """Multiply the presence of n entries by 1 − ``lost``.
+    """Multiply the presence of the candidates of E keys by 1 − ``lost``.
 
     Args:
         presence: ``(…, N)``; changed if ``inplace``.
-        stamp: ``(…, N)``, zero for a free slot.
-        slots: ``(…, n)`` int64, without repeats among those that lose anything.
-        lost: ``(…, n)`` in [0, 1].
+        slots: ``(…, E, C)`` int64, the candidates' slots.
+        lost: ``(…, E, C)`` in [0, 1].
+        once: ``(…, E, C)`` bool, one row of each candidate of a key.
         inplace: Change ``presence`` itself.
 
     Returns:
-        The presence ``(…, N)``, and which of the n entries have none left, bool.
+        The presence ``(…, N)``, and ``(…, E, C)`` bool: the rows that leave nothing of an entry.
     """
-    change = -presence.gather(-1, slots) * lost.to(presence.dtype)
-    presence = (presence.scatter_add_ if inplace else presence.scatter_add)(-1, slots, change)
-    with torch.no_grad():
-        gone = (lost > 0) & (presence.gather(-1, slots) <= 0) & (stamp.gather(-1, slots) > 0)
-    return presence, gone
+    kept = (1 - lost).to(presence.dtype)
+    factor = torch.where(once, kept, 1).flatten(-2)
+    reduce = presence.scatter_reduce_ if inplace else presence.scatter_reduce
+    return reduce(-1, slots.flatten(-2), factor, "prod"), kept.detach() <= 0

@@ -1,11 +1,11 @@
-"""Free lists: which of N slots are free, as a stack with O(1) pop and push."""
+"""Free lists: which of N slots are free, as a stack."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from recollect.ops.indexing import gather_one, masked_scatter_add_
+from recollect.ops.indexing import assign, masked_put
 from recollect.state import register_state
 
 
@@ -28,64 +28,62 @@ def full_free_list(*batch: int, size: int, device: torch.device) -> FreeList:
     return FreeList(stack, torch.full(batch, size, device=device))
 
 
-def pop_(free: FreeList, default: Tensor, mask: Tensor) -> Tensor:
-    """Pop a free slot ``(…,)`` in place, or return ``default`` where none is free.
+def pop(free: FreeList, mask: Tensor, inplace: bool) -> tuple[FreeList, Tensor, Tensor]:
+    """Pop a free slot for each of W rows in order, as far as there are any.
 
     Args:
-        free: Changed in place.
-        default: ``(…,)`` int64.
-        mask: ``(…,)`` bool; nothing is popped where it is false.
+        free: Changed if ``inplace``.
+        mask: ``(…, W)`` bool; no slot is popped for a row where it is false.
+        inplace: Change ``free`` itself.
+
+    Returns:
+        The remaining list, slots ``(…, W)``, and how many unmasked rows before each row were left without
+        a slot, ``(…, W)``: negative for a row that was given one.
     """
-    top = gather_one(free.stack, (free.size - 1).clamp_min(0))
-    available = free.size > 0
-    free.size.sub_((mask & available).to(torch.int64))
-    return torch.where(available, top, default)
+    size = free.size.unsqueeze(-1)
+    rank = mask.cumsum(-1) - mask.to(torch.int64)
+    slots = free.stack.gather(-1, (size - 1 - rank).clamp_min(0))
+    short, left = rank - size, (free.size - mask.sum(-1)).clamp_min(0)
+    return FreeList(free.stack, assign(free.size, left, inplace)), slots, short
 
 
-def push_(free: FreeList, slots: Tensor, mask: Tensor) -> None:
-    """Push n slots in place.
+def push(free: FreeList, slots: Tensor, mask: Tensor, inplace: bool) -> FreeList:
+    """Push n slots in order.
 
     Args:
-        free: Changed in place.
+        free: Changed if ``inplace``.
         slots: ``(…, n)`` int64, without repeats among the unmasked.
         mask: ``(…, n)`` bool; a slot where it is false is not pushed.
+        inplace: Change ``free`` itself.
     """
     top = (free.size.unsqueeze(-1) + mask.cumsum(-1) - 1).clamp(0, free.stack.shape[-1] - 1)
-    masked_scatter_add_(free.stack, top, slots - free.stack.gather(-1, top), mask)
-    free.size.add_(mask.sum(-1))
+    stack = masked_put(free.stack, top, slots, mask, inplace)
+    return FreeList(stack, assign(free.size, free.size + mask.sum(-1), inplace))
 
 
-def release_(stamp: Tensor, free: FreeList, slots: Tensor, mask: Tensor) -> None:
-    """Free n entries in place. Their stamp becomes zero, which makes every hash index to them stale.
-
-    Args:
-        stamp: ``(…, N)``, the entries' stamps; changed in place.
-        free: Changed in place.
-        slots: ``(…, n)`` int64, without repeats among the unmasked.
-        mask: ``(…, n)`` bool.
-    """
-    masked_scatter_add_(stamp, slots, -stamp.gather(-1, slots), mask)
-    push_(free, slots, mask)
-
-
-def find_free_slots(presence: Tensor, strength: Tensor, mask: Tensor) -> Tensor | None:
-    """The first free slots in order, one for each of W entries; ``None`` if they must be written one by one.
-
-    That is the case if a batch item has fewer free slots than entries, or an entry has strength zero and
-    leaves its slot free for the next. It is also the case for a single entry, where a search is cheaper than
-    a sort.
+def release(
+    stamp: Tensor, free: FreeList, slots: Tensor, gone: Tensor, once: Tensor, inplace: bool
+) -> tuple[Tensor, FreeList, Tensor]:
+    """Free entries in E steps. Their stamp becomes zero, which makes every hash index to them stale.
 
     Args:
-        presence: ``(…, N)``; zero marks a free slot.
-        strength: ``(…, W)``.
-        mask: ``(…, W)`` bool; the slot of a masked entry is arbitrary.
+        stamp: ``(…, N)``, the entries' stamps; changed if ``inplace``.
+        free: Changed if ``inplace``.
+        slots: ``(…, E, C)`` int64; an entry that is named several times is freed once, by the first step.
+        gone: ``(…, E, C)`` bool, which of them to free; none may be free already.
+        once: ``(…, E, C)`` bool, one row of each entry that a step names.
+        inplace: Change ``stamp`` and ``free`` themselves.
+
+    Returns:
+        The stamps, the free list, and ``(…, E, C)`` bool: all rows of a step that name an entry it freed.
     """
-    if torch.compiler.is_compiling() or not mask.numel() or mask.shape[-1] == 1:
-        return None
-    if bool((mask & (strength <= 0)).any()):
-        return None
-    free = presence <= 0
-    if bool((mask.sum(-1) > free.sum(-1)).any()):
-        return None
-    order = (~free).to(torch.uint8).argsort(dim=-1, stable=True)
-    return order.gather(-1, (mask.cumsum(-1) - 1).clamp(0, order.shape[-1] - 1))
+    # The first step that frees an entry leaves the lowest mark at its slot. Other rows leave none.
+    bounds, steps = torch.iinfo(torch.int64), slots.shape[-2]
+    mark = torch.arange(-steps, 0, device=slots.device).unsqueeze(-1).expand(slots.shape)
+    flat, mark = slots.flatten(-2), mark.masked_fill(~gone, bounds.max).flatten(-2)
+    zero = torch.zeros_like(flat).masked_fill(~gone.flatten(-2), bounds.min)
+    reduce = torch.Tensor.scatter_reduce_ if inplace else torch.Tensor.scatter_reduce
+    marked = reduce(stamp, -1, flat, mark, "amin")
+    freed = gone & (marked.gather(-1, flat) == mark).view_as(gone)
+    free = push(free, flat, (freed & once).flatten(-2), inplace)
+    return reduce(marked, -1, flat, zero, "amax"), free, freed

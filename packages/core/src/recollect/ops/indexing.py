@@ -1,8 +1,16 @@
 """Batched gathering and scattering of rows; a trailing underscore marks in-place functions."""
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+def split_rows(size: int, *rows: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Split tensors ``(…, W, *)`` into pieces of ``size`` rows at most; the last is ``(…, W)``."""
+    axis = rows[-1].dim() - 1
+    return zip(*(tensor.split(size, axis) for tensor in rows), strict=True)
 
 
 def gather_one(table: Tensor, slot: Tensor) -> Tensor:
@@ -35,6 +43,20 @@ def masked_scatter_add_(table: Tensor, slots: Tensor, change: Tensor, mask: Tens
     table.scatter_add_(-1, slots, change.masked_fill(~mask, 0))
 
 
+def masked_put(table: Tensor, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool) -> Tensor:
+    """Set integers of ``table`` ``(…, N)`` at ``slots`` ``(…, n)`` where ``mask`` ``(…, n)`` is true.
+
+    Slots must not repeat among unmasked rows. A table that is changed in place must be contiguous.
+    """
+    change = (value - table.gather(-1, slots)).masked_fill(~mask, 0)
+    return (table.scatter_add_ if inplace else table.scatter_add)(-1, slots, change)
+
+
+def assign(old: Tensor, new: Tensor, inplace: bool) -> Tensor:
+    """Return ``new``, in the memory of ``old`` if ``inplace``."""
+    return old.copy_(new) if inplace else new
+
+
 def scatter_rows(table: Tensor, rows: Tensor, slots: Tensor, mask: Tensor) -> Tensor:
     """Copy ``table`` ``(…, N, *)`` with ``rows[…, w]`` at ``slots[…, w]`` for each row w that ``mask`` keeps.
 
@@ -50,9 +72,17 @@ def scatter_rows(table: Tensor, rows: Tensor, slots: Tensor, mask: Tensor) -> Te
 
 def scatter_rows_(table: Tensor, rows: Tensor, slots: Tensor, mask: Tensor) -> Tensor:
     """In-place version of ``scatter_rows``; its cost does not depend on N."""
-    *batch, row = mask.nonzero(as_tuple=True)
-    table[(*batch, slots[(*batch, row)])] = rows[(*batch, row)].to(table.dtype)
-    return table
+    if not mask.numel():
+        return table
+    axis = slots.dim() - 1
+    # A masked row repeats an unmasked one; if there is none, all rows put back what is there.
+    some = mask.to(torch.uint8).argmax(-1, keepdim=True)
+    source = torch.where(mask, torch.arange(mask.shape[-1], device=mask.device), some)
+    shape = (*slots.shape, *[1] * (table.dim() - slots.dim()))
+    index = slots.gather(-1, source).reshape(shape).expand_as(rows)
+    kept = mask.any(-1, keepdim=True).expand_as(mask).reshape(shape)
+    rows = rows.gather(axis, source.reshape(shape).expand_as(rows)).to(table.dtype)
+    return table.scatter_(axis, index, torch.where(kept, rows, table.gather(axis, index)))
 
 
 def mask_repeats(slots: Tensor, mask: Tensor) -> Tensor:

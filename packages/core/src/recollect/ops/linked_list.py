@@ -3,18 +3,23 @@
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from recollect.ops.indexing import gather_one, masked_scatter_add_, scatter_one_
+from recollect.ops.indexing import masked_put
+from recollect.ops.inspection import is_traced
 from recollect.state import register_state
+
+CHASED = 8
+"""Slots at the head of a list that are looked up one after the other, at most."""
 
 
 @register_state
 class LinkedList(NamedTuple):
     """A doubly linked list of some of N slots.
 
-    Slot N is the sentinel that closes the list to a ring: it comes before the head and after the tail. The
-    pointers of a slot outside the list are arbitrary.
+    Slot N is the sentinel that closes the list to a ring: it comes before the head and after the tail, and is
+    what a slot outside the list points to.
 
     Attributes:
         next: ``(…, N + 1)`` int64, the slot that comes next; ``next[N]`` is the head.
@@ -30,53 +35,97 @@ def empty_linked_list(*batch: int, size: int, device: torch.device) -> LinkedLis
     return LinkedList(*(torch.full((*batch, size + 1), size, device=device) for _ in range(2)))
 
 
-def head(nodes: LinkedList) -> Tensor:
-    """The first slot of the list ``(…,)``; N if it is empty."""
-    return nodes.next[..., -1]
+def first_slots(nodes: LinkedList, count: int) -> Tensor:
+    """The first ``count`` slots of the list ``(…, count)``; N past its end.
+
+    A few are looked up one after the other. For more, pointers are doubled: log₂ ``count`` rounds over all N.
+    """
+    found, nowhere = nodes.next[..., -1:], nodes.next.shape[-1] - 1
+    if count <= CHASED:
+        while found.shape[-1] < count:
+            last = found[..., -1:]
+            following = nodes.next.gather(-1, last).masked_fill(last == nowhere, nowhere)
+            found = torch.cat([found, following], -1)
+        return found[..., :count]
+    jump = torch.cat([nodes.next[..., :-1], torch.full_like(found, nowhere)], -1)
+    while found.shape[-1] < count:
+        found = torch.cat([found, jump.gather(-1, found)], -1)
+        jump = jump.gather(-1, jump)
+    return found[..., :count]
 
 
-def tail(nodes: LinkedList) -> Tensor:
-    """The last slot of the list ``(…,)``; N if it is empty."""
-    return nodes.prev[..., -1]
-
-
-def insert_after_(nodes: LinkedList, slot: Tensor, after: Tensor, mask: Tensor) -> None:
-    """Insert one slot per batch item in place, behind ``after``, where ``mask`` is true; all ``(…,)``."""
-    following = gather_one(nodes.next, after)
-    scatter_one_(nodes.next, after, slot, mask)
-    scatter_one_(nodes.prev, slot, after, mask)
-    scatter_one_(nodes.next, slot, following, mask)
-    scatter_one_(nodes.prev, following, slot, mask)
-
-
-def remove_(nodes: LinkedList, slot: Tensor, mask: Tensor) -> None:
-    """Remove one slot per batch item in place where ``mask`` is true, and join its neighbours."""
-    before, following = gather_one(nodes.prev, slot), gather_one(nodes.next, slot)
-    scatter_one_(nodes.next, before, following, mask)
-    scatter_one_(nodes.prev, following, before, mask)
-
-
-def remove_many_(nodes: LinkedList, slots: Tensor, mask: Tensor) -> None:
-    """Remove n slots per batch item in place and join what is left; neighbours may be removed together.
-
-    Pointer jumping skips a run of removed slots in log₂ n rounds. The first slot of a run then joins the two
-    slots beside it. Outside ``torch.compile`` the rounds end with the longest run.
+def remove(nodes: LinkedList, slots: Tensor, mask: Tensor, inplace: bool) -> LinkedList:
+    """Remove n slots and join what is left; neighbours may be removed together.
 
     Args:
-        nodes: Changed in place.
+        nodes: Changed if ``inplace``.
         slots: ``(…, n)`` int64, without repeats among the unmasked.
         mask: ``(…, n)`` bool, which of them to remove.
+        inplace: Change ``nodes`` themselves.
     """
+    if not slots.shape[-1]:
+        return nodes
+    nowhere = nodes.next.shape[-1] - 1
     before, following = nodes.prev.gather(-1, slots), nodes.next.gather(-1, slots)
-    removed = mask.unsqueeze(-2)
-    # (…, n, n): whether slot j, which is removed too, comes right after slot i.
-    successor = (following.unsqueeze(-1) == slots.unsqueeze(-2)) & removed
-    jumps, index = successor.any(-1), successor.to(torch.uint8).argmax(-1)
-    for _ in range(slots.shape[-1].bit_length()):
-        if not torch.compiler.is_compiling() and not jumps.any():
+    members = slots.masked_fill(~mask, nowhere + 1)
+    row, removed = find_rows(members, following)
+    # What follows the last of a run of removed slots follows them all.
+    last = follow_links(torch.where(removed, row, torch.arange(slots.shape[-1], device=slots.device)))
+    following = following.gather(-1, last)
+    starts = mask & ~find_rows(members, before)[1]
+    end, both = torch.full_like(slots, nowhere), torch.cat([mask, starts], -1)
+    ahead, behind = torch.cat([slots, before], -1), torch.cat([slots, following], -1)
+    return LinkedList(
+        masked_put(nodes.next, ahead, torch.cat([end, following], -1), both, inplace),
+        masked_put(nodes.prev, behind, torch.cat([end, before], -1), both, inplace),
+    )
+
+
+def append(nodes: LinkedList, slots: Tensor, mask: Tensor, inplace: bool) -> LinkedList:
+    """Append n slots in order.
+
+    Args:
+        nodes: Changed if ``inplace``.
+        slots: ``(…, n)`` int64, not in the list, without repeats among the unmasked.
+        mask: ``(…, n)`` bool; a slot where it is false is not appended.
+        inplace: Change ``nodes`` themselves.
+    """
+    count, nowhere = slots.shape[-1], nodes.next.shape[-1] - 1
+    if not count:
+        return nodes
+    rows, tail = torch.arange(count, device=slots.device), nodes.prev[..., -1:]
+    # Of each row and of the end: the last unmasked row before; the first unmasked row from there on.
+    before = F.pad(torch.where(mask, rows, -1).cummax(-1).values, (1, 0), value=-1)
+    onward = torch.where(mask, rows, count).flip(-1).cummin(-1).values.flip(-1)
+    previous = torch.where(before < 0, tail, slots.gather(-1, before.clamp_min(0)))
+    following = slots.gather(-1, onward.clamp_max(count - 1)).masked_fill(onward == count, nowhere)
+    first, following = following[..., :1], F.pad(following[..., 1:], (0, 1), value=nowhere)
+    some = torch.cat([mask, mask.any(-1, keepdim=True)], -1)
+    end = torch.full_like(tail, nowhere)
+    return LinkedList(
+        masked_put(
+            nodes.next, torch.cat([slots, tail], -1), torch.cat([following, first], -1), some, inplace
+        ),
+        masked_put(nodes.prev, torch.cat([slots, end], -1), previous, some, inplace),
+    )
+
+
+def find_rows(slots: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """The row of ``slots`` ``(…, n)`` that holds each of ``wanted`` ``(…, m)``, and whether one does."""
+    in_order, order = slots.sort(dim=-1)
+    place = torch.searchsorted(in_order, wanted.contiguous()).clamp_max(slots.shape[-1] - 1)
+    return order.gather(-1, place), in_order.gather(-1, place) == wanted
+
+
+def follow_links(links: Tensor) -> Tensor:
+    """Follow ``links`` ``(…, n)`` from row to row to the end; the last row of a chain links to itself.
+
+    Pointers are doubled, which takes log₂ n rounds at most. Where values are known, rounds end with the
+    longest chain.
+    """
+    for _ in range(links.shape[-1].bit_length()):
+        further = links.gather(-1, links)
+        if not is_traced(links) and torch.equal(further, links):
             break
-        following = torch.where(jumps, following.gather(-1, index), following)
-        jumps, index = jumps & jumps.gather(-1, index), index.gather(-1, index)
-    starts = mask & ~((before.unsqueeze(-1) == slots.unsqueeze(-2)) & removed).any(-1)
-    masked_scatter_add_(nodes.next, before, following - slots, starts)
-    masked_scatter_add_(nodes.prev, following, before - nodes.prev.gather(-1, following), starts)
+        links = further
+    return links

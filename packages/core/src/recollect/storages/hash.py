@@ -11,23 +11,40 @@ from recollect.ops.candidate_attention import (
     candidate_cosine,
     candidate_match,
     decay_presence,
+    rows_at_once,
 )
-from recollect.ops.free_list import FreeList, full_free_list, pop_, release_
-from recollect.ops.hash_table import HashTables, empty_tables, insert_, lookup, valid_indices
+from recollect.ops.free_list import FreeList, full_free_list, release
+from recollect.ops.groups import group_rows
+from recollect.ops.hash_table import (
+    Buckets,
+    HashTables,
+    candidates,
+    clear,
+    empty_tables,
+    find_buckets,
+    insert,
+    lookup,
+    restamp,
+    valid_indices,
+)
 from recollect.ops.hashing import hash_multipliers, hash_planes, multiply_shift_hash, sign_hash
 from recollect.ops.indexing import (
-    gather_one,
+    assign,
     gather_rows,
     mask_repeats,
-    masked_scatter_add_,
-    scatter_one_,
+    masked_put,
     scatter_rows,
     scatter_rows_,
+    split_rows,
 )
 from recollect.ops.masking import zero_empty
-from recollect.state import Entries, Read, clone_integers, register_state
+from recollect.ops.upserts import Clock, Known, meet
+from recollect.state import Entries, Read, register_state
 from recollect.storages.slot import SlotStorage
 from recollect.validation import check_attention, check_buckets, check_positive
+
+MANY = 1024
+"""Rows with integer keys that are written at once even to a smaller store."""
 
 
 @register_state
@@ -180,86 +197,92 @@ class HashStorage(SlotStorage[HashState]):
     def _place(
         self, state: HashState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> tuple[HashState, Tensor]:
-        state = state if inplace else clone_integers(state)
-        codes, live = self._codes(key), strength > 0
-        steps = [
-            self._allocate_(state, key[..., w, :], codes[..., w, :], live[..., w], mask[..., w])
-            for w in range(key.shape[-2])
-        ]
-        if not steps:
-            return state, torch.zeros_like(mask, dtype=torch.int64)
-        slots, mask = (torch.stack(column, -1) for column in zip(*steps, strict=True))
-        scatter, last = scatter_rows_ if inplace else scatter_rows, mask_repeats(slots, mask)
-        values = scatter(state.values, value, slots, last)
-        presence = scatter(state.presence, strength, slots, last)
-        keys = state.keys if self.integer_keys else scatter(state.keys, key, slots, last)
+        # Which integer keys exist is found sooner, the fewer times the rows can fill the store.
+        most = max(self.size, MANY) if self.integer_keys else mask.shape[-1]
+        slots = []
+        for rows in split_rows(max(1, most), key, value, strength, mask):
+            state, placed = self._place_rows(state, *rows, inplace)
+            slots.append(placed)
+        return state, torch.cat(slots, -1)
+
+    def _place_rows(
+        self, state: HashState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
+    ) -> tuple[HashState, Tensor]:
+        codes, live = self._codes(key), strength.to(state.presence.dtype) > 0
+        buckets = find_buckets(state.tables, codes)
+        clock = Clock(state.free.stack, state.free.size.unsqueeze(-1), state.hand.unsqueeze(-1))
+        slots, exists = self._meet(state, key, codes, buckets, clock, mask & live)
+        fresh, written = mask & live & ~exists, mask & (live | exists)
+        slots = torch.where(exists, slots, clock.slots(fresh.cumsum(-1) - fresh.to(torch.int64)))
+        number = state.clock.unsqueeze(-1) + written.cumsum(-1)
+        state = self._file(state, buckets, slots, number, fresh, inplace)
+        state = state._replace(clock=assign(state.clock, state.clock + written.sum(-1), inplace))
+        scatter, last = scatter_rows_ if inplace else scatter_rows, mask_repeats(slots, written)
+        keys, values, presence = (
+            scatter(old, new, slots, last) for old, new in zip(state[:3], (key, value, strength), strict=True)
+        )
         return state._replace(keys=keys, values=values, presence=presence), slots
 
-    def _allocate_(
-        self, state: HashState, key: Tensor, codes: Tensor, live: Tensor, mask: Tensor
+    def _file(
+        self, state: HashState, buckets: Buckets, slots: Tensor, number: Tensor, fresh: Tensor, inplace: bool
+    ) -> HashState:
+        """Take ``slots`` for the rows ``fresh``, stamp them with their numbers and index them."""
+        added = insert(state.tables, state.stamp, buckets, slots, number, fresh, inplace)
+        fewer = state.index_count.scatter_add_ if inplace else state.index_count.scatter_add
+        count = fewer(-1, added.dropped, -added.was_valid.to(torch.int64))
+        # An entry without any index is out of reach. Its slot is taken again when the hand comes to it.
+        reached = torch.where(count.gather(-1, added.dropped) > 0, state.stamp.gather(-1, added.dropped), 0)
+        stamp = (state.stamp.scatter_ if inplace else state.stamp.scatter)(-1, added.dropped, reached)
+        last = mask_repeats(slots, fresh)
+        stamp = masked_put(stamp, slots, number.masked_fill(added.holding == 0, 0), last, inplace)
+        count = masked_put(count, slots, added.holding, last, inplace)
+        evicting = (fresh.sum(-1) - state.free.size).clamp_min(0)
+        left = (state.free.size - fresh.sum(-1)).clamp_min(0)
+        hand = assign(state.hand, (state.hand + evicting) % self.size, inplace)
+        free = FreeList(state.free.stack, assign(state.free.size, left, inplace))
+        return state._replace(stamp=stamp, index_count=count, tables=added.tables, free=free, hand=hand)
+
+    def _meet(
+        self, state: HashState, key: Tensor, codes: Tensor, buckets: Buckets, clock: Clock, writes: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Allocate a slot for one entry per batch item and index it, in place.
-
-        Values, presence and real keys are left to the caller, since they have gradients.
-
-        Args:
-            state: Its integers are changed.
-            key: ``(…, K)``.
-            codes: ``(…, tables)``.
-            live: ``(…,)`` bool, whether the entry's strength is above zero.
-            mask: ``(…,)``.
-
-        Returns:
-            The slot ``(…,)``, and whether anything is written there, ``(…,)`` bool.
-        """
-        existing, exists = self._find(state, key, codes)
-        fresh = mask & live & ~exists
-        evict = fresh & (state.free.size == 0)
-        slot = torch.where(exists, existing, pop_(state.free, state.hand, fresh))
-        state.hand.copy_(torch.where(evict, (state.hand + 1) % self.size, state.hand))
-        mask = mask & (live | exists)
-        number = state.clock + 1
-        scatter_one_(state.stamp, slot, number, mask)
-        scatter_one_(state.index_count, slot, self.tables, mask)
-        dropped, was_valid = insert_(state.tables, state.stamp, codes, slot, number, mask)
-        masked_scatter_add_(state.index_count, dropped, torch.full_like(dropped, -1), was_valid)
-        # An entry that several tables drop at once must be freed only once.
-        again = ((dropped.unsqueeze(-1) == dropped.unsqueeze(-2)) & was_valid.unsqueeze(-2)).tril(-1).any(-1)
-        unindexed = was_valid & ~again & (state.index_count.gather(-1, dropped) == 0)
-        release_(state.stamp, state.free, dropped, unindexed)
-        if self.integer_keys:
-            flat = state.keys.view(*state.keys.shape[:-2], self.size * self.key_size)
-            places = slot.unsqueeze(-1) * self.key_size + torch.arange(self.key_size, device=key.device)
-            masked_scatter_add_(flat, places, key - flat.gather(-1, places), mask.unsqueeze(-1))
-            release_(state.stamp, state.free, slot.unsqueeze(-1), (mask & ~live).unsqueeze(-1))
-        state.clock.add_(mask)
-        return slot, mask
-
-    def _find(self, state: HashState, key: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Slot ``(…,)`` of an integer key, and whether it exists, bool; a real key never exists."""
+        """Slots ``(…, W)`` of integer keys, and which exist when written, bool; real keys never do."""
         if not self.integer_keys:
-            return torch.zeros_like(state.hand), torch.zeros_like(state.hand, dtype=torch.bool)
-        slots, found = lookup(state.tables, state.stamp, codes.unsqueeze(-2))
-        same = found & (gather_rows(state.keys, slots) == key.unsqueeze(-2).unsqueeze(-2)).all(-1)
-        same, slots = same.squeeze(-2), slots.squeeze(-2)
-        return gather_one(slots, same.to(torch.uint8).argmax(-1)), same.any(-1)
+            return torch.zeros_like(writes, dtype=torch.int64), torch.zeros_like(writes)
+        slots, found = lookup(state.tables, state.stamp, codes)
+        same = found & (gather_rows(state.keys, slots) == key.unsqueeze(-2)).all(-1)
+        found, best = same.max(-1)
+        slots = slots.gather(-1, best.unsqueeze(-1)).squeeze(-1)
+        filed = state.stamp.gather(-1, slots).unsqueeze(-2).unsqueeze(-1)
+        # Its number among the places of the bucket, which new indices take in this order.
+        turn = (buckets.filed < filed).sum(-1)
+        entry = gather_rows(state.tables.entry.flatten(-3, -2), buckets.index)
+        here = (entry == slots.unsqueeze(-2).unsqueeze(-1)) & (buckets.filed == filed)
+        turn = turn.masked_fill(~here.any(-1), -1)
+        known = Known(slots, found, clock.eviction(slots), turn)
+        return meet(group_rows(key.unbind(-1)), buckets.groups, known, writes, clock, self.bucket_capacity)
 
     def _erase(
         self, state: HashState, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> HashState:
-        state = state if inplace else clone_integers(state)
-        slots, found = lookup(state.tables, state.stamp, self._codes(key))  # (…, E, tables · capacity)
+        shape = self.tables, self.buckets, self.bucket_capacity
+        for rows in split_rows(rows_at_once(mask, shape, self.key_size), key, strength, mask):
+            state = self._erase_rows(state, *rows, inplace)
+        return state
+
+    def _erase_rows(
+        self, state: HashState, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool
+    ) -> HashState:
+        slots, found, once, positions = candidates(state.tables, state.stamp, self._codes(key))
         if self.integer_keys:
             matched = (gather_rows(state.keys, slots) == key.unsqueeze(-2)).all(-1).to(strength.dtype)
         else:
             matched = candidate_match(key, state.keys, slots, found, self.match_start)
-        lost = (strength.unsqueeze(-1) * matched).masked_fill(~(found & mask.unsqueeze(-1)), 0)
-        presence = state.presence
-        for e in range(key.shape[-2]):
-            candidates = slots[..., e, :]
-            presence, gone = decay_presence(presence, state.stamp, candidates, lost[..., e, :], inplace)
-            release_(state.stamp, state.free, candidates, gone)
-        return state._replace(presence=presence)
+        found = found & mask.unsqueeze(-1)
+        lost = (strength.unsqueeze(-1) * matched).masked_fill(~found, 0)
+        presence, gone = decay_presence(state.presence, slots, lost, once, inplace)
+        stamp, free, freed = release(state.stamp, state.free, slots, gone, once, inplace)
+        tables = clear(state.tables, positions.flatten(-2), freed.flatten(-2), inplace)
+        return state._replace(presence=presence, stamp=stamp, free=free, tables=tables)
 
     def _update(
         self, state: HashState, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool
@@ -269,10 +292,13 @@ class HashStorage(SlotStorage[HashState]):
         return state._replace(values=scatter(state.values, value, slots, mask_repeats(slots, mask)))
 
     def _erase_slots(self, state: HashState, slots: Tensor, mask: Tensor, inplace: bool) -> HashState:
-        state = state if inplace else clone_integers(state)
-        live = mask_repeats(slots, mask) & (state.stamp.gather(-1, slots) > 0)
-        release_(state.stamp, state.free, slots, live)
-        return state
+        live, once = mask & (state.stamp.gather(-1, slots) > 0), torch.ones_like(mask)
+        codes = self._codes(gather_rows(state.keys, slots.unsqueeze(-1)).squeeze(-2))
+        cleared = torch.zeros_like(slots), mask_repeats(slots, live)
+        tables = restamp(state.tables, state.stamp, codes, slots, *cleared, inplace)
+        rows = (rows.unsqueeze(-1) for rows in (slots, live, once))
+        stamp, free, _ = release(state.stamp, state.free, *rows, inplace)
+        return state._replace(stamp=stamp, free=free, tables=tables)
 
     def _write_at(self, state: HashState, weights: Tensor, kept: Tensor, added: Tensor) -> HashState:
         values = torch.where(state.stamp.unsqueeze(-1) > 0, kept * state.values + added, state.values)
@@ -288,10 +314,11 @@ class HashStorage(SlotStorage[HashState]):
 
         ``bucket_fill`` ``(…, tables, buckets)`` is the share of each bucket that holds valid indices.
         """
-        live = state.stamp > 0
+        presence = self.entries(state).filled
+        live = presence > 0
         return {
             "occupancy": live.float().mean(-1),
-            "presence": self.entries(state).filled,
+            "presence": presence,
             "age": (state.clock.unsqueeze(-1) - state.stamp).masked_fill(~live, 0),
             "rejected": state.rejected,
             "bucket_fill": valid_indices(state.tables, state.stamp).float().mean(-1),

@@ -11,29 +11,34 @@ from recollect.ops.candidate_attention import (
     candidate_cosine,
     candidate_match,
     decay_presence,
+    rows_at_once,
 )
-from recollect.ops.free_list import FreeList, full_free_list, pop_, release_
-from recollect.ops.hash_table import HashTables, empty_tables, insert_, lookup
+from recollect.ops.free_list import FreeList, full_free_list, pop, release
+from recollect.ops.hash_table import (
+    HashTables,
+    candidates,
+    clear,
+    empty_tables,
+    find_buckets,
+    insert,
+    lookup,
+    restamp,
+)
 from recollect.ops.hashing import hash_planes, sign_hash
 from recollect.ops.indexing import (
-    gather_one,
+    assign,
     gather_rows,
     mask_repeats,
-    scatter_one_,
+    masked_put,
     scatter_rows,
     scatter_rows_,
+    split_rows,
 )
-from recollect.ops.linked_list import (
-    LinkedList,
-    empty_linked_list,
-    head,
-    insert_after_,
-    remove_,
-    remove_many_,
-    tail,
-)
+from recollect.ops.linked_list import LinkedList, append, empty_linked_list, first_slots, remove
+from recollect.ops.list_splice import find_anchors, splice
 from recollect.ops.masking import apply_mask, zero_empty
-from recollect.state import Entries, Read, clone_integers, register_state
+from recollect.ops.slot_policies import next_evicted
+from recollect.state import Entries, Read, register_state
 from recollect.storages.ordered import Direction, OrderedStorage
 from recollect.validation import check_attention, check_buckets, check_positive
 
@@ -175,70 +180,74 @@ class LinkedStorage(OrderedStorage[LinkedState]):
         value: Tensor,
         strength: Tensor,
         mask: Tensor,
-        after: Tensor,
+        after: Tensor | None,
         inplace: bool,
     ) -> tuple[LinkedState, Tensor]:
-        state = state if inplace else clone_integers(state)
-        codes, mask = sign_hash(key, self.hash), mask & (strength > 0)
-        steps = [
-            self._allocate_(state, codes[..., w, :], after[..., w], mask[..., w])
-            for w in range(key.shape[-2])
-        ]
-        if not steps:
-            return state, torch.zeros_like(after)
-        slots = torch.stack(steps, -1)
-        scatter, last = scatter_rows_ if inplace else scatter_rows, mask_repeats(slots, mask)
+        # A block of rows evicts no row of its own, and leaves an entry that may be spared.
+        block, placed = max(1, self.slots - 1), []
+        rows = (key, value, strength) if after is None else (key, value, strength, after)
+        for *block_rows, now in split_rows(block, *rows, mask):
+            state, slots = self._insert_block(state, now, *block_rows, inplace=inplace)
+            placed.append(slots)
+        return state, torch.cat(placed, -1)
+
+    def _insert_block(
+        self,
+        state: LinkedState,
+        mask: Tensor,
+        key: Tensor,
+        value: Tensor,
+        strength: Tensor,
+        after: Tensor | None = None,
+        *,
+        inplace: bool,
+    ) -> tuple[LinkedState, Tensor]:
+        """Insert fewer entries than there are slots, or a single one."""
+        mask = mask & (strength.to(state.presence.dtype) > 0)
+        free, popped, short = pop(state.free, mask, inplace)
+        evicts = mask & (short >= 0)
+        oldest = first_slots(state.usage, mask.shape[-1] + 1)
+        evicted = next_evicted(oldest, short.clamp_min(0), evicts, after, self.slots)
+        slots = torch.where(evicts, evicted, popped)
+        if after is None:
+            order = append(remove(state.order, slots, evicts, inplace), slots, mask, inplace)
+        else:
+            anchors = find_anchors(state.stamp, slots, after, mask)
+            order = splice(state.order, slots, anchors, mask, evicts, inplace)
+        usage = append(remove(state.usage, slots, evicts, inplace), slots, mask, inplace)
+        number = state.clock.unsqueeze(-1) + mask.cumsum(-1)
+        buckets = find_buckets(state.tables, sign_hash(key, self.hash))
+        tables = insert(state.tables, state.stamp, buckets, slots, number, mask, inplace).tables
+        stamp = masked_put(state.stamp, slots, number, mask, inplace)
+        clock = assign(state.clock, state.clock + mask.sum(-1), inplace)
+        scatter = scatter_rows_ if inplace else scatter_rows
         keys, values, presence = (
-            scatter(old, new, slots, last) for old, new in zip(state[:3], (key, value, strength), strict=True)
+            scatter(old, new, slots, mask) for old, new in zip(state[:3], (key, value, strength), strict=True)
         )
-        return state._replace(keys=keys, values=values, presence=presence), slots
-
-    def _allocate_(self, state: LinkedState, codes: Tensor, after: Tensor, mask: Tensor) -> Tensor:
-        """Allocate a slot for one entry per batch item, link it and index it, in place.
-
-        Keys, values and presence are left to the caller, since they have gradients.
-
-        Args:
-            state: Its integers are changed.
-            codes: ``(…, tables)``.
-            after: ``(…,)``, −1 for none.
-            mask: ``(…,)``.
-
-        Returns:
-            The slot ``(…,)``.
-        """
-        # The entry to insert after is not evicted, unless it is the only one.
-        oldest = head(state.usage)
-        second = gather_one(state.usage.next, oldest)
-        oldest = torch.where((oldest == after) & (second < self.slots), second, oldest)
-        full = mask & (state.free.size == 0)
-        slot = pop_(state.free, oldest.clamp_max(self.slots - 1), mask)
-        given = (after >= 0) & (gather_one(state.stamp, after.clamp_min(0)) > 0) & (after != slot)
-        for nodes in (state.order, state.usage):
-            remove_(nodes, slot, full)
-        insert_after_(state.order, slot, torch.where(given, after, tail(state.order)), mask)
-        insert_after_(state.usage, slot, tail(state.usage), mask)
-        number = state.clock + 1
-        scatter_one_(state.stamp, slot, number, mask)
-        insert_(state.tables, state.stamp, codes, slot, number, mask)
-        state.clock.add_(mask)
-        return slot
+        new = keys, values, presence, stamp, order, usage, tables, free, clock, state.rejected
+        return LinkedState(*new), slots
 
     def _erase(
         self, state: LinkedState, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> LinkedState:
-        state = state if inplace else clone_integers(state)
-        slots, found = lookup(state.tables, state.stamp, sign_hash(key, self.hash))
+        for rows in split_rows(rows_at_once(mask, self.table_shape, self.key_size), key, strength, mask):
+            state = self._erase_rows(state, *rows, inplace)
+        return state
+
+    def _erase_rows(
+        self, state: LinkedState, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool
+    ) -> LinkedState:
+        slots, found, once, positions = candidates(state.tables, state.stamp, sign_hash(key, self.hash))
         lost = strength.unsqueeze(-1) * candidate_match(key, state.keys, slots, found, self.match_start)
         lost = lost.masked_fill(~(found & mask.unsqueeze(-1)), 0)
-        presence = state.presence
-        for e in range(key.shape[-2]):
-            candidates = slots[..., e, :]
-            presence, gone = decay_presence(presence, state.stamp, candidates, lost[..., e, :], inplace)
-            for nodes in (state.order, state.usage):
-                remove_many_(nodes, candidates, gone)
-            release_(state.stamp, state.free, candidates, gone)
-        return state._replace(presence=presence)
+        presence, gone = decay_presence(state.presence, slots, lost, once, inplace)
+        stamp, free, freed = release(state.stamp, state.free, slots, gone, once, inplace)
+        tables = clear(state.tables, positions.flatten(-2), freed.flatten(-2), inplace)
+        leaving = slots.flatten(-2), (freed & once).flatten(-2)
+        order, usage = (remove(nodes, *leaving, inplace) for nodes in (state.order, state.usage))
+        return state._replace(
+            presence=presence, stamp=stamp, order=order, usage=usage, tables=tables, free=free
+        )
 
     def _update(
         self, state: LinkedState, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool
@@ -249,12 +258,17 @@ class LinkedStorage(OrderedStorage[LinkedState]):
         return state._replace(values=scatter(state.values, value, slots, mask_repeats(slots, mask)))
 
     def _mark_used(self, state: LinkedState, slots: Tensor, mask: Tensor, inplace: bool) -> LinkedState:
-        """Move entries ``slots`` ``(…, n)`` to the end of the usage list in order, where ``mask`` is true."""
-        usage = state.usage if inplace else clone_integers(state.usage)
-        for slot, used in zip(slots.unbind(-1), mask.unbind(-1), strict=True):
-            remove_(usage, slot, used)
-            insert_after_(usage, slot, tail(usage), used)
-        return state._replace(usage=usage)
+        """Move entries ``slots`` ``(…, n)`` to the end of the usage list in order, where ``mask`` is true.
+
+        They are stamped anew, and so are their indices: a bucket drops the least recently used.
+        """
+        last, number = mask_repeats(slots, mask), state.clock.unsqueeze(-1) + mask.cumsum(-1)
+        usage = append(remove(state.usage, slots, last, inplace), slots, last, inplace)
+        codes = sign_hash(gather_rows(state.keys, slots.unsqueeze(-1)).squeeze(-2), self.hash)
+        tables = restamp(state.tables, state.stamp, codes, slots, number, last, inplace)
+        stamp = masked_put(state.stamp, slots, number, last, inplace)
+        clock = assign(state.clock, state.clock + mask.sum(-1), inplace)
+        return state._replace(usage=usage, tables=tables, stamp=stamp, clock=clock)
 
     def touch(self, state: LinkedState, read: Read) -> LinkedState:
         """Mark the entry that each query of ``read`` weighed most as the most recently used."""
@@ -266,12 +280,15 @@ class LinkedStorage(OrderedStorage[LinkedState]):
         return self._mark_used(state, slots, used, inplace=False)
 
     def _erase_slots(self, state: LinkedState, slots: Tensor, mask: Tensor, inplace: bool) -> LinkedState:
-        state = state if inplace else clone_integers(state)
-        live = mask_repeats(slots, mask) & (state.stamp.gather(-1, slots) > 0)
-        for nodes in (state.order, state.usage):
-            remove_many_(nodes, slots, live)
-        release_(state.stamp, state.free, slots, live)
-        return state
+        live, once = mask & (state.stamp.gather(-1, slots) > 0), torch.ones_like(mask)
+        last = mask_repeats(slots, live)
+        codes = sign_hash(gather_rows(state.keys, slots.unsqueeze(-1)).squeeze(-2), self.hash)
+        cleared = torch.zeros_like(slots), last
+        tables = restamp(state.tables, state.stamp, codes, slots, *cleared, inplace)
+        order, usage = (remove(nodes, slots, last, inplace) for nodes in (state.order, state.usage))
+        rows = (rows.unsqueeze(-1) for rows in (slots, live, once))
+        stamp, free, _ = release(state.stamp, state.free, *rows, inplace)
+        return state._replace(stamp=stamp, order=order, usage=usage, tables=tables, free=free)
 
     def _write_at(self, state: LinkedState, weights: Tensor, kept: Tensor, added: Tensor) -> LinkedState:
         values = torch.where(state.stamp.unsqueeze(-1) > 0, kept * state.values + added, state.values)

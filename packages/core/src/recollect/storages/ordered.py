@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from recollect.ops.indexing import mask_slots
@@ -46,13 +45,13 @@ class OrderedStorage(SlotStorage[S]):
         value: Tensor,
         strength: Tensor,
         mask: Tensor,
-        after: Tensor,
+        after: Tensor | None,
         inplace: bool,
     ) -> tuple[S, Tensor]:
         """Write W entries in order, and return their slots ``(…, W)``; see ``Storage._place``.
 
-        ``after`` ``(…, W)`` is −1 for "at the end" and wherever masked. An entry whose ``after`` names a free
-        slot goes to the end, too.
+        ``after`` ``(…, W)`` is −1 for "at the end" and wherever masked; ``None`` if all go to the end. An
+        entry whose ``after`` names a free slot goes to the end, too.
         """
 
     @abstractmethod
@@ -103,9 +102,7 @@ class OrderedStorage(SlotStorage[S]):
         """Write as ``write`` does, with the same arguments, and return the slots; see ``Storage.place``."""
         readers, count = key.shape[:-2], key.shape[-2]
         state, rows, extra = self._check_entries(state, key, value, strength, mask, inplace)
-        if after is None:
-            after = torch.full_like(rows.mask, -1, dtype=torch.int64)
-        else:
+        if after is not None:
             after = fold_readers(check_indices(after, "after", key.shape[:-1]), extra, -1)
             after = after.masked_fill(~rows.mask, -1)
             check_slots(after.clamp_min(0), self.slots)
@@ -116,8 +113,7 @@ class OrderedStorage(SlotStorage[S]):
     def _place(
         self, state: S, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> tuple[S, Tensor]:
-        after = torch.full_like(mask, -1, dtype=torch.int64)
-        return self._insert(state, key, value, strength, mask, after, inplace)
+        return self._insert(state, key, value, strength, mask, None, inplace)
 
     def follow(self, state: S, read: Read, direction: Direction = "forward") -> Read:
         """Read along the links: the entries after, or before, those that ``read`` attended to.

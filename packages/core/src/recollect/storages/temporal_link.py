@@ -131,7 +131,7 @@ class TemporalLinkStorage(OrderedStorage[TemporalLinkState]):
         value: Tensor,
         strength: Tensor,
         mask: Tensor,
-        after: Tensor,
+        after: Tensor | None,
         inplace: bool,
     ) -> tuple[TemporalLinkState, Tensor]:
         slots = [after[..., :0]]

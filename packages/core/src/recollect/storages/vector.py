@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from recollect.ops.attention import attention_weights, dot_scores, l2_normalize, match, similarity
 from recollect.ops.cached_attention import SoftmaxRead
-from recollect.ops.free_list import find_free_slots
-from recollect.ops.indexing import any_slot, mask_repeats, scatter_rows, scatter_rows_
+from recollect.ops.indexing import any_slot, assign, mask_repeats, scatter_rows, scatter_rows_, split_rows
 from recollect.ops.inspection import can_inspect
 from recollect.ops.masking import full_mask, zero_empty
 from recollect.ops.read_attention import kernel_fits, read_attention
+from recollect.ops.slot_policies import slots_by_content, slots_by_use
 from recollect.state import Entries, Read, register_state
 from recollect.storages.scan import ScanSteps
 from recollect.storages.slot import SlotStorage
@@ -28,6 +28,9 @@ FUSED_COSINE_QUERIES = 8
 SCAN_WEIGHTS = 2**21
 """Number of presences that a block of such a scan aims at, which bounds its memory."""
 
+UPSERT_BLOCK, COMPARED = 1024, 1 << 22
+"""Rows that are upserted at once, and pairs of rows and slots that are compared at once, at most."""
+
 
 @register_state
 class VectorState(NamedTuple):
@@ -38,7 +41,7 @@ class VectorState(NamedTuple):
         values: ``(…, N, V)``.
         presence: ``(…, N)`` in [0, 1]; zero marks a free slot.
         usage: ``(…, N)`` int64, the clock when the entry was last written, updated or touched.
-        clock: ``(…,)`` int64, number of entries written so far.
+        clock: ``(…,)`` int64, number of entries written so far; except for a ring, updates and touches count.
         rejected: ``(…,)`` int64, number of rows left out because they were not finite.
     """
 
@@ -203,31 +206,37 @@ class VectorStorage(SlotStorage[VectorState]):
     def _place(
         self, state: VectorState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> tuple[VectorState, Tensor]:
-        number = state.clock.unsqueeze(-1) + mask.cumsum(-1) - 1  # (…, W), counted from the first write
-        if self.policy == "lru" and (free := find_free_slots(state.presence, strength, mask)) is not None:
-            return write_entries(state, (key, value, strength, number), free, mask, mask, inplace), free
+        if self.policy == "content":
+            return self._upsert(state, key, value, strength, mask, inplace)
         if self.policy == "ring":
+            number = state.clock.unsqueeze(-1) + mask.cumsum(-1) - 1  # (…, W), counted from the first write
             last = mask & (number + self.slots > number[..., -1:])  # not overwritten by a later one of the W
             slots = number % self.slots
             return write_entries(state, (key, value, strength, number), slots, mask, last, inplace), slots
-        chosen = [state.usage[..., :0]]
-        for w in range(key.shape[-2]):
-            now = slice(w, w + 1)
-            rows = (key[..., now, :], value[..., now, :], strength[..., now], state.clock.unsqueeze(-1))
-            slot, now_mask = self._choose_slot(state, rows[0]), mask[..., now]
-            state = write_entries(state, rows, slot, now_mask, now_mask, inplace)
-            chosen.append(slot)
-        return state, torch.cat(chosen, -1)
+        live = mask & (strength.to(state.presence.dtype) > 0)
+        slots = slots_by_use(state.presence, state.usage, live)
+        number = state.clock.unsqueeze(-1) + live.cumsum(-1) - 1
+        last = mask_repeats(slots, live)
+        return write_entries(state, (key, value, strength, number), slots, live, last, inplace), slots
 
-    def _choose_slot(self, state: VectorState, key: Tensor) -> Tensor:
-        """Slot ``(…, 1)`` of one entry under the policies ``lru`` and ``content``."""
-        taken = state.presence > 0
-        free_or_oldest = torch.where(taken, state.usage + 1, 0).argmin(-1, keepdim=True)
-        if self.policy == "lru":
-            return free_or_oldest
-        same = match(key.detach(), state.keys.detach(), self.match_start)[..., 0, :].masked_fill(~taken, 0)
-        highest, best = same.max(-1, keepdim=True)
-        return torch.where(highest >= 1, best, free_or_oldest)
+    def _upsert(
+        self, state: VectorState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
+    ) -> tuple[VectorState, Tensor]:
+        """Write by content, a block of rows at a time, each compared to all slots and rows of the block."""
+        placed = []
+        block = max(1, min(UPSERT_BLOCK, COMPARED // self.slots))
+        for rows in split_rows(block, key, value, strength, mask):
+            new, keys = rows[0].detach(), state.keys.detach()
+            same, alike = (match(new, other, self.match_start) >= 1 for other in (keys, new))
+            live = rows[2].to(state.presence.dtype) > 0
+            slots, written = slots_by_content(
+                state.presence, state.usage, state.clock, same, alike, live, rows[3]
+            )
+            number = state.clock.unsqueeze(-1) + written.cumsum(-1) - 1
+            last = mask_repeats(slots, written)
+            state = write_entries(state, (*rows[:3], number), slots, written, last, inplace)
+            placed.append(slots)
+        return state, torch.cat(placed, -1)
 
     def _erase(
         self, state: VectorState, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool
@@ -242,11 +251,9 @@ class VectorStorage(SlotStorage[VectorState]):
     def _update(
         self, state: VectorState, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool
     ) -> VectorState:
-        used, last = state.clock.unsqueeze(-1).expand_as(slots), mask_repeats(slots, mask)
-        scatter = scatter_rows_ if inplace else scatter_rows
-        return state._replace(
-            values=scatter(state.values, value, slots, last), usage=scatter(state.usage, used, slots, last)
-        )
+        scatter, last = scatter_rows_ if inplace else scatter_rows, mask_repeats(slots, mask)
+        state = state._replace(values=scatter(state.values, value, slots, last))
+        return self._mark_used(state, slots, mask, inplace)
 
     def entries(self, state: VectorState) -> Entries:
         """Return all N slots; keys and values of free slots are zero."""
@@ -272,9 +279,17 @@ class VectorStorage(SlotStorage[VectorState]):
             raise ValueError("this read has no weights: it did not come from a storage with entries")
         best = read.weights.argmax(-1, keepdim=True)
         slots = (best if read.slots is None else read.slots.gather(-1, best)).squeeze(-1)
-        found = read.weights.amax(-1) > 0
-        used = state.clock.unsqueeze(-1).expand_as(slots)
-        return state._replace(usage=scatter_rows(state.usage, used, slots, mask_repeats(slots, found)))
+        return self._mark_used(state, slots, read.weights.amax(-1) > 0, inplace=False)
+
+    def _mark_used(self, state: VectorState, slots: Tensor, mask: Tensor, inplace: bool) -> VectorState:
+        """Note the use of entries ``slots`` ``(…, n)`` in order, where ``mask`` is true."""
+        used = state.clock.unsqueeze(-1) + mask.cumsum(-1) - 1
+        scatter, last = scatter_rows_ if inplace else scatter_rows, mask_repeats(slots, mask)
+        usage = scatter(state.usage, used, slots, last)
+        if self.policy == "ring":  # its clock says where the next entry goes
+            return state._replace(usage=usage)
+        clock = assign(state.clock, state.clock + mask.sum(-1), inplace)
+        return state._replace(usage=usage, clock=clock)
 
     def _scan(self, state: VectorState, steps: ScanSteps) -> tuple[Tensor, VectorState]:
         """Attend to a sliding window, or block by block to what is present at each step."""

@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from recollect.ops.attention import l2_normalize, match, presence_attention
 from recollect.ops.indexing import mask_repeats, scatter_rows
-from recollect.ops.inspection import can_inspect
+from recollect.ops.inspection import can_inspect, is_traced
 from recollect.ops.masking import apply_mask
 from recollect.ops.slot_scan import keep_largest, step_presence
 from recollect.ops.window_attention import window_attention
@@ -95,20 +95,21 @@ def scan_slots(
         new = torch.arange(slots + first, slots + first + now.shape[-1], device=key.device).expand(now.shape)
         with torch.no_grad():
             plan = _plan_slots(storage, state, _take(keys, held), key[..., rows, :], written, erased, now)
+        placed, writes = plan
         block = partial(_scan_block, storage, plan, now)
         arguments = keys, values, held, new, state.presence, query[..., rows, :], written, erased
-        if torch.is_grad_enabled() and size < query.shape[-2] and not _is_traced(query):
+        if torch.is_grad_enabled() and size < query.shape[-2] and not is_traced(query):
             output, after = checkpoint(block, *arguments, use_reentrant=False, preserve_rng_state=False)
         else:
             output, after = block(*arguments)
         outputs.append(output)
-        last = mask_repeats(plan, now)
-        number = state.clock.unsqueeze(-1) + now.cumsum(-1) - 1
-        held = scatter_rows(held, new, plan, last)
+        last = mask_repeats(placed, writes)
+        number = state.clock.unsqueeze(-1) + writes.cumsum(-1) - 1
+        held = scatter_rows(held, new, placed, last)
         state = state._replace(
-            presence=scatter_rows(after[..., :slots], after[..., slots:], plan, last),
-            usage=scatter_rows(state.usage, number, plan, last),
-            clock=state.clock + now.sum(-1),
+            presence=scatter_rows(after[..., :slots], after[..., slots:], placed, last),
+            usage=scatter_rows(state.usage, number, placed, last),
+            clock=state.clock + writes.sum(-1),
         )
     keys, values = _take(keys, held).to(old.keys.dtype), _take(values, held).to(old.values.dtype)
     state = state._replace(keys=keys, values=values, presence=state.presence.to(old.filled.dtype))
@@ -117,7 +118,7 @@ def scan_slots(
 
 def _scan_block(
     storage: "VectorStorage",
-    slots: Tensor,
+    plan: tuple[Tensor, Tensor],
     mask: Tensor,
     keys: Tensor,
     values: Tensor,
@@ -132,8 +133,8 @@ def _scan_block(
 
     Args:
         storage: The storage.
-        slots: ``(…, b)`` int64, the slots that the steps write.
-        mask: ``(…, b)`` bool.
+        plan: The slots that the steps write ``(…, b)`` int64, and which steps write any, bool.
+        mask: ``(…, b)`` bool; a masked step reads zero.
         keys: ``(…, N + T, K)``, keys of all entries.
         values: ``(…, N + T, V)``.
         held: ``(…, N)`` int64, the entry that each slot holds.
@@ -152,7 +153,7 @@ def _scan_block(
     if erase_strength is not None:
         key = keys[..., held.shape[-1] :, :]
         erased = erase_strength.unsqueeze(-1) * match(key, keys, storage.match_start)
-    presence = step_presence(presence, strength, slots, mask, erased)
+    presence = step_presence(presence, strength, *plan, erased)
     query, keys = scale_scores(storage, query, keys)
     last = presence[..., -1, :]
     if storage.top_k is not None:
@@ -175,15 +176,18 @@ def _plan_slots(
     strength: Tensor,
     erase_strength: Tensor | None,
     mask: Tensor,
-) -> Tensor:
-    """The slot that each of b steps writes, ``(…, b)``; ``held_keys`` are those of the slots' entries."""
+) -> tuple[Tensor, Tensor]:
+    """The slot that each of b steps writes, ``(…, b)``, and which steps write anything, bool.
+
+    ``held_keys`` are those of the slots' entries.
+    """
     number = mask.cumsum(-1) - 1  # counts the writes, from zero
     if storage.policy == "ring":
-        return (state.clock.unsqueeze(-1) + number) % storage.slots
+        return (state.clock.unsqueeze(-1) + number) % storage.slots, mask
     if storage.policy == "lru" and erase_strength is None and _all_positive(strength, mask):
         # Free slots first, then the least recently used; once all are used, the same order again.
         order = torch.where(state.presence > 0, state.usage + 1, 0).argsort(dim=-1, stable=True)
-        return order.gather(-1, number.clamp_min(0) % storage.slots)
+        return order.gather(-1, number.clamp_min(0) % storage.slots), mask
     matched = match(key, torch.cat([held_keys, key], -2), storage.match_start)
     return _follow_slots(storage, state, strength, erase_strength, mask, matched)
 
@@ -195,7 +199,7 @@ def _follow_slots(
     erase_strength: Tensor | None,
     mask: Tensor,
     matched: Tensor,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Plan slots step by step, where each depends on what the steps before have erased or overwritten.
 
     It follows presence and use of the slots, and which entry each holds, but moves neither keys nor values.
@@ -203,24 +207,26 @@ def _follow_slots(
     size, clock = storage.slots, state.clock.unsqueeze(-1)
     presence, usage = state.presence, state.usage
     entry = torch.arange(size, device=mask.device).expand_as(usage)  # index into the (N + b) entries
-    slots = [usage[..., :0]]
+    slots, writes = [usage[..., :0]], [mask[..., :0]]
     for t in range(mask.shape[-1]):
         now, same = slice(t, t + 1), matched[..., t, :].gather(-1, entry)
         if erase_strength is not None:
             presence = presence * (1 - erase_strength[..., now] * same).to(presence.dtype)
         taken = presence > 0
         slot = torch.where(taken, usage + 1, 0).argmin(-1, keepdim=True)
+        write = mask[..., now] & (strength[..., now].to(presence.dtype) > 0)
         if storage.policy == "content":
             highest, best = same.masked_fill(~taken, 0).max(-1, keepdim=True)
-            slot = torch.where(highest >= 1, best, slot)
+            slot, write = torch.where(highest >= 1, best, slot), write | (mask[..., now] & (highest >= 1))
         written = strength[..., now].to(presence.dtype), clock, torch.full_like(slot, size + t)
         presence, usage, entry = (
-            table.scatter(-1, slot, torch.where(mask[..., now], new, table.gather(-1, slot)))
+            table.scatter(-1, slot, torch.where(write, new, table.gather(-1, slot)))
             for table, new in zip((presence, usage, entry), written, strict=True)
         )
-        clock = clock + mask[..., now]
+        clock = clock + write
         slots.append(slot)
-    return torch.cat(slots, -1)
+        writes.append(write)
+    return torch.cat(slots, -1), torch.cat(writes, -1)
 
 
 def _take(rows: Tensor, index: Tensor) -> Tensor:
@@ -235,13 +241,8 @@ def _all_positive(strength: Tensor, mask: Tensor) -> bool:
 
 def _is_empty(presence: Tensor) -> bool:
     """Whether nothing is present. On a GPU the look waits once; a captured graph cannot look."""
-    if _is_traced(presence):
+    if is_traced(presence):
         return False
     if presence.is_cuda and torch.cuda.is_current_stream_capturing():
         return False
     return not bool((presence.detach() > 0).any())
-
-
-def _is_traced(tensor: Tensor) -> bool:
-    """Whether a graph is being traced, or a transform of ``torch.func`` runs."""
-    return torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
