@@ -3,8 +3,10 @@
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from recollect.ops.indexing import any_slot, scatter_rows
 from recollect.state import register_state
 
 NEGLIGIBLE = 1e-12
@@ -39,6 +41,39 @@ class LinkMatrix(NamedTuple):
         at = slot_mask(slot, precedence.shape[-1]) & mask
         weights = weights.masked_fill(at.unsqueeze(-1) | at.unsqueeze(-2), 0)
         return self._like(weights, (precedence + last * share).masked_fill(at, 0))
+
+    def remove_all(self, slots: Tensor, mask: Tensor) -> "LinkMatrix":
+        """Remove entries ``slots`` ``(…, W)`` where ``mask`` ``(…, W)`` is true, as ``remove`` does in turn.
+
+        Paths through removed entries become links, as in ``erase``, by a system of W equations.
+        """
+        weights, precedence = self._wide()
+        both = torch.cat([weights, precedence.unsqueeze(-2)], -2)  # (…, N + 1, N)
+        rows = weights.take_along_dim(slots.unsqueeze(-1), -2)  # (…, W, N)
+        columns = both.take_along_dim(slots.unsqueeze(-2), -1)  # (…, N + 1, W)
+        through = torch.maximum(rows.sum(-1), columns.sum(-2))
+        passed = (safe_reciprocal(through) * mask).unsqueeze(-1) * rows
+        one = torch.eye(slots.shape[-1], device=slots.device, dtype=weights.dtype)
+        with torch.autocast(weights.device.type, enabled=False):
+            inside = passed.take_along_dim(slots.unsqueeze(-2), -1)  # (…, W, W)
+            both = both + columns @ torch.linalg.solve(one - inside, passed)
+        gone = any_slot(slots, mask, precedence.shape[-1])
+        weights = both[..., :-1, :].masked_fill(gone.unsqueeze(-1) | gone.unsqueeze(-2), 0)
+        return self._like(weights, both[..., -1, :].masked_fill(gone, 0))
+
+    def append_all(self, slots: Tensor, strength: Tensor, mask: Tensor) -> "LinkMatrix":
+        """Insert unlinked entries ``slots`` ``(…, W)`` at the end in order, as ``insert`` does in turn.
+
+        Args:
+            slots: ``(…, W)`` int64, without repeats among the unmasked.
+            strength: ``(…, W)``.
+            mask: ``(…, W)`` bool.
+        """
+        weights, precedence = self._wide()
+        strength = strength.to(weights.dtype) * mask
+        last = precedence_after(precedence, slots, strength)  # (…, W + 1, N)
+        rows = strength.unsqueeze(-1) * last[..., :-1, :]
+        return self._like(scatter_rows(weights, rows, slots, mask), last[..., -1, :])
 
     def insert(self, slot: Tensor, strength: Tensor, after: Tensor, given: Tensor) -> "LinkMatrix":
         """Insert unlinked entries ``slot`` after ``after`` where ``given``, else at the end; all ``(…, 1)``.
@@ -111,6 +146,26 @@ class LinkMatrix(NamedTuple):
 def empty_link_matrix(batch: tuple[int, ...], slots: int, **kwargs: Any) -> LinkMatrix:
     """N entries without links; ``kwargs`` are dtype and device."""
     return LinkMatrix(torch.zeros(*batch, slots, slots, **kwargs), torch.zeros(*batch, slots, **kwargs))
+
+
+def precedence_after(precedence: Tensor, slots: Tensor, strength: Tensor) -> Tensor:
+    """Precedence before, between and after W entries that are inserted at the end: ``(…, W + 1, N)``.
+
+    p_{w+1} = (1 − s_w) p_w + s_w e_w, so that
+    p_w = Π_{v<w} (1 − s_v) p + Σ_{v<w} s_v Π_{v<u<w} (1 − s_u) e_v.
+
+    Args:
+        precedence: ``(…, N)``.
+        slots: ``(…, W)`` int64.
+        strength: ``(…, W)``, zero for an entry that is not inserted.
+    """
+    left = (1 - strength).unsqueeze(-2)  # (…, 1, W)
+    later = left.new_ones(left.shape[-1], left.shape[-1]).triu(1) > 0
+    # share[v, u]: what is left of entry v after u.
+    share = strength.unsqueeze(-1) * torch.where(later, left, 1).cumprod(-1)
+    share = F.pad(share.triu().mT, (0, 0, 1, 0))  # (…, W + 1, W)
+    old = F.pad((1 - strength).cumprod(-1), (1, 0), value=1.0).unsqueeze(-1) * precedence.unsqueeze(-2)
+    return old.scatter_add(-1, slots.unsqueeze(-2).expand(share.shape), share)
 
 
 def slot_mask(slot: Tensor, size: int) -> Tensor:

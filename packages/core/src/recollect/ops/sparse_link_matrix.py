@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from recollect.ops.link_matrix import safe_reciprocal, slot_mask
+from recollect.ops.indexing import scatter_rows
+from recollect.ops.link_matrix import precedence_after, safe_reciprocal, slot_mask
 from recollect.state import register_state
 
 
@@ -78,6 +79,15 @@ class SparseLinkMatrix(NamedTuple):
         appended = (1 - strength) * precedence + strength * ahead
         moved = precedence + strength * last * (ahead - behind)
         return self._like(weights, sources, torch.where(given, moved, appended))
+
+    def append_all(self, slots: Tensor, strength: Tensor, mask: Tensor) -> "SparseLinkMatrix":
+        """Insert unlinked entries ``slots`` ``(…, W)`` at the end in order; see ``LinkMatrix.append_all``."""
+        weights, precedence = self._wide()
+        strength = strength.to(weights.dtype) * mask
+        last = precedence_after(precedence, slots, strength)  # (…, W + 1, N)
+        likely, sources = last[..., :-1, :].topk(weights.shape[-1], -1)  # (…, W, k)
+        weights = scatter_rows(weights, strength.unsqueeze(-1) * likely, slots, mask)
+        return self._like(weights, scatter_rows(self.sources, sources, slots, mask), last[..., -1, :])
 
     def append(self, weights: Tensor) -> "SparseLinkMatrix":
         """Link entries after the last ones by a soft write ``(…, N)``; see ``LinkMatrix.append``.

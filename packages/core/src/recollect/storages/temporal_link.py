@@ -8,12 +8,17 @@ from torch import Tensor
 from recollect.ops.attention import match
 from recollect.ops.cached_attention import SoftmaxRead
 from recollect.ops.indexing import any_slot
+from recollect.ops.inspection import is_traced
 from recollect.ops.link_matrix import LinkMatrix, empty_link_matrix, slot_mask
+from recollect.ops.slot_policies import slots_by_use
 from recollect.ops.sparse_link_matrix import SparseLinkMatrix, empty_sparse_link_matrix
 from recollect.state import Entries, Read, map_state, register_state
 from recollect.storages.ordered import Direction, OrderedStorage
 from recollect.storages.vector import VectorState, VectorStorage, write_entries
 from recollect.validation import check_positive
+
+BLOCK_WEIGHTS = 1 << 22
+"""Weights between new entries and slots that are made at once, at most."""
 
 NEVER_EVICTED = torch.iinfo(torch.int64).max
 """Usage of an entry that must not be evicted: later than any write."""
@@ -134,26 +139,71 @@ class TemporalLinkStorage(OrderedStorage[TemporalLinkState]):
         after: Tensor | None,
         inplace: bool,
     ) -> tuple[TemporalLinkState, Tensor]:
-        slots = [after[..., :0]]
-        for w in range(key.shape[-2]):
-            now = slice(w, w + 1)
-            rows = (key[..., now, :], value[..., now, :], strength[..., now], state.nodes.clock.unsqueeze(-1))
-            state, slot = self._insert_one(state, rows, mask[..., now], after[..., now], inplace)
-            slots.append(slot)
-        return state, torch.cat(slots, -1)
+        live = mask & (strength.to(state.nodes.presence.dtype) > 0)
+        placed, first = [live[..., :0].long()], 0
+        while first < live.shape[-1]:
+            count = 1 if after is not None else self._rows_at_once(state, live[..., first:])
+            now = slice(first, first + count)
+            rows = key[..., now, :], value[..., now, :], strength[..., now]
+            if count == 1:
+                named = None if after is None else after[..., now]
+                state, slots = self._insert_one(state, rows, live[..., now], named, inplace)
+            else:
+                state, slots = self._append(state, rows, live[..., now], inplace)
+            placed.append(slots)
+            first += count
+        return state, torch.cat(placed, -1)
+
+    def _rows_at_once(self, state: TemporalLinkState, live: Tensor) -> int:
+        """How many of the next rows can be appended at once.
+
+        At most N, since they must not evict each other. Where links are dropped, which ones depends on the
+        order of evictions, so that rows that evict go one by one.
+        """
+        most = min(live.shape[-1], self.slots, max(1, BLOCK_WEIGHTS // self.slots))
+        if self.kept is None or most == 1:
+            return most
+        if is_traced(live):
+            return 1
+        live = live[..., :most]
+        slots = slots_by_use(state.nodes.presence, state.nodes.usage, live)
+        evicts = live & (state.nodes.presence.gather(-1, slots) > 0)
+        free = (~evicts.flatten(0, -2) if live.dim() > 1 else ~evicts.unsqueeze(0)).all(0)
+        return max(1, int(free.to(torch.int64).cumprod(-1).sum()))
+
+    def _append(
+        self, state: TemporalLinkState, rows: tuple[Tensor, ...], live: Tensor, inplace: bool
+    ) -> tuple[TemporalLinkState, Tensor]:
+        """Insert up to N entries at the end at once, given their keys, values and strengths."""
+        links, nodes = state.links, state.nodes
+        slots = slots_by_use(nodes.presence, nodes.usage, live)
+        if isinstance(links, LinkMatrix):
+            links = links.remove_all(slots, live)
+        links = links.append_all(slots, rows[2], live)
+        number = nodes.clock.unsqueeze(-1) + live.cumsum(-1) - 1
+        nodes = write_entries(nodes, (*rows, number), slots, live, live, inplace)
+        return TemporalLinkState(nodes, _copy_into(state.links, links) if inplace else links), slots
 
     def _insert_one(
-        self, state: TemporalLinkState, rows: tuple[Tensor, ...], mask: Tensor, after: Tensor, inplace: bool
+        self,
+        state: TemporalLinkState,
+        rows: tuple[Tensor, ...],
+        live: Tensor,
+        after: Tensor | None,
+        inplace: bool,
     ) -> tuple[TemporalLinkState, Tensor]:
-        """Insert one entry, its ``rows`` key, value, strength and number, and return its slot ``(…, 1)``."""
+        """Insert one entry, given its key, value and strength, and return its slot ``(…, 1)``."""
         presence, usage = state.nodes.presence, state.nodes.usage
-        named, after = after >= 0, after.clamp_min(0)
+        named = torch.zeros_like(live) if after is None else after >= 0
+        after = torch.zeros_like(live, dtype=torch.int64) if after is None else after.clamp_min(0)
         spared = slot_mask(after, self.slots) & named
         last_use = torch.where(spared, usage.new_tensor(NEVER_EVICTED), usage + 1)
         slot = torch.where(presence > 0, last_use, 0).argmin(-1, keepdim=True)
         given = named & (presence.gather(-1, after) > 0) & (after != slot)
-        links = state.links.remove(slot, mask).insert(slot, rows[2], after, given)
-        nodes = write_entries(state.nodes, rows, slot, mask, mask, inplace)
+        links = state.links.remove(slot, live).insert(slot, rows[2] * live, after, given)
+        nodes = write_entries(
+            state.nodes, (*rows, state.nodes.clock.unsqueeze(-1)), slot, live, live, inplace
+        )
         return TemporalLinkState(nodes, _copy_into(state.links, links) if inplace else links), slot
 
     def _erase(
