@@ -98,7 +98,7 @@ def finite_rows(mask: Tensor, **rows: Tensor) -> tuple[Tensor, Tensor | None]:
         ValueError: If a row is not finite, on CPU; the message names it.
     """
     rows = {name: tensor for name, tensor in rows.items() if tensor.is_floating_point()}
-    if can_inspect(mask):
+    if all(can_inspect(tensor) for tensor in (mask, *rows.values())):
         for name, tensor in rows.items():
             # A finite sum proves finite addends at the cost of one pass; huge addends may overflow it.
             if not (tensor.detach().sum().isfinite() or tensor.isfinite().all()):

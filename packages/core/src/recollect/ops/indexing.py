@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recollect.ops.inspection import is_traced
+
 
 def split_rows(size: int, *rows: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Split tensors ``(…, W, *)`` into pieces of ``size`` rows at most; the last is ``(…, W)``."""
@@ -67,7 +69,10 @@ def scatter_rows(table: Tensor, rows: Tensor, slots: Tensor, mask: Tensor) -> Te
     # Masked rows all go to a spare slot at the end, which is cut off again.
     padded = torch.cat([table, table.narrow(axis, 0, 1)], axis)
     index = slots.masked_fill(~mask, size).reshape(*slots.shape, *[1] * (table.dim() - slots.dim()))
-    return padded.scatter_(axis, index.expand_as(rows), rows.to(table.dtype)).narrow(axis, 0, size)
+    index, rows = index.expand_as(rows), rows.to(table.dtype)
+    # vmap cannot change a table in place that only the rows are mapped over.
+    written = (padded.scatter if is_traced(index) else padded.scatter_)(axis, index, rows)
+    return written.narrow(axis, 0, size)
 
 
 def scatter_rows_(table: Tensor, rows: Tensor, slots: Tensor, mask: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from recollect.ops.indexing import scatter_rows
+from recollect.ops.inspection import is_traced
 from recollect.ops.link_matrix import precedence_after, safe_reciprocal, slot_mask
 from recollect.state import register_state
 
@@ -134,7 +135,7 @@ class SparseLinkMatrix(NamedTuple):
             joined = _largest(weights_too, sources_too, kept)
             moving_last = _times(moving_last, *moving)
             moving = _largest(*_paths(moving, moving), kept)
-            if not torch.compiler.is_compiling() and not (moving[0].any() or moving_last.any()):
+            if not is_traced(moving_last) and not (moving[0].any() or moving_last.any()):
                 break
         weights, sources = _where_rows((lost > 0).any(-1), joined, (weights, self.sources))
         return self._like(weights * (1 - erased).unsqueeze(-1), sources, last)
