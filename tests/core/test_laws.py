@@ -14,10 +14,12 @@ from recollect.testing import (
     LAWS,
     Trial,
     check_all,
+    check_bulk_writes,
     check_compiles,
     check_default_device,
     check_device,
     check_gradients,
+    check_vmap,
 )
 
 
@@ -54,7 +56,7 @@ CASES = [
         {"non_differentiable": ONE_SLOT},
     ),
     Case("linked-soft", lambda: TemporalLinkStorage(6, 3, slots=5, learn_sharpness=True)),
-    Case("linked-sparse", lambda: TemporalLinkStorage(6, 3, slots=5, kept=2)),
+    Case("linked-sparse", lambda: TemporalLinkStorage(6, 3, slots=5, kept=2), {"evicts_in_turn": True}),
     Case("linked-hard", lambda: LinkedStorage(6, 3, slots=5, learn_sharpness=True)),
 ]
 
@@ -90,6 +92,28 @@ def trials(draw: st.DrawFn) -> dict[str, Any]:
 @given(arguments=trials())
 def test_law(case: Case, law: str, arguments: dict[str, Any]):
     LAWS[law](Trial(case.make(), **case.settings, **arguments))
+
+
+LARGE: dict[str, Callable[[], Storage[Any]]] = {
+    "vector-ring": lambda: VectorStorage(8, 3, slots=64),
+    "vector-lru": lambda: VectorStorage(8, 3, slots=64, policy="lru"),
+    "vector-content": lambda: VectorStorage(8, 3, slots=64, policy="content"),
+    "hash": lambda: HashStorage(8, 3, buckets=16, capacity=4, entries=64),
+    "hash-integers": lambda: HashStorage(2, 3, buckets=16, capacity=8, entries=64, integer_keys=True),
+    "linked-soft": lambda: TemporalLinkStorage(8, 3, slots=64),
+    "linked-sparse": lambda: TemporalLinkStorage(8, 3, slots=64, kept=2),
+    "linked-hard": lambda: LinkedStorage(8, 3, slots=64),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_the_operations_of_a_write_do_not_grow_with_its_rows(name: str):
+    check_bulk_writes(Trial(LARGE[name](), evicts_in_turn=name == "linked-sparse"))
+
+
+@each_case
+def test_writes_and_erases_can_be_mapped_over_a_batch(case: Case):
+    check_vmap(Trial(case.make(), **case.settings))
 
 
 @each_case
@@ -141,7 +165,7 @@ class Forgetful(SlotStorage[Any]):
 
     def __init__(self, broken: str) -> None:
         super().__init__(4, 2)
-        self.inner = VectorStorage(4, 2, slots=3)
+        self.inner = VectorStorage(4, 2, slots=32 if broken == "bulk writes" else 3)
         self.broken = broken
         self.calls = 0
 
@@ -160,6 +184,12 @@ class Forgetful(SlotStorage[Any]):
     def _write(self, state, key, value, strength, mask, inplace):
         if self.broken == "empty slots":  # zero times NaN is NaN
             value = value + 0 * state.values.sum((-1, -2), keepdim=True)
+        if self.broken == "bulk writes":
+            for w in range(key.shape[-2]):
+                now = slice(w, w + 1)
+                rows = key[..., now, :], value[..., now, :], strength[..., now], mask[..., now]
+                state = self.inner._write(state, *rows, inplace)
+            return state
         if self.broken == "masks":
             mask = torch.ones_like(mask)
         if self.broken == "gradients":
@@ -195,10 +225,10 @@ class Forgetful(SlotStorage[Any]):
     def inspect(self, state):
         return self.inner.inspect(state)
 
-    def read(self, state, query, mask=None):
+    def read(self, state, query, mask=None, *, need_weights=True):
         if self.broken == "shared store" and query.dim() > state.keys.dim():
             query = query.flip(0)
-        return super().read(state, query, mask)
+        return super().read(state, query, mask, need_weights=need_weights)
 
     def entries(self, state):
         return self.inner.entries(state)

@@ -1,6 +1,7 @@
 """The laws that every storage must satisfy, as a test suite for any storage."""
 
 from recollect.testing.laws import LAWS, check_all
+from recollect.testing.laws_bulk import check_bulk_writes, check_vmap
 from recollect.testing.laws_content import check_capacity, check_erase, check_read_after_write
 from recollect.testing.laws_empty import check_empty_slots
 from recollect.testing.laws_gradients import check_compiles, check_gradients
@@ -21,6 +22,7 @@ __all__ = [
     "Trial",
     "check_all",
     "check_batch_items",
+    "check_bulk_writes",
     "check_capacity",
     "check_compiles",
     "check_default_device",
@@ -34,5 +36,6 @@ __all__ = [
     "check_shared_store",
     "check_splits",
     "check_states_are_values",
+    "check_vmap",
     "distinct_keys",
 ]

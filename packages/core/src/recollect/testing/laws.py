@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 from recollect.storages.base import Storage
+from recollect.testing.laws_bulk import check_bulk_writes
 from recollect.testing.laws_content import check_capacity, check_erase, check_read_after_write
 from recollect.testing.laws_empty import check_empty_slots
 from recollect.testing.laws_gradients import check_compiles, check_gradients
@@ -26,6 +27,7 @@ LAWS: Mapping[str, Callable[[Trial], None]] = MappingProxyType(
         "gradients": check_gradients,
         "compiles": check_compiles,
         "empty slots": check_empty_slots,
+        "bulk writes": check_bulk_writes,
         "shared store": check_shared_store,
     }
 )

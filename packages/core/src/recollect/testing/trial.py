@@ -64,6 +64,8 @@ class Trial:
         cuts: Positions in [0, T] that cut a sequence into pieces; a repeated one makes an empty piece.
         mask: Which steps are unmasked, repeated up to the length of the sequence.
         capacity: Number of entries that the storage holds; that of a ``SlotStorage`` by default.
+        evicts_in_turn: Whether entries are evicted and erased one by one, since what is left depends on
+            their order.
         non_differentiable: Arguments of ``scan`` without a gradient.
         make_keys: Makes keys that the storage can tell apart.
         tolerance: Maximum error of a read of one entry while entries with dissimilar keys are present.
@@ -76,6 +78,7 @@ class Trial:
     cuts: tuple[int, ...] = (1, 1, 4)
     mask: tuple[bool, ...] = (True, False, True, True)
     capacity: int | None = None
+    evicts_in_turn: bool = False
     non_differentiable: frozenset[str] = frozenset()
     make_keys: KeyMaker = field(default_factory=lambda: distinct_keys)
     tolerance: float = 1e-2
