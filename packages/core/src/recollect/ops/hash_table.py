@@ -125,8 +125,9 @@ def restamp(
     entry, filed = (item.flatten(-3).gather(-1, positions.flatten(-2)).view_as(positions) for item in tables)
     own = (entry == slots.unsqueeze(-1)) & (filed == stamp.gather(-1, slots).unsqueeze(-1))
     own = own & mask.unsqueeze(-1)
-    rows = (positions, number.unsqueeze(-1).expand(positions.shape), own)
-    new = masked_put(_flat(tables.stamp, inplace), *(row.flatten(-2) for row in rows), inplace)
+    number = number.unsqueeze(-1).expand(positions.shape)
+    flat = _flat(tables.stamp, inplace)
+    new = masked_put(flat, positions.flatten(-2), number.flatten(-2), own.flatten(-2), inplace)
     return tables._replace(stamp=new.view_as(tables.stamp))
 
 
@@ -134,12 +135,12 @@ class Buckets(NamedTuple):
     """The buckets of W keys in every table, before anything is inserted, and which keys share them.
 
     Attributes:
-        index: ``(…, tables, W)`` int64, counted over all tables.
+        bucket: ``(…, tables, W)`` int64, counted over all tables.
         filed: ``(…, tables, W, capacity)`` int64, the stamps in each bucket.
         groups: The W rows of each table, by bucket.
     """
 
-    index: Tensor
+    bucket: Tensor
     filed: Tensor
     groups: Groups
 
@@ -188,13 +189,13 @@ def insert(
         mask: ``(…, W)`` bool; nothing is inserted where it is false.
         inplace: Change ``tables`` themselves.
     """
-    mask = mask.unsqueeze(-2).expand(buckets.index.shape)
+    mask = mask.unsqueeze(-2).expand(buckets.bucket.shape)
     before, total = count_before(buckets.groups, mask)
     capacity = tables.entry.shape[-1]
     # Insertions take the places of a bucket in turn, from the oldest on, since what they insert is newer.
     turns = buckets.filed.argsort(dim=-1, stable=True)
     place = turns.gather(-1, (before % capacity).unsqueeze(-1)).squeeze(-1)
-    positions = (buckets.index * capacity + place).flatten(-2)
+    positions = (buckets.bucket * capacity + place).flatten(-2)
     entry, filed = (item.flatten(-3).gather(-1, positions) for item in tables)
     was_valid = (mask & (before < capacity)).flatten(-2) & (filed > 0) & (filed == stamp.gather(-1, entry))
     stays = mask & (total - before <= capacity)

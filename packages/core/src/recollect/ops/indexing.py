@@ -12,7 +12,7 @@ from recollect.ops.inspection import is_traced
 def split_rows(size: int, *rows: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Split tensors ``(…, W, *)`` into pieces of ``size`` rows at most; the last is ``(…, W)``."""
     axis = rows[-1].dim() - 1
-    return zip(*(tensor.split(size, axis) for tensor in rows), strict=True)
+    return zip(*(torch.split(tensor, size, axis) for tensor in rows), strict=True)
 
 
 def gather_one(table: Tensor, slot: Tensor) -> Tensor:

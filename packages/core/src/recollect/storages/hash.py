@@ -201,13 +201,14 @@ class HashStorage(SlotStorage[HashState]):
         most = max(self.size, MANY) if self.integer_keys else mask.shape[-1]
         slots = []
         for rows in split_rows(max(1, most), key, value, strength, mask):
-            state, placed = self._place_rows(state, *rows, inplace)
+            state, placed = self._place_rows(state, rows, inplace)
             slots.append(placed)
         return state, torch.cat(slots, -1)
 
     def _place_rows(
-        self, state: HashState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
+        self, state: HashState, rows: tuple[Tensor, ...], inplace: bool
     ) -> tuple[HashState, Tensor]:
+        key, value, strength, mask = rows
         codes, live = self._codes(key), strength.to(state.presence.dtype) > 0
         buckets = find_buckets(state.tables, codes)
         clock = Clock(state.free.stack, state.free.size.unsqueeze(-1), state.hand.unsqueeze(-1))
@@ -255,7 +256,7 @@ class HashStorage(SlotStorage[HashState]):
         filed = state.stamp.gather(-1, slots).unsqueeze(-2).unsqueeze(-1)
         # Its number among the places of the bucket, which new indices take in this order.
         turn = (buckets.filed < filed).sum(-1)
-        entry = gather_rows(state.tables.entry.flatten(-3, -2), buckets.index)
+        entry = gather_rows(state.tables.entry.flatten(-3, -2), buckets.bucket)
         here = (entry == slots.unsqueeze(-2).unsqueeze(-1)) & (buckets.filed == filed)
         turn = turn.masked_fill(~here.any(-1), -1)
         known = Known(slots, found, clock.eviction(slots), turn)
@@ -266,12 +267,11 @@ class HashStorage(SlotStorage[HashState]):
     ) -> HashState:
         shape = self.tables, self.buckets, self.bucket_capacity
         for rows in split_rows(rows_at_once(mask, shape, self.key_size), key, strength, mask):
-            state = self._erase_rows(state, *rows, inplace)
+            state = self._erase_rows(state, rows, inplace)
         return state
 
-    def _erase_rows(
-        self, state: HashState, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool
-    ) -> HashState:
+    def _erase_rows(self, state: HashState, rows: tuple[Tensor, ...], inplace: bool) -> HashState:
+        key, strength, mask = rows
         slots, found, once, positions = candidates(state.tables, state.stamp, self._codes(key))
         if self.integer_keys:
             matched = (gather_rows(state.keys, slots) == key.unsqueeze(-2)).all(-1).to(strength.dtype)
@@ -294,10 +294,10 @@ class HashStorage(SlotStorage[HashState]):
     def _erase_slots(self, state: HashState, slots: Tensor, mask: Tensor, inplace: bool) -> HashState:
         live, once = mask & (state.stamp.gather(-1, slots) > 0), torch.ones_like(mask)
         codes = self._codes(gather_rows(state.keys, slots.unsqueeze(-1)).squeeze(-2))
-        cleared = torch.zeros_like(slots), mask_repeats(slots, live)
-        tables = restamp(state.tables, state.stamp, codes, slots, *cleared, inplace)
-        rows = (rows.unsqueeze(-1) for rows in (slots, live, once))
-        stamp, free, _ = release(state.stamp, state.free, *rows, inplace)
+        last, number = mask_repeats(slots, live), torch.zeros_like(slots)
+        tables = restamp(state.tables, state.stamp, codes, slots, number, last, inplace)
+        slots, live, once = (rows.unsqueeze(-1) for rows in (slots, live, once))
+        stamp, free, _ = release(state.stamp, state.free, slots, live, once, inplace)
         return state._replace(stamp=stamp, free=free, tables=tables)
 
     def _write_at(self, state: HashState, weights: Tensor, kept: Tensor, added: Tensor) -> HashState:

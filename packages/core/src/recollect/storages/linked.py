@@ -231,12 +231,11 @@ class LinkedStorage(OrderedStorage[LinkedState]):
         self, state: LinkedState, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> LinkedState:
         for rows in split_rows(rows_at_once(mask, self.table_shape, self.key_size), key, strength, mask):
-            state = self._erase_rows(state, *rows, inplace)
+            state = self._erase_rows(state, rows, inplace)
         return state
 
-    def _erase_rows(
-        self, state: LinkedState, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool
-    ) -> LinkedState:
+    def _erase_rows(self, state: LinkedState, rows: tuple[Tensor, ...], inplace: bool) -> LinkedState:
+        key, strength, mask = rows
         slots, found, once, positions = candidates(state.tables, state.stamp, sign_hash(key, self.hash))
         lost = strength.unsqueeze(-1) * candidate_match(key, state.keys, slots, found, self.match_start)
         lost = lost.masked_fill(~(found & mask.unsqueeze(-1)), 0)
@@ -281,13 +280,12 @@ class LinkedStorage(OrderedStorage[LinkedState]):
 
     def _erase_slots(self, state: LinkedState, slots: Tensor, mask: Tensor, inplace: bool) -> LinkedState:
         live, once = mask & (state.stamp.gather(-1, slots) > 0), torch.ones_like(mask)
-        last = mask_repeats(slots, live)
+        last, number = mask_repeats(slots, live), torch.zeros_like(slots)
         codes = sign_hash(gather_rows(state.keys, slots.unsqueeze(-1)).squeeze(-2), self.hash)
-        cleared = torch.zeros_like(slots), last
-        tables = restamp(state.tables, state.stamp, codes, slots, *cleared, inplace)
+        tables = restamp(state.tables, state.stamp, codes, slots, number, last, inplace)
         order, usage = (remove(nodes, slots, last, inplace) for nodes in (state.order, state.usage))
-        rows = (rows.unsqueeze(-1) for rows in (slots, live, once))
-        stamp, free, _ = release(state.stamp, state.free, *rows, inplace)
+        slots, live, once = (rows.unsqueeze(-1) for rows in (slots, live, once))
+        stamp, free, _ = release(state.stamp, state.free, slots, live, once, inplace)
         return state._replace(stamp=stamp, order=order, usage=usage, tables=tables, free=free)
 
     def _write_at(self, state: LinkedState, weights: Tensor, kept: Tensor, added: Tensor) -> LinkedState:

@@ -13,12 +13,12 @@ from recollect.testing.compare import assert_close, assert_equal, assert_same_st
 from recollect.testing.trial import Trial, leaves
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the operations inside it."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count: int = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.count += 1
@@ -92,6 +92,7 @@ def _check_equal_to_single_writes(trial: Trial) -> None:
 
 
 def _operations(call: Callable[[], Any]) -> int:
-    with torch.no_grad(), _Operations() as seen:
+    seen = _Operations()
+    with torch.no_grad(), seen:
         call()
     return seen.count
