@@ -136,12 +136,6 @@ def detach_state(state: S) -> S:
     return map_state(Tensor.detach, state)
 
 
-def clone_integers(state: S) -> S:
-    """Copy the integer tensors of a state, contiguously, so that they can be updated in place."""
-    layout = torch.contiguous_format
-    return map_state(lambda i: i if i.is_floating_point() else i.clone(memory_format=layout), state)
-
-
 @final
 class PersistentState(nn.Module, Generic[S]):
     """A state that a module keeps: saved in its ``state_dict``, moved by ``.to()``, replaced as a whole.

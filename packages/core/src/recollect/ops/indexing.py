@@ -15,11 +15,6 @@ def split_rows(size: int, *rows: Tensor) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(torch.split(tensor, size, axis) for tensor in rows), strict=True)
 
 
-def gather_one(table: Tensor, slot: Tensor) -> Tensor:
-    """Look up one element per batch item, ``table[…, slot]``: ``(…, N)``, ``(…,)`` → ``(…,)``."""
-    return table.gather(-1, slot.unsqueeze(-1)).squeeze(-1)
-
-
 def gather_rows(table: Tensor, slots: Tensor) -> Tensor:
     """Look up rows of ``table`` ``(…, N, D)`` at ``slots`` ``(…, Q, C)``, at a cost independent of N.
 
@@ -29,20 +24,6 @@ def gather_rows(table: Tensor, slots: Tensor) -> Tensor:
     *batch, size, width = table.shape
     first = torch.arange(0, table[..., 0].numel(), size, device=table.device).reshape(*batch, 1, 1)
     return F.embedding(slots + first, table.reshape(-1, width))
-
-
-def scatter_one_(table: Tensor, slot: Tensor, value: Tensor | int, mask: Tensor) -> None:
-    """Set one element per batch item in place, ``table[…, slot] = value`` where ``mask`` ``(…,)`` is true."""
-    change = (value - gather_one(table, slot)).unsqueeze(-1)
-    masked_scatter_add_(table, slot.unsqueeze(-1), change, mask.unsqueeze(-1))
-
-
-def masked_scatter_add_(table: Tensor, slots: Tensor, change: Tensor, mask: Tensor) -> None:
-    """Add ``change`` ``(…, n)`` in place at ``slots`` ``(…, n)`` where ``mask`` ``(…, n)`` is true.
-
-    Masked rows add zero, so that they may name any slot, even one that another row changes.
-    """
-    table.scatter_add_(-1, slots, change.masked_fill(~mask, 0))
 
 
 def masked_put(table: Tensor, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool) -> Tensor:

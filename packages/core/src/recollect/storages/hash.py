@@ -90,13 +90,21 @@ class HashStorage(SlotStorage[HashState]):
       makes a new entry, even for a key that exists already; a read then weighs both.
     - Integer keys (``integer_keys=True``: entity ids, or n-grams of K tokens) are hashed by
       ``multiply_shift_hash`` and found by equality. A write to an existing key replaces its value and
-      presence (an upsert).
+      presence (an upsert); it stays as old as it was.
 
-    A write at strength 0 makes no entry, and removes the entry of an existing integer key. Past capacity,
+    Free slots are filled first, and free places in buckets. Past capacity,
 
-    - a full bucket drops its oldest index, and an entry that has lost its last index is removed;
+    - a full bucket drops its oldest index, and an entry that has lost its last index is gone;
     - a full store evicts the entry under a clock hand that sweeps the slots: the oldest entry, as long as
-      none was freed. Free slots are always filled first.
+      none was freed.
+
+    An erase frees the slots of the entries that a key removes completely, and their places in the buckets of
+    that key. Other slots and places without an entry are taken in their turn: those of evicted or dropped
+    entries, and that of an integer key written at strength 0, which the same key can take again until then.
+    A write at strength 0 to any other key makes no entry.
+
+    Writing or erasing many rows gives what single rows would, in a number of operations that does not grow
+    with them. The exception are integer keys that return just as they are evicted: see ``meet``.
 
     The hash is determined by ``seed`` and saved with the module. A state can only be read by a storage with
     the same hash.

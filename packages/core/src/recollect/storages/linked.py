@@ -51,12 +51,12 @@ class LinkedState(NamedTuple):
         keys: ``(…, N, K)``.
         values: ``(…, N, V)``.
         presence: ``(…, N)`` in [0, 1]; arbitrary for a free slot.
-        stamp: ``(…, N)`` int64, the number of the write that made the entry; 0 for a free slot.
+        stamp: ``(…, N)`` int64, the clock when the entry was last written or used; 0 for a free slot.
         order: The entries in order.
         usage: The same entries, the least recently used first.
         tables: Hash tables from keys to slots.
         free: The free slots.
-        clock: ``(…,)`` int64, number of entries written so far.
+        clock: ``(…,)`` int64, number of entries written, updated and touched so far.
         rejected: ``(…,)`` int64, number of rows left out because they were not finite.
     """
 
@@ -82,9 +82,12 @@ class LinkedStorage(OrderedStorage[LinkedState]):
     have no gradient; keys, values, queries and strengths have. For differentiable links, see
     ``TemporalLinkStorage``.
 
-    A write at strength 0 makes no entry. An entry is removed, and its neighbours are joined, once its
-    presence is zero. A full bucket drops its oldest index; an entry that has lost its last index is only
-    found along the links.
+    A write at strength 0 makes no entry. An entry is removed, and its neighbours are joined, once a key
+    erases it completely. A full bucket drops the index that was written or used longest ago; an entry that
+    has lost its last index is only found along the links.
+
+    Writing up to N − 1 rows, or erasing any number, gives what single rows would in a number of operations
+    that grows with the logarithm of their number. More than a few rows cost O(N).
 
     Args:
         key_size: Width K of keys and queries.

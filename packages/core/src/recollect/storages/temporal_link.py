@@ -57,6 +57,10 @@ class TemporalLinkStorage(OrderedStorage[TemporalLinkState]):
     arXiv:1610.09027, "Sparse access memory"). A write or ``follow`` then costs O(N · k) instead of O(N²), and
     an erase O(N · k²) instead of O(N³), up to logarithms.
 
+    A write at strength 0 changes nothing. Writing up to N rows at the end takes a number of operations that
+    does not grow with them. Rows with ``after`` are inserted one by one; with ``kept``, rows that evict an
+    entry, too, and keys are erased one by one, since which links are dropped depends on the order.
+
     Args:
         key_size: Width K of keys and queries.
         value_size: Width V of values.

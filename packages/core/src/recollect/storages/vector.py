@@ -68,6 +68,10 @@ class VectorStorage(SlotStorage[VectorState]):
     - ``"lru"``: to a free slot, or else over the least recently used entry (see ``touch``);
     - ``"content"``: over the entry whose key matches (cosine ≥ 0.999), or else as ``"lru"`` (an upsert).
 
+    A write at strength 0 makes no entry: a ring moves on, ``"lru"`` changes nothing, and ``"content"``
+    removes the entry that matches. Writing many rows gives what single rows would, in a number of operations
+    that does not grow with them; for ``"content"``, for each block of rows that is compared at once.
+
     Args:
         key_size: Width K of keys and queries.
         value_size: Width V of values.
