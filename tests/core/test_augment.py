@@ -491,6 +491,36 @@ def test_an_exported_model_computes_what_it_does():
     torch.testing.assert_close(exported(x), model(x))
 
 
+BAD = {
+    "sizes": (lambda model: augment(model, "0", make_memory, size=5), "0: .* has 8 features .* made for 5"),
+    "mask": (lambda model: augment(model, "0", make_memory), "0: the step mask must be bool of shape"),
+    "not finite": (lambda model: augment(model, "0", plain_memory), "0: .*(finite|nan|NaN)"),
+    "a memory of its own": (lambda model: augment(model, "0", complaining), "0: something is wrong"),
+}
+
+
+def complaining(width):
+    memory = make_memory(width)
+    memory.forward = complain
+    return memory
+
+
+def complain(*args):
+    raise ValueError("something is wrong")
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_named_with_its_part_and_changes_nothing(name):
+    make, message = BAD[name]
+    model, x = make(mlp()), torch.randn(2, D)
+    if name == "not finite":
+        x[1, 2] = torch.nan
+    with carry(model, mask=torch.ones(3, 1, dtype=torch.bool) if name == "mask" else None) as session:
+        with pytest.raises(ValueError, match=message):
+            model(x)
+        assert session.state == {}
+
+
 # Dynamo itself looks at .grad of tensors that are no leaves, and gives up where a warning is an error.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @pytest.mark.parametrize("integration", [Concatenation, Parallel, Fusion])

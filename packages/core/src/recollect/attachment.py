@@ -6,7 +6,7 @@ from torch import nn
 
 from recollect.integrations.base import Integration
 from recollect.memory_forward import MemoryForward, augmented_layers, memory_forward
-from recollect.session import close_session, open_session
+from recollect.session import SessionOpener, close_session
 
 NAME = "memory"
 """Name of the submodule that holds the integration of a layer."""
@@ -83,12 +83,12 @@ def follow_calls(model: nn.Module) -> None:
 
     That are the nested tensors of PyTorch's Transformer encoders.
     """
-    # An adapter of PEFT generates text with the model in it, past its own forward.
-    get_base_model: Any = getattr(model, "get_base_model", None)
-    callers = (model,) if get_base_model is None else (model, get_base_model())
-    for caller in dict.fromkeys(callers):
-        if open_session not in caller._forward_pre_hooks.values():
-            caller.register_forward_pre_hook(open_session, prepend=True, with_kwargs=True)
+    # A model of Hugging Face may be called without the model that it is part of: one with an adapter in
+    # generation, or an encoder. It also has a mask of its own.
+    inner = [part for part in model.modules() if hasattr(part, "main_input_name") and augmented_layers(part)]
+    for caller in dict.fromkeys((model, *inner)):
+        if not _follows(caller):
+            caller.register_forward_pre_hook(SessionOpener(caller), prepend=True, with_kwargs=True)
             caller.register_forward_hook(close_session, always_call=True)
     for part in model.modules():
         if isinstance(part, nn.TransformerEncoder) and part.use_nested_tensor and augmented_layers(part):
@@ -100,13 +100,17 @@ def leave_calls(model: nn.Module) -> list[nn.Module]:
     """Undo ``follow_calls``, and return the modules that followed their calls."""
     callers = []
     for part in model.modules():
-        if open_session in part._forward_pre_hooks.values():
+        if _follows(part):
             callers.append(part)
             for hooks in (part._forward_pre_hooks, part._forward_hooks):
-                _remove_hooks(hooks, open_session, close_session)
+                _remove_hooks(hooks, SessionOpener, close_session)
         if part.__dict__.pop(NESTED_BEFORE, False):
             part.__dict__["use_nested_tensor"] = True
     return callers
+
+
+def _follows(caller: nn.Module) -> bool:
+    return any(isinstance(hook, SessionOpener) for hook in caller._forward_pre_hooks.values())
 
 
 def _remove_hooks(hooks: dict[int, Any], *unwanted: Any) -> None:

@@ -23,7 +23,8 @@ from recollect.integrations.layout import (
     num_features,
     unknown_layout,
 )
-from recollect.integrations.probing import Probe, run_example
+from recollect.integrations.observation import run_example
+from recollect.integrations.probing import Probe
 from recollect.memories.base import Memory
 from recollect.memory_forward import MemoryForward, augmented_layers
 
@@ -117,7 +118,14 @@ def augment(
     integrations = {
         layer: _make(layer, name, places[layer], memory, integration, model) for layer, name in layers.items()
     }
+    _attach_all(model, layers, integrations, example)
+    return model
 
+
+def _attach_all(
+    model: nn.Module, layers: dict[nn.Module, str], integrations: dict[nn.Module, Integration], example: Any
+) -> None:
+    """Attach the integrations and run the example; if that fails, leave the model as it was."""
     attached: list[nn.Module] = []
     try:
         for layer, name in layers.items():
@@ -132,13 +140,11 @@ def augment(
         callers = leave_calls(model)
         for caller in callers if augmented_layers(model) else []:
             follow_calls(caller)
-        if isinstance(error, ValueError | TypeError):
-            names = tuple(f"{name}: " for name in layers.values())
-            raise ValueError(
-                ("" if str(error).startswith(names) else ", ".join(names)) + str(error)
-            ) from error
-        raise
-    return model
+        if not isinstance(error, ValueError | TypeError):
+            raise
+        names = tuple(f"{name}: " for name in layers.values())
+        named = str(error).startswith(names)
+        raise ValueError(str(error) if named else f"{', '.join(layers.values())}: {error}") from error
 
 
 def _make(

@@ -44,18 +44,6 @@ def keep_states(cache: Any, states: Mapping[str, State]) -> None:
     setattr(cache, KEPT, dict(states))
 
 
-def padding_of_call(model: Any, arguments: Mapping[str, Any], cache: Any) -> Tensor | None:
-    """Return the steps of a call of a whole model that are no padding, ``(B, T)``, if its arguments say so.
-
-    The mask of an encoder and decoder is that of the encoder's input alone.
-    """
-    mask = arguments.get("attention_mask")
-    encodes = getattr(getattr(model, "config", None), "is_encoder_decoder", False)
-    if not isinstance(mask, Tensor) or mask.dim() != 2 or encodes:
-        return None
-    return mask[:, past_steps(cache) :] != 0
-
-
 @final
 class CacheMethod:
     """A method of a cache that changes the states of memories along with it.

@@ -3,11 +3,12 @@
 from typing import Any, final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from recollect.integrations.base import Integration
 from recollect.memories.base import Memory
 from recollect.session_stack import enclosing, in_recomputation
+from recollect.state import State
 
 
 @final
@@ -51,8 +52,31 @@ class MemoryForward:
             )
         entry = enclosing([self.layer])
         if entry is None:
-            return self.integration.run(self.own, args, kwargs, None, None)[0]
+            return self.run(args, kwargs, None, None, None)[0]
         return entry.session.run(self, args, kwargs, entry)
+
+    def run(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        state: State | None,
+        mask: Tensor | None,
+        model_mask: Tensor | None,
+    ) -> tuple[Any, State]:
+        """Call the layer with its memory and a state, and return the output and the next state.
+
+        Raises:
+            ValueError: With the name of the layer, where layer or memory raise one.
+        """
+        try:
+            return self.integration.run(
+                self.own, args, kwargs, state, mask, model_mask=model_mask, mask_grows=True
+            )
+        except ValueError as error:
+            place = self.integration.place
+            if torch.compiler.is_compiling() or type(error) is not ValueError or str(error).startswith(place):
+                raise
+            raise ValueError(f"{place}: {error}") from error
 
 
 def memory_forward(layer: nn.Module) -> MemoryForward:

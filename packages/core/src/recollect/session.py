@@ -5,6 +5,7 @@ inside ``carry``, whose session takes a state and returns one. Within one call o
 several times continues from its own state.
 """
 
+import inspect
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from recollect.generation import find_cache, keep_states, kept_states, padding_of_call, past_steps
+from recollect.generation import find_cache, keep_states, kept_states, past_steps
 from recollect.integrations.call import output_items
 from recollect.memories.base import Memory
 from recollect.memory_forward import MemoryForward, augmented_layers, memory_forward
@@ -68,9 +69,7 @@ class Session:
         if not torch.compiler.is_compiling():
             self._runs[name] = self._runs.get(name, 0) + 1
         mask = None if self.mask is None or entry.past >= self.mask.shape[1] else self.mask[:, entry.past :]
-        output, state = forward.integration.run(
-            forward.own, args, kwargs, self.state.get(name), mask, model_mask=entry.mask, mask_grows=True
-        )
+        output, state = forward.run(args, kwargs, self.state.get(name), mask, entry.mask)
         self.state = {**self.state, name: state}  # what the caller has taken from the session stays as it is
         return output
 
@@ -172,17 +171,32 @@ def carry(
 # --- the calls of a model -----------------------------------------------------------------------------------
 
 
-def open_session(model: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-    """Forward pre-hook of an augmented model: open a session, unless an outer call or ``carry`` has one."""
-    # An interrupted call may have left its session open; never continue from that.
-    _close(model, None)
-    around = enclosing(augmented_layers(model).values()) if open_sessions() else None
-    session = Session(model, None, None) if around is None else around.session
-    cache = find_cache((*args, *kwargs.values()))
-    if cache is not None:
-        session.state = kept_states(cache) or session.state
-    mask = padding_of_call(model, kwargs, cache)
-    push(OpenSession(session, model, None, cache, past_steps(cache), mask))
+@final
+class SessionOpener:
+    """Forward pre-hook of an augmented model: open a session, unless an outer call or ``carry`` has one.
+
+    Args:
+        model: The model.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        arguments = inspect.signature(model.forward).parameters
+        # The attention mask of an encoder and decoder is that of the encoder's input alone.
+        self.sees_padding = "attention_mask" in arguments and "decoder_input_ids" not in arguments
+
+    def __call__(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Open a session for a call of the model."""
+        # An interrupted call may have left its session open; never continue from that.
+        _close(model, None)
+        around = enclosing(augmented_layers(model).values()) if open_sessions() else None
+        session = Session(model, None, None) if around is None else around.session
+        cache = find_cache((*args, *kwargs.values()))
+        if cache is not None:
+            session.state = kept_states(cache) or session.state
+        past = past_steps(cache)
+        mask = kwargs.get("attention_mask") if self.sees_padding else None
+        mask = mask[:, past:] != 0 if isinstance(mask, Tensor) and mask.dim() == 2 else None
+        push(OpenSession(session, model, None, cache, past, mask))
 
 
 def close_session(model: nn.Module, args: Any, output: Any) -> None:

@@ -21,10 +21,10 @@ from recollect.integrations.layout import (
     infer_layout,
     num_axes,
     num_steps,
-    to_steps,
     unknown_layout,
 )
 from recollect.integrations.padding import grown, last_steps
+from recollect.integrations.steps import Connect
 from recollect.memories.base import Memory
 from recollect.state import State, first_tensor
 from recollect.validation import check_positive
@@ -237,7 +237,7 @@ class Integration(nn.Module, ABC):
             and torch.distributed.is_available()
             and torch.distributed.is_initialized()
         ):
-            steps = _Connect.apply(steps, *(p for p in self._own_parameters() if p.requires_grad))
+            steps = Connect.apply(steps, *(p for p in self._own_parameters() if p.requires_grad))
         return h + from_steps(steps, layout, h).to(h.dtype)
 
     def _own_parameters(self) -> Iterator[nn.Parameter]:
@@ -264,82 +264,13 @@ class Integration(nn.Module, ABC):
         return f"in_size={self.in_size}, out_size={self.out_size}, layout={layout!r}"
 
 
-def _unchanged(output: Any) -> Any:
-    return output
-
-
-def resolved_mask(call: Call, mask: Tensor | None, steps: Tensor) -> Tensor | None:
-    """Return ``mask``, or by default the model's mask if it fits ``steps`` ``(B, T, D)``."""
-    if mask is None and call.model_mask is not None and call.model_mask.shape == steps.shape[:-1]:
-        return call.model_mask
-    return mask
-
-
-def checked_steps(x: Tensor, layout: Layout, mask: Tensor | None) -> Tensor:
-    """Convert ``x`` to steps ``(B, T, D)``, and check that ``mask`` matches them.
-
-    Raises:
-        TypeError: If ``x`` is not floating point.
-        ValueError: If ``mask`` is not bool of shape ``(B, T)``.
-    """
-    if not x.is_floating_point():
-        raise TypeError(
-            f"a memory reads real vectors, not {x.dtype}; Concatenation reads the layer's output instead"
-        )
-    steps = to_steps(x, layout)
-    if mask is not None and (mask.dtype != torch.bool or mask.shape != steps.shape[:-1]):
-        raise ValueError(
-            f"the step mask must be bool of shape {tuple(steps.shape[:-1])}, got {mask.dtype} of shape "
-            f"{tuple(mask.shape)}"
-        )
-    return steps
-
-
-class _Connect(torch.autograd.Function):
-    """The identity of its first argument, which makes the others part of the graph without a gradient.
-
-    DistributedDataParallel waits for every parameter. What a call writes has a gradient only if a later call
-    reads it.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, *parameters: nn.Parameter) -> Tensor:
-        ctx.count = len(parameters)
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return gradient, *[None] * ctx.count
-
-
-def width_projection(in_size: int, out_size: int) -> nn.Module:
-    """Make a linear map between two widths, or the identity if they are equal."""
-    return nn.Identity() if in_size == out_size else nn.Linear(in_size, out_size, bias=False)
-
-
-class Gate(nn.Module):
-    """g(x) = tanh(G x + b), zero at initialisation (as in Flamingo, Alayrac et al. 2022, arXiv:2204.14198).
-
-    Args:
-        in_size: Width of x.
-        out_size: Width of the gate.
-    """
-
-    def __init__(self, in_size: int, out_size: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(in_size, out_size)
-        nn.init.zeros_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Gate ``(…, out_size)`` in (−1, 1) for x ``(…, in_size)``."""
-        gate: Tensor = self.linear(x)
-        return gate.tanh()
-
-
 def _batch_size(state: State) -> int | None:
     for item in state:
         size = item.shape[0] if isinstance(item, Tensor) else _batch_size(item)
         if size is not None:
             return int(size)
     return None
+
+
+def _unchanged(output: Any) -> Any:
+    return output

@@ -5,9 +5,11 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from recollect.integrations.base import Integration, checked_steps, resolved_mask, width_projection
+from recollect.integrations.base import Integration
 from recollect.integrations.call import Call, first_output, replace_first
+from recollect.integrations.gate import width_projection
 from recollect.integrations.layout import Layout, Layouts
+from recollect.integrations.steps import checked_steps, resolved_mask
 from recollect.memories.base import Memory
 from recollect.state import State
 
@@ -67,7 +69,7 @@ class Concatenation(Integration):
         output = call.with_input(call.x)
         h = first_output(output)
         layout = self.out_layout(h)
-        steps = checked_steps(h, layout, mask)
+        steps = checked_steps(h, layout, mask, self.out_size)
         mask = resolved_mask(call, mask, steps)
         state = self.checked_state(state, steps)
         recalled, state = self.memory(self.in_proj(steps), state, mask, **call.memory_kwargs)

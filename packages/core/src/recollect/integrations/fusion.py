@@ -5,15 +5,11 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from recollect.integrations.base import (
-    Gate,
-    Integration,
-    checked_steps,
-    resolved_mask,
-    width_projection,
-)
+from recollect.integrations.base import Integration
 from recollect.integrations.call import Call, first_output
+from recollect.integrations.gate import Gate, width_projection
 from recollect.integrations.layout import Layout, Layouts
+from recollect.integrations.steps import checked_steps, resolved_mask
 from recollect.memories.base import Memory
 from recollect.state import State
 
@@ -83,7 +79,7 @@ class Fusion(Integration):
     def combine(self, call: Call, state: State | None, mask: Tensor | None) -> tuple[Any, State]:
         """See ``Integration.combine``."""
         layout = self.in_layout(call.x)
-        steps = checked_steps(call.x, layout, mask)
+        steps = checked_steps(call.x, layout, mask, self.in_size)
         mask = resolved_mask(call, mask, steps)
         state = self.checked_state(state, steps)
         if not self.stepwise:
@@ -103,11 +99,11 @@ class Fusion(Integration):
 
     def _segment(self, call: Call, state: State, mask: Tensor | None) -> tuple[Any, State]:
         layout = self.in_layout(call.x)
-        steps = checked_steps(call.x, layout, mask)
+        steps = checked_steps(call.x, layout, mask, self.in_size)
         recalled = self.out_proj(self.memory.read(state, self.in_proj(steps), mask))
         output = call.with_input(self.add(call.x, self.gate(steps) * recalled, layout))
         h = first_output(output)
-        written = checked_steps(h, self.out_layout(h), mask)
+        written = checked_steps(h, self.out_layout(h), mask, self.out_size)
         return output, self.memory.write(state, self.write_proj(written), mask)
 
 

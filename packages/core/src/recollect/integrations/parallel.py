@@ -6,15 +6,11 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from recollect.integrations.base import (
-    Gate,
-    Integration,
-    checked_steps,
-    resolved_mask,
-    width_projection,
-)
+from recollect.integrations.base import Integration
 from recollect.integrations.call import Call, first_output, replace_first
+from recollect.integrations.gate import Gate, width_projection
 from recollect.integrations.layout import Layout, Layouts
+from recollect.integrations.steps import checked_steps, resolved_mask
 from recollect.memories.base import Memory
 from recollect.state import State, map_state
 
@@ -65,7 +61,7 @@ class Parallel(Integration):
 
     def combine(self, call: Call, state: State | None, mask: Tensor | None) -> tuple[Any, State]:
         """See ``Integration.combine``."""
-        steps = checked_steps(call.x, self.in_layout(call.x), mask)
+        steps = checked_steps(call.x, self.in_layout(call.x), mask, self.in_size)
         mask = resolved_mask(call, mask, steps)
         state = self.checked_state(state, steps)
         if self.own_stream and steps.is_cuda:
