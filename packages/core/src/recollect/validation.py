@@ -5,7 +5,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from recollect.ops.inspection import can_inspect
+from recollect.ops.inspection import can_inspect, sums_finite
 from recollect.ops.masking import apply_mask, full_mask
 
 
@@ -101,7 +101,7 @@ def finite_rows(mask: Tensor, **rows: Tensor) -> tuple[Tensor, Tensor | None]:
     if all(can_inspect(tensor) for tensor in (mask, *rows.values())):
         for name, tensor in rows.items():
             # A finite sum proves finite addends at the cost of one pass; huge addends may overflow it.
-            if not (tensor.detach().sum().isfinite() or tensor.isfinite().all()):
+            if not (sums_finite(tensor) or tensor.isfinite().all()):
                 _raise_not_finite(name, tensor, mask)
         return mask, None
     finite = mask

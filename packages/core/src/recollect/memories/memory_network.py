@@ -153,14 +153,13 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
     ) -> tuple[Tensor, MemoryNetworkState]:
         """Run T steps in order, in parallel if there is no controller; see ``Memory.forward``."""
         state = self.initial_state(*x.shape[:-2]) if state is None else state
-        mask = full_mask(x, mask)
         # Traced steps run one by one, so that the reads of a step come together.
         if self.controller is not None or (self.write_on_forward and self.storage.traced):
-            return self._forward_stepwise(x, state, mask)
+            return self._forward_stepwise(x, state, full_mask(x, mask))
         if not self.write_on_forward:
             return self.read(state, x, mask), state
-        x = apply_mask(x, mask)
-        now = state.written.unsqueeze(-1) + mask.cumsum(-1)  # (…, T): items written up to each step
+        x = _masked(x, mask)
+        now = state.written.unsqueeze(-1) + full_mask(x, mask).cumsum(-1)  # (…, T): written up to each step
         context = self._attend(x, now, state.stores, mask, self._project_entries(state, x, mask))
         return self._output(context, x, mask), self.write(state, x, mask)
 
@@ -190,18 +189,17 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
 
     def write(self, state: MemoryNetworkState, x: Tensor, mask: Tensor | None = None) -> MemoryNetworkState:
         """Store W items ``x`` ``(…, W, D)``, where ``mask`` ``(…, W)`` is true."""
-        mask = full_mask(x, mask)
-        head_mask = expand_to_heads(mask, self.heads)
+        head_mask = self._head_mask(x, mask)
         stores = tuple(
             self.storage.write(store, keys, values, None, head_mask)
             for store, (keys, values) in zip(state.stores, self._project_entries(state, x, mask), strict=True)
         )
-        return state._replace(stores=stores, written=state.written + mask.sum(-1))
+        count = x.shape[-2] if mask is None else mask.sum(-1)
+        return state._replace(stores=stores, written=state.written + count)
 
     def read(self, state: MemoryNetworkState, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Read with Q queries ``x`` ``(…, Q, D)``: ``(…, Q, D)``, with h = x."""
-        mask = full_mask(x, mask)
-        x = apply_mask(x, mask)
+        x = _masked(x, mask)
         context = self._attend(x, state.written.unsqueeze(-1), state.stores, mask)
         return self._output(context, x, mask)
 
@@ -251,7 +249,7 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
         hidden: Tensor,
         now: Tensor,
         stores: tuple[State, ...],
-        mask: Tensor,
+        mask: Tensor | None,
         entries: tuple[KeysAndValues, ...] | None = None,
     ) -> Tensor:
         """Attention in hops: c ``(…, Q, D)``, given h ``(…, Q, D)``.
@@ -260,20 +258,20 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
             hidden: h.
             now: ``(…, Q)`` or ``(…, 1)``, the current time.
             stores: The stores to read.
-            mask: ``(…, Q)`` bool.
+            mask: ``(…, Q)`` bool, or ``None`` for all.
             entries: Entries that are written at each step before it is read; by default none are.
         """
-        head_mask = expand_to_heads(mask, self.heads)
+        head_mask = self._head_mask(hidden, mask)
+        readers = [self.storage.reader(store) for store in stores] if entries is None else []
         if self.temporal_encoding is not None:
             hidden = hidden + self.temporal_encoding(now)
         queries: list[Tensor] = [self.norm_query(hidden)]
         for k, hop in enumerate(self.hops):
-            store = of_hop(stores, k)
             query = split_heads(self.query_proj[k](queries[-1]), self.heads)  # (…, H, Q, K)
             if entries is None:
-                found = self.storage.read(store, query, head_mask).value  # (…, H, Q, V)
+                found = of_hop(readers, k)(query, head_mask).value  # (…, H, Q, V)
             else:
-                found = self.storage.scan(store, query, *of_hop(entries, k), mask=head_mask)[0]
+                found = self.storage.scan(of_hop(stores, k), query, *of_hop(entries, k), mask=head_mask)[0]
             queries.append(hop(queries[-1], self.read_proj[k](merge_heads(found))))
         if self.relation is None:
             return queries[-1]
@@ -281,21 +279,31 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
         return related
 
     def _project_entries(
-        self, state: MemoryNetworkState, x: Tensor, mask: Tensor
+        self, state: MemoryNetworkState, x: Tensor, mask: Tensor | None
     ) -> tuple[KeysAndValues, ...]:
         """Keys and values of the items ``x`` ``(…, W, D)``, for each store."""
-        x = apply_mask(x, mask)
+        x = _masked(x, mask)
         if self.temporal_encoding is not None:
-            x = x + self.temporal_encoding(state.written.unsqueeze(-1) + mask.cumsum(-1) - 1)
+            now = state.written.unsqueeze(-1) + full_mask(x, mask).cumsum(-1) - 1
+            x = x + self.temporal_encoding(now)
         items = self.norm_entry(x)
         return tuple(
             (split_heads(key_proj(items), self.heads), split_heads(value_proj(items), self.heads))
             for key_proj, value_proj in zip(self.key_proj, self.value_proj, strict=True)
         )
 
-    def _output(self, context: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
-        return apply_mask(self.out_proj(torch.cat([context, hidden], -1)), mask)
+    def _output(self, context: Tensor, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        return _masked(self.out_proj(torch.cat([context, hidden], -1)), mask)
+
+    def _head_mask(self, x: Tensor, mask: Tensor | None) -> Tensor | None:
+        """Repeat the mask of ``x`` for every head."""
+        return None if mask is None else expand_to_heads(full_mask(x, mask), self.heads)
 
     def inspect(self, state: MemoryNetworkState) -> dict[str, Tensor]:
         """Return the storage's figures for the store of the first hop."""
         return self.storage.inspect(state.stores[0])
+
+
+def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Zero ``x`` ``(…, n, D)`` where it is masked."""
+    return x if mask is None else apply_mask(x, full_mask(x, mask))

@@ -109,11 +109,13 @@ def _inputs(memory: "Seq2SeqMemory", x: Tensor, state: "Seq2SeqState", read: Sof
         )
         bias = from_input.bias.view(4, size)[order].flatten()
     with torch.autocast(x.device.type, enabled=False):
-        entries = prepare_entries(read)
+        keys, values, present, _ = prepare_entries(read)
+        if present is None:
+            present = keys.new_zeros(1).expand(keys.shape[0], 1, keys.shape[1])
         return Recurrence(
             F.linear(x.transpose(0, 1).to(wide), weight.to(wide), bias.to(wide)),
             *(w.to(wide).mT for w in (hidden_weight, context_weight, memory.query_proj.weight)),
-            *(item.to(wide) for item in entries[:3]),
+            *(item.to(wide) for item in (keys * read.sharpness, values, present)),
             *(_flat(item, 1).to(wide) for item in state[1:]),
         )
 

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recollect.ops.inspection import can_inspect
+from recollect.ops.inspection import all_full, can_inspect, sums_finite
+from recollect.ops.products import product
 
 
 def l2_normalize(x: Tensor) -> Tensor:
@@ -16,7 +17,7 @@ def l2_normalize(x: Tensor) -> Tensor:
 def _with_norm(x: Tensor) -> tuple[Tensor, Tensor]:
     """Vectors ``(…, K)``, scaled where their norm would overflow, and their norms ``(…,)``, never zero."""
     norm: Tensor = torch.linalg.vector_norm(x, dim=-1)
-    if can_inspect(norm) and not norm.detach().sum().isfinite():
+    if can_inspect(norm) and not sums_finite(norm):
         x = x / x.detach().abs().amax(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
         norm = torch.linalg.vector_norm(x, dim=-1)
     # 1e-12, torch's default, is 0 in float16.
@@ -33,8 +34,8 @@ def dot_scores(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor | None]:
     Returns:
         Scores ``(…, Q, N)``, and a factor ``(…, Q, 1)``; ``None`` for 1. See ``attention_weights``.
     """
-    scores = query @ key.mT
-    if can_inspect(scores) and scores.detach().sum().isfinite():
+    scores = product(query, key.mT)
+    if can_inspect(scores) and sums_finite(scores):
         return scores, None
     scale = query.detach().abs().amax(-1, keepdim=True).clamp_min(torch.finfo(query.dtype).tiny)
     return (query / scale) @ key.mT, scale
@@ -52,12 +53,12 @@ def similarity(query: Tensor, key: Tensor, kind: str) -> Tensor:
         ``(…, Q, N)``.
     """
     if kind == "dot":
-        return query @ key.mT
+        return product(query, key.mT)
     if key.dtype == torch.float16:  # where a product with a key that is not normalised may overflow
         return l2_normalize(query) @ l2_normalize(key).mT
     # Dividing N products by the norms of the keys is cheaper than normalising N · K numbers.
     key, norm = _with_norm(key)  # norm: (…, N)
-    products = l2_normalize(query) @ key.mT
+    products = product(l2_normalize(query), key.mT)
     return products / norm.unsqueeze(-2)
 
 
@@ -100,6 +101,8 @@ def attention_weights(scores: Tensor, presence: Tensor, scale: Tensor | None = N
         ``(…, Q, N)``, in float32 or wider.
     """
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    if scale is None and all_full(presence):
+        return scores.softmax(-1)
     scores = scores.masked_fill(presence <= 0, -torch.inf)
     # A row with nothing present has maximum −∞, and −∞ − (−∞) is NaN.
     highest = scores.detach().amax(-1, keepdim=True).clamp_min(torch.finfo(scores.dtype).min)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from recollect.ops.attention import l2_normalize, presence_bias
+from recollect.ops.inspection import all_full, can_inspect
+from recollect.ops.products import product
 from recollect.state import Entries, Read
 
 
@@ -25,25 +27,27 @@ class SoftmaxRead(NamedTuple):
 
 
 class PreparedEntries(NamedTuple):
-    """Entries of which softmax(query · keysᵀ + bias) · values is a read.
+    """Entries of which softmax(sharpness · query · keysᵀ + bias) · values is a read.
 
     Attributes:
-        keys: ``(…, N, K)``, normalised for the cosine, and scaled.
+        keys: ``(…, N, K)``, normalised for the cosine.
         values: ``(…, N, V)``.
-        bias: ``(…, 1, N)``, the logarithm of presence.
-        found: ``(…, 1, 1)`` bool, whether anything is present.
+        bias: ``(…, 1, N)``, the logarithm of presence; ``None`` if all entries are known to be present.
+        found: ``(…, 1, 1)`` bool, whether anything is present; ``None`` if it is known to be.
     """
 
     keys: Tensor
     values: Tensor
-    bias: Tensor
-    found: Tensor
+    bias: Tensor | None
+    found: Tensor | None
 
 
 def prepare_entries(read: SoftmaxRead) -> PreparedEntries:
-    """Normalise and scale keys, and turn presence into a bias, once for many queries."""
+    """Normalise keys, and turn presence into a bias, once for many queries."""
     entries = read.entries
-    keys = (l2_normalize(entries.keys) if read.cosine else entries.keys) * read.sharpness
+    keys = l2_normalize(entries.keys) if read.cosine else entries.keys
+    if all_full(entries.filled):
+        return PreparedEntries(keys, entries.values, None, None)
     wide = torch.promote_types(entries.filled.dtype, torch.float32)
     bias, found = presence_bias(entries.filled.to(wide).unsqueeze(-2))
     return PreparedEntries(keys, entries.values, bias, found)
@@ -61,8 +65,12 @@ def cached_attention(read: SoftmaxRead) -> Callable[[Tensor], Read]:
     def attend(query: Tensor) -> Read:
         if read.cosine:
             query = l2_normalize(query)
-        weights = (query @ keys.to(query.dtype) + bias).softmax(-1) * found  # (…, Q, N)
-        return Read(weights.to(values.dtype) @ values, weights, slots.expand(weights.shape))
+        scores = product(query * read.sharpness.to(query.dtype), keys.to(query.dtype))  # (…, Q, N)
+        if bias is None or found is None:
+            weights = scores.softmax(-1, torch.promote_types(scores.dtype, torch.float32))
+        else:
+            weights = (scores + bias).softmax(-1) * found
+        return Read(product(weights.to(values.dtype), values), weights, slots.expand(weights.shape))
 
     return attend
 
@@ -73,7 +81,7 @@ def trim_empty_slots(entries: Entries) -> Entries:
     This looks at the data, so it only happens on CPU and outside ``torch.compile``; elsewhere the entries are
     returned as they are.
     """
-    if entries.keys.device.type != "cpu" or torch.compiler.is_compiling():
+    if not can_inspect(entries.filled) or all_full(entries.filled):
         return entries
     filled = (entries.filled.detach() > 0).reshape(-1, entries.filled.shape[-1]).any(0).nonzero()
     end = int(filled[-1]) + 1 if len(filled) else 1

@@ -40,16 +40,20 @@ def assign(old: Tensor, new: Tensor, inplace: bool) -> Tensor:
     return old.copy_(new) if inplace else new
 
 
-def scatter_rows(table: Tensor, rows: Tensor, slots: Tensor, mask: Tensor) -> Tensor:
+def scatter_rows(table: Tensor, rows: Tensor, slots: Tensor, mask: Tensor | None) -> Tensor:
     """Copy ``table`` ``(…, N, *)`` with ``rows[…, w]`` at ``slots[…, w]`` for each row w that ``mask`` keeps.
+
+    All rows if it is ``None``.
 
     Slots must not repeat among unmasked rows; see ``mask_repeats``. Costs one copy of ``table`` and O(W).
     """
-    axis = slots.dim() - 1
-    size = table.shape[axis]
+    axis, size = slots.dim() - 1, table.shape[slots.dim() - 1]
+    shape = (*slots.shape, *[1] * (table.dim() - slots.dim()))
+    if mask is None:
+        return table.scatter(axis, slots.reshape(shape).expand_as(rows), rows.to(table.dtype))
     # Masked rows all go to a spare slot at the end, which is cut off again.
     padded = torch.cat([table, table.narrow(axis, 0, 1)], axis)
-    index = slots.masked_fill(~mask, size).reshape(*slots.shape, *[1] * (table.dim() - slots.dim()))
+    index = slots.masked_fill(~mask, size).reshape(shape)
     index, rows = index.expand_as(rows), rows.to(table.dtype)
     # vmap cannot change a table in place that only the rows are mapped over.
     written = (padded.scatter if is_traced(index) else padded.scatter_)(axis, index, rows)

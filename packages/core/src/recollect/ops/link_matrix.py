@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recollect.ops.indexing import any_slot, scatter_rows
+from recollect.ops.inspection import can_inspect
+from recollect.ops.products import add_product, product
 from recollect.state import register_state
 
 NEGLIGIBLE = 1e-12
@@ -95,6 +97,28 @@ class LinkMatrix(NamedTuple):
         inserted = precedence + strength * last * (at - behind)
         return self._like(weights, torch.where(given, inserted, appended))
 
+    def replace(self, slot: Tensor, strength: Tensor, mask: Tensor) -> "LinkMatrix":
+        """Remove entries ``slot`` where ``mask`` is true, and insert new ones at the end; all ``(…, 1)``.
+
+        The same as ``remove`` and ``insert``, as one change of rank 3 to the matrix.
+        """
+        weights, precedence = self._wide()
+        at = (slot_mask(slot, precedence.shape[-1]) & mask).to(weights.dtype)  # zero where masked
+        with torch.autocast(weights.device.type, enabled=False):
+            row = product(at.unsqueeze(-2), weights).squeeze(-2)
+            column = product(weights, at.unsqueeze(-1)).squeeze(-1)
+            last = (precedence * at).sum(-1, keepdim=True)
+            through = torch.maximum(row.sum(-1, keepdim=True), column.sum(-1, keepdim=True) + last)
+            share = row * safe_reciprocal(through)
+            joined = torch.addcmul(precedence, last, share) * (1 - at)
+            strength = strength.to(weights.dtype)
+            change = (
+                torch.stack([column, at, -column], -1),
+                torch.stack([share, strength * joined - row, at], -2),
+            )
+            # A number less itself is exactly zero, so that the column and the diagonal are.
+            return self._like(add_product(weights, *change), joined + strength * (at - joined))
+
     def append(self, weights: Tensor) -> "LinkMatrix":
         """Link entries after the last ones by a soft write with weights w ``(…, N)``, as the DNC does.
 
@@ -108,13 +132,20 @@ class LinkMatrix(NamedTuple):
         last = (1 - w.sum(-1, keepdim=True)).clamp_min(0) * precedence + w
         return self._like(links.masked_fill(itself, 0), last)
 
-    def erase(self, erased: Tensor) -> "LinkMatrix":
+    def erase(self, erased: Tensor, touched: Tensor | None = None) -> "LinkMatrix":
         """Erase every entry to the degrees ``erased`` ``(…, E, N)``, one after the other.
 
         With e = 1 − Π (1 − erased) and D = diag(e / throughput), each path through erased entries becomes a
         link: L ← (1 − e) L (I − D L)^{-1} (1 − e), for rows and columns. The inverse is a finite sum over
         paths, since links form no cycle, and the order of the E erasures does not matter.
+
+        Args:
+            erased: ``(…, E, N)`` in [0, 1].
+            touched: ``(…, N)`` bool, false for entries that keep all their weight and need no gradient. On
+                CPU the inverse is then that of a matrix of the touched entries, by the Woodbury identity.
         """
+        if touched is not None and can_inspect(touched):
+            return self._erase_few(erased, touched)
         left = (1 - erased).prod(-2)
         weights, precedence = self._wide()
         through = torch.maximum(weights.sum(-1), weights.sum(-2) + precedence)
@@ -126,9 +157,37 @@ class LinkMatrix(NamedTuple):
         joined = joined * left.unsqueeze(-2)
         return self._like(joined[..., :-1, :] * left.unsqueeze(-1), joined[..., -1, :])
 
+    def _erase_few(self, erased: Tensor, touched: Tensor) -> "LinkMatrix":
+        """Erase the ``touched`` entries.
+
+        With their rows R and columns A of L, C where those meet, and D = diag(e / throughput), the paths are
+        L (I − D L)^{-1} = L + A X with X = (I − D C)^{-1} D R.
+        """
+        count = int(touched.sum(-1).max()) if touched.numel() else 0
+        if not count:
+            return self
+        left = (1 - erased).prod(-2)
+        weights, precedence = self._wide()
+        chosen = touched.byte().topk(count, -1).indices  # (…, m), filled up with entries that pass nothing on
+        rows = weights.take_along_dim(chosen.unsqueeze(-1), -2)  # (…, m, N)
+        columns = weights.take_along_dim(chosen.unsqueeze(-2), -1)  # (…, N, m)
+        last = precedence.gather(-1, chosen)  # (…, m)
+        through = torch.maximum(rows.sum(-1), columns.sum(-2) + last)
+        passing = ((1 - left).gather(-1, chosen) * safe_reciprocal(through)).unsqueeze(-1)
+        paths = passing * rows
+        with torch.autocast(weights.device.type, enabled=False):
+            if count > 1:
+                between = rows.take_along_dim(chosen.unsqueeze(-2), -1)  # (…, m, m)
+                one = torch.eye(count, device=weights.device, dtype=weights.dtype)
+                paths = torch.linalg.solve(one - passing * between, paths)
+            joined = add_product(weights, columns, paths)
+            passed_on = product(last.unsqueeze(-2), paths).squeeze(-2)
+        both_left = left.unsqueeze(-1) * left.unsqueeze(-2)
+        return self._like(joined * both_left, (precedence + passed_on) * left)
+
     def follow(self, weights: Tensor, forward: bool) -> Tensor:
         """Move weights ``(…, Q, N)`` one link forward, L w, or backward, Lᵀ w."""
-        return weights.to(self.weights.dtype) @ (self.weights.mT if forward else self.weights)
+        return product(weights.to(self.weights.dtype), self.weights.mT if forward else self.weights)
 
     def previous(self) -> Tensor:
         """The entry that each entry most comes after, ``(…, N)`` int64; −1 for none."""

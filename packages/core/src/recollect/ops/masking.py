@@ -45,9 +45,12 @@ def apply_mask(tensor: Tensor, mask: Tensor) -> Tensor:
 
 def zero_empty(rows: Tensor, presence: Tensor) -> Tensor:
     """Zero the rows ``(…, N, *)`` of slots without presence ``(…, N)``, even where they hold NaN."""
-    if can_inspect(presence) and presence.numel() and presence.detach().amin() > 0:
-        return rows
-    return apply_mask(rows, presence > 0)
+    return rows if none_empty(presence) else apply_mask(rows, presence > 0)
+
+
+def none_empty(presence: Tensor) -> bool:
+    """Whether every slot is known to be present, given ``presence`` ``(…, N)``."""
+    return can_inspect(presence) and presence.numel() > 0 and presence.detach().amin().item() > 0
 
 
 def mask_read(read: Read, mask: Tensor | None) -> Read:

@@ -107,7 +107,11 @@ class SparseLinkMatrix(NamedTuple):
         )
         return self._like(links, sources, (1 - w.sum(-1, keepdim=True)).clamp_min(0) * precedence + w)
 
-    def erase(self, erased: Tensor) -> "SparseLinkMatrix":
+    def replace(self, slot: Tensor, strength: Tensor, mask: Tensor) -> "SparseLinkMatrix":
+        """Remove entries ``slot`` where ``mask`` is true, and insert new ones at the end; all ``(…, 1)``."""
+        return self.remove(slot, mask).insert(slot, strength, torch.zeros_like(slot), torch.zeros_like(mask))
+
+    def erase(self, erased: Tensor, touched: Tensor | None = None) -> "SparseLinkMatrix":
         """Erase every entry to the degrees ``erased`` ``(…, E, N)``, one after the other.
 
         As in a ``LinkMatrix``, but paths are summed in rounds that double their length: log₂ N rounds suffice

@@ -200,11 +200,16 @@ class Storage(StorageModule[S]):
         """
         check_inplace(inplace)
         extra = self._check_rows(state, key, "key", self.key_size, mask)
-        mask = full_mask(key, mask)
-        key, strength = apply_mask(key, mask), self._check_strength(strength, mask, key)
+        if mask is None:
+            mask = full_mask(key, None)
+        else:
+            key = apply_mask(key, mask)
+        full_strength = strength is None
+        strength = self._check_strength(strength, mask, key)
         key, strength = fold_readers(key, extra, -2), fold_readers(strength, extra, -1)
         mask = fold_readers(mask, extra, -1)
-        mask, rejected = finite_rows(mask, key=key, strength=strength)
+        given = {} if full_strength else {"strength": strength}
+        mask, rejected = finite_rows(mask, key=key, **given)
         if rejected is not None:
             state = self._reject(state, rejected)
             key, strength = apply_mask(key, mask), apply_mask(strength, mask)
@@ -227,14 +232,18 @@ class Storage(StorageModule[S]):
         """
         check_inplace(inplace)
         extra = self._check_rows(state, key, "key", self.key_size, mask)
-        mask = full_mask(key, mask)
         self._check_rows(state, value, "value", self.value_size, mask)
+        if mask is None:
+            mask = full_mask(key, None)
+        else:
+            key, value = apply_mask(key, mask), apply_mask(value, mask)
+        full_strength = strength is None
         strength = self._check_strength(strength, mask, value)
-        key, value = apply_mask(key, mask), apply_mask(value, mask)
         if extra:
             key, value = fold_readers(key, extra, -2), fold_readers(value, extra, -2)
             strength, mask = fold_readers(strength, extra, -1), fold_readers(mask, extra, -1)
-        mask, rejected = finite_rows(mask, key=key, value=value, strength=strength)
+        given = {} if full_strength else {"strength": strength}
+        mask, rejected = finite_rows(mask, key=key, value=value, **given)
         if rejected is not None:
             state = self._reject(state, rejected)
             key, value, strength = (apply_mask(row, mask) for row in (key, value, strength))

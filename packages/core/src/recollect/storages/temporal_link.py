@@ -10,11 +10,12 @@ from recollect.ops.cached_attention import SoftmaxRead
 from recollect.ops.indexing import any_slot
 from recollect.ops.inspection import is_traced
 from recollect.ops.link_matrix import LinkMatrix, empty_link_matrix, slot_mask
+from recollect.ops.products import product
 from recollect.ops.slot_policies import slots_by_use
 from recollect.ops.sparse_link_matrix import SparseLinkMatrix, empty_sparse_link_matrix
 from recollect.state import Entries, Read, map_state, register_state
 from recollect.storages.ordered import Direction, OrderedStorage
-from recollect.storages.vector import VectorState, VectorStorage, write_entries
+from recollect.storages.vector import VectorState, VectorStorage, keep_presence, write_entries
 from recollect.validation import check_positive
 
 BLOCK_WEIGHTS = 1 << 22
@@ -131,7 +132,7 @@ class TemporalLinkStorage(OrderedStorage[TemporalLinkState]):
             weights = everywhere.scatter_add(-1, slots, weights)  # (…, Q, k) → (…, Q, N)
         moved = state.links.follow(weights, direction == "forward")
         values = self.nodes.entries(state.nodes).values
-        return Read(moved.to(values.dtype) @ values, moved, None)
+        return Read(product(moved.to(values.dtype), values), moved, None)
 
     def _insert(
         self,
@@ -197,14 +198,18 @@ class TemporalLinkStorage(OrderedStorage[TemporalLinkState]):
         inplace: bool,
     ) -> tuple[TemporalLinkState, Tensor]:
         """Insert one entry, given its key, value and strength, and return its slot ``(…, 1)``."""
-        presence, usage = state.nodes.presence, state.nodes.usage
-        named = torch.zeros_like(live) if after is None else after >= 0
-        after = torch.zeros_like(live, dtype=torch.int64) if after is None else after.clamp_min(0)
-        spared = slot_mask(after, self.slots) & named
-        last_use = torch.where(spared, usage.new_tensor(NEVER_EVICTED), usage + 1)
-        slot = torch.where(presence > 0, last_use, 0).argmin(-1, keepdim=True)
-        given = named & (presence.gather(-1, after) > 0) & (after != slot)
-        links = state.links.remove(slot, live).insert(slot, rows[2] * live, after, given)
+        presence, last_use = state.nodes.presence, state.nodes.usage + 1
+        strength = rows[2] * live
+        if after is None:
+            slot = torch.where(presence > 0, last_use, 0).argmin(-1, keepdim=True)
+            links = state.links.replace(slot, strength, live)
+        else:
+            named, after = after >= 0, after.clamp_min(0)
+            spared = slot_mask(after, self.slots) & named
+            last_use = last_use.masked_fill(spared, NEVER_EVICTED)
+            slot = torch.where(presence > 0, last_use, 0).argmin(-1, keepdim=True)
+            given = named & (presence.gather(-1, after) > 0) & (after != slot)
+            links = state.links.remove(slot, live).insert(slot, strength, after, given)
         nodes = write_entries(
             state.nodes, (*rows, state.nodes.clock.unsqueeze(-1)), slot, live, live, inplace
         )
@@ -214,15 +219,17 @@ class TemporalLinkStorage(OrderedStorage[TemporalLinkState]):
         self, state: TemporalLinkState, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> TemporalLinkState:
         matched = match(key, self.entries(state).keys, self.nodes.match_start)
-        links = state.links.erase(strength.unsqueeze(-1) * matched)
-        nodes = self.nodes.erase(state.nodes, key, strength, mask, inplace=inplace)
+        touched = (matched.detach() > 0).any(-2)
+        erased = strength.unsqueeze(-1) * matched
+        links = state.links.erase(erased, touched)
+        nodes = keep_presence(state.nodes, (1 - erased).prod(-2), inplace)
         return TemporalLinkState(nodes, _copy_into(state.links, links) if inplace else links)
 
     def _erase_slots(
         self, state: TemporalLinkState, slots: Tensor, mask: Tensor, inplace: bool
     ) -> TemporalLinkState:
-        gone = any_slot(slots, mask, self.slots).to(state.links.precedence.dtype)
-        links = state.links.erase(gone.unsqueeze(-2))
+        gone = any_slot(slots, mask, self.slots)
+        links = state.links.erase(gone.to(state.links.precedence.dtype).unsqueeze(-2), gone)
         nodes = self.nodes._erase_slots(state.nodes, slots, mask, inplace)
         return TemporalLinkState(nodes, _copy_into(state.links, links) if inplace else links)
 

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from recollect.ops.attention import attention_weights, dot_scores, l2_normalize, match, similarity
 from recollect.ops.cached_attention import SoftmaxRead
 from recollect.ops.indexing import any_slot, assign, mask_repeats, scatter_rows, scatter_rows_, split_rows
-from recollect.ops.inspection import can_inspect
-from recollect.ops.masking import full_mask, zero_empty
+from recollect.ops.inspection import can_inspect, sums_finite
+from recollect.ops.masking import apply_mask, full_mask, none_empty
+from recollect.ops.products import product
 from recollect.ops.read_attention import kernel_fits, read_attention
+from recollect.ops.ring_write import common_clock, write_ring
 from recollect.ops.slot_policies import slots_by_content, slots_by_use
 from recollect.state import Entries, Read, register_state
 from recollect.storages.scan import ScanSteps
@@ -150,7 +152,7 @@ class VectorStorage(SlotStorage[VectorState]):
     def _read(self, state: VectorState, query: Tensor) -> Read:
         if self._may_skip_clearing(query):
             read = self._attend(query, Entries(state.keys, state.values, state.presence))
-            if read.value.sum().isfinite():
+            if sums_finite(read.value):
                 return read
         return self._attend(query, self.entries(state))
 
@@ -193,7 +195,7 @@ class VectorStorage(SlotStorage[VectorState]):
         scores = scores * self.log_sharpness.exp()
         if self.top_k is None:
             weights = attention_weights(scores, presence, scale)
-            return Read(weights.to(values.dtype) @ values, weights, None)
+            return Read(product(weights.to(values.dtype), values), weights, None)
         rest = presence.float().log() if scale is None else presence.float().log() / scale.float()
         slots = (scores.float() + rest).detach().topk(self.top_k, -1).indices  # (…, Q, k)
         present = presence.expand_as(scores).gather(-1, slots)
@@ -212,6 +214,8 @@ class VectorStorage(SlotStorage[VectorState]):
     ) -> tuple[VectorState, Tensor]:
         if self.policy == "content":
             return self._upsert(state, key, value, strength, mask, inplace)
+        if self.policy == "ring" and (clock := common_clock(state.clock, mask)) is not None:
+            return _place_run(state, key, value, strength, clock, inplace)
         if self.policy == "ring":
             number = state.clock.unsqueeze(-1) + mask.cumsum(-1) - 1  # (…, W), counted from the first write
             last = mask & (number + self.slots > number[..., -1:])  # not overwritten by a later one of the W
@@ -246,11 +250,7 @@ class VectorStorage(SlotStorage[VectorState]):
         self, state: VectorState, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> VectorState:
         matched = match(key, self.entries(state).keys, self.match_start)
-        kept = (1 - strength.unsqueeze(-1) * matched).prod(-2).to(state.presence.dtype)
-        if inplace:
-            state.presence.mul_(kept)
-            return state
-        return state._replace(presence=state.presence * kept)
+        return keep_presence(state, (1 - strength.unsqueeze(-1) * matched).prod(-2), inplace)
 
     def _update(
         self, state: VectorState, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool
@@ -261,8 +261,10 @@ class VectorStorage(SlotStorage[VectorState]):
 
     def entries(self, state: VectorState) -> Entries:
         """Return all N slots; keys and values of free slots are zero."""
-        keys, values = (zero_empty(rows, state.presence) for rows in state[:2])
-        return Entries(keys, values, state.presence)
+        keys, values, presence = state[:3]
+        if not none_empty(presence):
+            keys, values = apply_mask(keys, presence > 0), apply_mask(values, presence > 0)
+        return Entries(keys, values, presence)
 
     def _erase_slots(self, state: VectorState, slots: Tensor, mask: Tensor, inplace: bool) -> VectorState:
         gone = any_slot(slots, mask, self.slots)
@@ -323,6 +325,27 @@ class VectorStorage(SlotStorage[VectorState]):
         return f"{super().extra_repr()}, {own}"
 
 
+def _place_run(
+    state: VectorState, key: Tensor, value: Tensor, strength: Tensor, clock: int, inplace: bool
+) -> tuple[VectorState, Tensor]:
+    """Write to a ring where all batch items have the same clock, by slices instead of by index."""
+    count, axis, slots = key.shape[-2], state.clock.dim(), state.presence.shape[-1]
+    number = torch.arange(clock, clock + count, device=key.device).expand(strength.shape)
+    keys, values, presence, usage = (
+        write_ring(table, rows, clock, axis, inplace)
+        for table, rows in zip(state[:4], (key, value, strength, number), strict=True)
+    )
+    after = state.clock.add_(count) if inplace else state.clock + count
+    return VectorState(keys, values, presence, usage, after, state.rejected), number % slots
+
+
+def keep_presence(state: VectorState, kept: Tensor, inplace: bool) -> VectorState:
+    """Multiply the presence of every entry by ``kept`` ``(…, N)`` in [0, 1]."""
+    kept = kept.to(state.presence.dtype)
+    presence = state.presence.mul_(kept) if inplace else state.presence * kept
+    return state._replace(presence=presence)
+
+
 def write_entries(
     state: VectorState, rows: tuple[Tensor, ...], slots: Tensor, mask: Tensor, last: Tensor, inplace: bool
 ) -> VectorState:
@@ -336,9 +359,11 @@ def write_entries(
         last: ``(…, W)`` bool, which of those no later one overwrites.
         inplace: Write to the tensors of ``state`` themselves.
     """
-    scatter = scatter_rows_ if inplace else scatter_rows
-    keys, values, presence, usage = (
-        scatter(old, new, slots, last) for old, new in zip(state[:4], rows, strict=True)
-    )
+    if inplace:
+        tables = [scatter_rows_(*pair, slots, last) for pair in zip(state[:4], rows, strict=True)]
+    else:
+        some = None if can_inspect(last) and last.all() else last
+        tables = [scatter_rows(*pair, slots, some) for pair in zip(state[:4], rows, strict=True)]
+    keys, values, presence, usage = tables
     clock = state.clock.add_(mask.sum(-1)) if inplace else state.clock + mask.sum(-1)
     return VectorState(keys, values, presence, usage, clock, state.rejected)
