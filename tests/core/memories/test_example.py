@@ -28,7 +28,7 @@ def examples(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 def test_queries_are_given_the_class_of_what_resembles_them(reading, similarity):
     m = memory(reading, similarity)
     x, label = examples()
-    found = m.read(m.write(m.initial_state(), x, label), examples(1)[0])
+    found = m.classify(m.write(m.initial_state(), x, label=label), examples(1)[0])
     probability = found.log_probability.exp()
     assert (probability.argmax(-1) == label).all()
     assert torch.allclose(probability.sum(-1), torch.ones(6), atol=1e-5)
@@ -40,12 +40,12 @@ def test_queries_are_given_the_class_of_what_resembles_them(reading, similarity)
 def test_an_erased_class_is_never_answered_and_the_others_are_as_without_it(reading, similarity):
     m = memory(reading, similarity)
     x, label = examples()
-    erased, _ = m.erase(m.write(m.initial_state(), x, label), 1)
-    without = m.write(m.initial_state(), x[label != 1], label[label != 1])
+    erased, _ = m.erase_class(m.write(m.initial_state(), x, label=label), 1)
+    without = m.write(m.initial_state(), x[label != 1], label=label[label != 1])
     query = examples(1)[0]
-    assert (m.read(erased, query).log_probability[:, 1] == MIN_LOG_PROBABILITY).all()
+    assert (m.classify(erased, query).log_probability[:, 1] == MIN_LOG_PROBABILITY).all()
     assert torch.allclose(
-        m.read(erased, query).log_probability, m.read(without, query).log_probability, atol=1e-4
+        m.classify(erased, query).log_probability, m.classify(without, query).log_probability, atol=1e-4
     )
 
 
@@ -53,7 +53,7 @@ def test_an_erased_class_is_never_answered_and_the_others_are_as_without_it(read
 def test_an_empty_memory_answers_nothing_and_has_a_gradient(reading, similarity):
     m = memory(reading, similarity)
     query = examples()[0].requires_grad_()
-    found = m.read(m.initial_state(), query).log_probability
+    found = m.classify(m.initial_state(), query).log_probability
     assert (found == MIN_LOG_PROBABILITY).all()
     assert (
         torch.autograd.grad(found.sum(), query, allow_unused=True, materialize_grads=True)[0].isfinite().all()
@@ -66,19 +66,19 @@ def test_a_masked_example_is_not_written(reading, similarity):
     x, label = examples()
     mask = torch.tensor([True, True, True, False, True, False])
     x[~mask] = torch.nan
-    some = m.write(m.initial_state(), x, label, mask)
-    short = m.write(m.initial_state(), x[mask], label[mask])
+    some = m.write(m.initial_state(), x, mask, label)
+    short = m.write(m.initial_state(), x[mask], label=label[mask])
     query = examples(1)[0]
-    assert torch.equal(m.read(some, query).log_probability, m.read(short, query).log_probability)
+    assert torch.equal(m.classify(some, query).log_probability, m.classify(short, query).log_probability)
 
 
 @pytest.mark.parametrize(("reading", "similarity"), READINGS)
 def test_episodes_and_queries_do_not_see_each_other(reading, similarity):
     m = memory(reading, similarity)
     (x, label), (other, _) = examples(), examples(2)
-    state = m.write(m.initial_state(2), torch.stack([x, other]), label.expand(2, -1))
-    both = m.read(state, torch.stack([other, x])).log_probability
-    alone = m.read(m.write(m.initial_state(), x, label), other[:1]).log_probability
+    state = m.write(m.initial_state(2), torch.stack([x, other]), label=label.expand(2, -1))
+    both = m.classify(state, torch.stack([other, x])).log_probability
+    alone = m.classify(m.write(m.initial_state(), x, label=label), other[:1]).log_probability
     assert torch.allclose(both[0, :1], alone, atol=1e-5)
 
 
@@ -88,10 +88,10 @@ def test_prototypes_are_means_and_the_softmax_is_of_distances():
     query = examples(1)[0]
     means = torch.stack([x[label == c].mean(0) for c in (0, 1, 3)])
     expected = (-0.5 * torch.cdist(query, means).square()).log_softmax(-1)
-    found = m.read(m.write(m.initial_state(), x, label), query).log_probability
+    found = m.classify(m.write(m.initial_state(), x, label=label), query).log_probability
     assert torch.allclose(found[:, [0, 1, 3]], expected, atol=1e-5)
     with torch.autocast("cpu", torch.bfloat16):  # distances are not taken in half precision
-        half = m.read(m.write(m.initial_state(), x, label), query).log_probability
+        half = m.classify(m.write(m.initial_state(), x, label=label), query).log_probability
     assert torch.allclose(half, found)
 
 
@@ -100,8 +100,8 @@ def test_one_shot_prototypes_are_a_matching_read():
     x, label = x[::2], label[::2]
     storage = VectorStorage(8, 4, slots=3, sharpness=7.0)
     read = [
-        (m := ExampleMemory(storage, reading, "cosine", sharpness=7.0)).read(
-            m.write(m.initial_state(), x, label), examples(1)[0]
+        (m := ExampleMemory(storage, reading, "cosine", sharpness=7.0)).classify(
+            m.write(m.initial_state(), x, label=label), examples(1)[0]
         )
         for reading in ("matching", "prototypes")
     ]
@@ -122,7 +122,9 @@ def test_gradients_reach_examples_queries_and_sharpness():
         m = ExampleMemory(storage, reading, "cosine", learn_sharpness=reading == "prototypes")
         (x, label), query = examples(), examples(1)[0].requires_grad_()
         x.requires_grad_()
-        loss = F.nll_loss(m.read(m.write(m.initial_state(), x, label), query).log_probability, label)
+        loss = F.nll_loss(
+            m.classify(m.write(m.initial_state(), x, label=label), query).log_probability, label
+        )
         learned = [p for p in m.parameters() if p.requires_grad]
         assert len(learned) == 1
         for gradient in torch.autograd.grad(loss, [x, query, *learned]):
@@ -135,7 +137,7 @@ def test_any_storage_will_do():
     x, label = examples()
     for reading in ("matching", "prototypes"):
         m = ExampleMemory(storage, reading, "cosine")
-        found = m.read(m.write(m.initial_state(), x, label), x).log_probability
+        found = m.classify(m.write(m.initial_state(), x, label=label), x).log_probability
         assert (found.argmax(-1) == label).all()
 
 
@@ -155,22 +157,59 @@ def test_what_is_known_counts_as_one_example_of_each_class(similarity):
     m = memory("prototypes", similarity)
     x, label = examples()
     known, query = torch.randn(4, 8), examples(1)[0]
-    state = m.write(m.initial_state(), x, label)
-    written = m.write(state, known, torch.arange(4))
-    expected = m.read(written, query).log_probability
-    assert torch.allclose(m.read(state, query, known).log_probability, expected, atol=1e-5)
-    forgotten, _ = m.erase(state, 0)
-    assert m.read(forgotten, known[:1], known).log_probability.argmax() == 0
+    state = m.write(m.initial_state(), x, label=label)
+    written = m.write(state, known, label=torch.arange(4))
+    expected = m.classify(written, query).log_probability
+    assert torch.allclose(m.classify(state, query, known).log_probability, expected, atol=1e-5)
+    forgotten, _ = m.erase_class(state, 0)
+    assert m.classify(forgotten, known[:1], known).log_probability.argmax() == 0
 
 
 def test_without_examples_what_is_known_is_all_there_is():
     m = memory("prototypes", "cosine")
     known, query = torch.eye(8)[:4], examples()[0]
-    found = m.read(m.initial_state(), query, known).log_probability
+    found = m.classify(m.initial_state(), query, known).log_probability
     assert (found.argmax(-1) == examples()[1]).all()
 
 
 def test_matching_knows_no_class_beforehand():
     m = memory("matching")
     with pytest.raises(ValueError, match='class_weights are for method="prototypes"'):
-        m.read(m.initial_state(), examples()[0], torch.eye(8)[:4])
+        m.classify(m.initial_state(), examples()[0], torch.eye(8)[:4])
+
+
+@pytest.mark.parametrize(("reading", "similarity"), READINGS)
+def test_as_a_layer_it_returns_the_expected_class_mean(reading, similarity):
+    m = memory(reading, similarity)
+    x, label = examples()
+    state, query = m.write(m.initial_state(), x, label=label), examples(1)[0]
+    means = torch.stack([x[label == c].mean(0) if c != 2 else torch.zeros(8) for c in range(4)])
+    y, after = m(query, state)
+    torch.testing.assert_close(y, m.classify(state, query).log_probability.exp() @ means)
+    assert after is state
+    assert m.inspect(state)["examples"].tolist() == [2, 2, 0, 2]
+    masked = m.read(state, query, torch.tensor([True, False] * 3))
+    assert (masked[1::2] == 0).all()
+    torch.testing.assert_close(masked[::2], y[::2])
+
+
+def test_an_example_without_a_label_takes_the_class_that_the_memory_answers():
+    m = memory("prototypes")
+    x, label = examples()
+    state = m.write(m.initial_state(), x, label=label)
+    torch.testing.assert_close(m.write(state, examples(1)[0]), m.write(state, examples(1)[0], label=label))
+
+
+def test_examples_can_be_erased_by_what_they_look_like():
+    m = memory()
+    x, label = torch.eye(8)[:3], torch.tensor([0, 1, 3])
+    state = m.erase(m.write(m.initial_state(), x, label=label), x[1:2])
+    assert m.inspect(state)["examples"].tolist() == [1, 0, 0, 1]
+
+
+def test_steps_are_written_before_they_read():
+    m = ExampleMemory(VectorStorage(8, 4, slots=12), "prototypes", write_on_forward=True)
+    x, label = examples()
+    y, after = m(x, None, label=label)
+    torch.testing.assert_close(after, m.write(m.initial_state(), x, label=label))
+    torch.testing.assert_close(y[0], x[0])

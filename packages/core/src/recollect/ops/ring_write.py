@@ -11,7 +11,7 @@ def common_clock(clock: Tensor, mask: Tensor) -> int | None:
 
     ``None`` otherwise, and where the values cannot be looked at.
     """
-    if not can_inspect(clock) or not mask.numel() or not mask.all():
+    if not (can_inspect(clock) and can_inspect(mask)) or not mask.numel() or not mask.all():
         return None
     low, high = clock.aminmax()
     return int(low) if low == high else None

@@ -108,5 +108,5 @@ class SpeakerTemplates:
         """Vectors ``(B, T, D)`` → log-probabilities ``(B, T, V)``; each is read before it is written."""
         label = self.head(x).argmax(-1)
         x = F.normalize(x, dim=-1)
-        found = self.memory.read(state, x, F.normalize(self.head.weight, dim=-1)).log_probability
-        return found, self.memory.write(state, x, label, step_mask)
+        found = self.memory.classify(state, x, F.normalize(self.head.weight, dim=-1)).log_probability
+        return found, self.memory.write(state, x, step_mask, label)

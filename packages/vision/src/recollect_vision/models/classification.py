@@ -126,7 +126,7 @@ class ImageClassifier(nn.Module):
     def forget(self, label: int) -> None:
         """Erase the examples of a class and exclude it from the possible answers."""
         if self.examples is not None:
-            state, slots = self.examples.erase(self.example_state.get(), label)
+            state, slots = self.examples.erase_class(self.example_state.get(), label)
             self.example_state.set(state)
             number, moved = self.number.clone(), slots >= 0
             self.number.fill_(NO_EXAMPLE)[slots[moved]] = number[moved]
@@ -165,7 +165,7 @@ class ImageClassifier(nn.Module):
             return ClassifierOutput(probability, empty, empty.float())
         state = self.example_state.get()
         query = self._whitened(features)
-        answer = self.examples.read(state, query)
+        answer = self.examples.classify(state, query)
         recalled = answer.log_probability.exp().masked_fill(~self.known_classes, 0)
         new = F.pad(recalled[:, classes:], (classes, 0))
         trained = (1 - new.sum(1, keepdim=True)) * probability + new

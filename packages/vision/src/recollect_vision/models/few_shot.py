@@ -69,7 +69,7 @@ class FewShotClassifier(nn.Module):
         check_room(memory, labels.shape[-1])
         state = memory.initial_state(*labels.shape[:-1], device=examples.device, dtype=examples.dtype)
         with torch.autocast(queries.device.type, enabled=False):  # half precision is too coarse for distances
-            found = memory.read(memory.write(state, examples, labels), queries)
+            found = memory.classify(memory.write(state, examples, label=labels), queries)
         return found._replace(log_probability=found.log_probability[..., :classes])
 
     def compare(self, examples: Tensor, labels: Tensor, queries: Tensor) -> Tensor | None:
