@@ -1,5 +1,6 @@
 """Attention of a few queries over many entries, in one pass and without weights."""
 
+import math
 from functools import cache
 from importlib.util import find_spec
 
@@ -28,19 +29,21 @@ def read_attention(query: Tensor, keys: Tensor, values: Tensor, presence: Tensor
         >>> read_attention(torch.zeros(1, 1), torch.zeros(3, 1), values, torch.tensor([1.0, 1.0, 0.0]))
         tensor([[1.5000]])
     """
-    dtype, batch, width = values.dtype, query.shape[:-2], values.shape[-1]
+    dtype, width = values.dtype, values.shape[-1]
+    *batch, queries, _ = query.shape
+    stores = math.prod(batch)
     size = max(query.shape[-1], width)  # the fused kernels take one width
     # (…, n, size) → (batch, one head, n, size)
     query, keys, values = (
-        pad_width(rows, size).reshape(batch.numel(), 1, rows.shape[-2], size)
+        pad_width(rows, size).reshape(stores, 1, rows.shape[-2], size)
         for rows in (query, keys, values.to(query.dtype))
     )
     present = presence > 0
     bias = torch.where(present, presence, 1).log().masked_fill(~present, -torch.finfo(query.dtype).max / 4)
-    bias = bias.to(query.dtype).reshape(batch.numel(), 1, 1, keys.shape[-2])
+    bias = bias.to(query.dtype).reshape(stores, 1, 1, keys.shape[-2])
     output = F.scaled_dot_product_attention(query, keys, values, bias, scale=1.0)
     found = present.any(-1)[..., None, None]
-    return output[..., :width].reshape(*batch, -1, width).to(dtype).masked_fill(~found, 0)
+    return output[..., :width].reshape(*batch, queries, width).to(dtype).masked_fill(~found, 0)
 
 
 def pad_width(rows: Tensor, size: int) -> Tensor:

@@ -50,8 +50,8 @@ def check_erase(trial: Trial) -> None:
         # A large value shows in every read that includes any of it.
         loud = values.index_fill(-2, torch.tensor([gone]), 1e4)
         erased = storage.erase(storage.write(trial.empty(), keys, loud), keys[..., one, :])
-        largest = storage.read(erased, keys).value.amax()
-        assert largest <= values.amax() + 1e-3, f"an erased value is still read: {largest}"
+        read = storage.read(erased, keys).value
+        assert not (read > 2).any(), f"an erased value is still read: {read}"  # values are below 1.5
     zero = torch.zeros_like(values[..., 0])
     untouched = storage.erase(state, keys, strength=zero)
     assert_same_state(trial, untouched, state, "an erase at strength 0 changes nothing")
