@@ -14,6 +14,7 @@ from recollect.augmented import (
 )
 from recollect.integrations import Concatenation, Fusion, Integration, Parallel
 from recollect.memories import (
+    EntityMemory,
     ExampleMemory,
     GraphMemory,
     GraphState,
@@ -48,6 +49,7 @@ __version__ = version("recollect")
 
 __all__ = [
     "Concatenation",
+    "EntityMemory",
     "Entries",
     "ExampleMemory",
     "Fusion",

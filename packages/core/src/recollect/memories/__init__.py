@@ -1,6 +1,7 @@
 """Memories: layers that write to and read from a storage."""
 
 from recollect.memories.base import Memory
+from recollect.memories.entity import EntityMemory
 from recollect.memories.example import ClassPrediction, ExampleMemory
 from recollect.memories.graph import GraphMemory
 from recollect.memories.graph_state import GraphState
@@ -11,6 +12,7 @@ from recollect.memories.seq2seq import Seq2SeqMemory, Seq2SeqState
 
 __all__ = [
     "ClassPrediction",
+    "EntityMemory",
     "ExampleMemory",
     "GraphMemory",
     "GraphState",

@@ -121,6 +121,9 @@ class TemporalLinkStorage(OrderedStorage[TemporalLinkState]):
     def _read(self, state: TemporalLinkState, query: Tensor) -> Read:
         return self.nodes._read(state.nodes, query)
 
+    def _read_value(self, state: TemporalLinkState, query: Tensor) -> Tensor:
+        return self.nodes._read_value(state.nodes, query)
+
     def _softmax_read(self, state: TemporalLinkState) -> SoftmaxRead | None:
         return self.nodes._softmax_read(state.nodes)
 
