@@ -253,6 +253,22 @@ def test_an_example_of_one_image_is_enough(size):
     assert memory_forward(model[1]).integration.layouts == ("bchw", "bchw")
 
 
+def test_an_example_of_one_sequence_is_enough_or_asked_about():
+    model = augment(encoder(), "layers.0.norm1", make_memory, example=torch.randn(T, 1, D))
+    assert memory_forward(model.layers[0].norm1).integration.layouts == ("tbd", "tbd")
+    with pytest.raises(ValueError, match=r"^0: cannot tell"):
+        augment(nn.Sequential(nn.Linear(D, D), nn.Tanh()), "0", make_memory, example=torch.randn(T, 1, D))
+
+
+def test_an_example_that_the_model_changes_is_left_alone():
+    model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(D, D), nn.GRU(D, D, batch_first=True))
+    x = torch.randn(B, T, D)
+    before = x.clone()
+    augment(model, "1", make_memory, example=x)
+    assert torch.equal(x, before)
+    assert memory_forward(model[1]).integration.layouts == ("btd", "btd")
+
+
 class Fixed(nn.Module):
     """A block with a position for each of its steps, so that no other number of them will do."""
 

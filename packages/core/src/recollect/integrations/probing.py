@@ -6,9 +6,8 @@ output is the one along which that index lies. Of the other axes, those whose si
 example are steps, and the remaining one is the features.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -33,6 +32,18 @@ Run = tuple[dict[nn.Module, Observation], list[Tensor]]
 """What the layers saw in a run of the model, and what the model returned."""
 
 
+def _half(leaf: Tensor, axis: int) -> Tensor:
+    return leaf.narrow(axis, 0, leaf.shape[axis] // 2)
+
+
+def _double(leaf: Tensor, axis: int) -> Tensor:
+    return torch.cat([leaf, leaf], axis)
+
+
+RESIZED = ((_half, True), (_half, False), (_double, True), (_double, False))
+"""Changes of the example's size: how, and whether only tensors of the size of the main one are changed."""
+
+
 class Probe:
     """Runs a model on variants of an example, without gradients and in evaluation mode.
 
@@ -53,8 +64,9 @@ class Probe:
         self.leaves: list[Any] = leaves
         self.place = _main_leaf(leaves)
         self.seen, self.outputs = self._run(leaves)
-        self._repeat_an_only_item()
+        self._repeat_only_items()
         self.perturbed: dict[nn.Module, Observation] = {}
+        self._runs: dict[int, list[dict[nn.Module, Observation]]] = {}
         self.axis = self._batch_axis()
 
     def layouts(self, layer: nn.Module) -> Layouts:
@@ -83,17 +95,19 @@ class Probe:
         leaf: Tensor = torch.empty(0) if self.place is None else self.leaves[self.place]
         return leaf
 
-    def _repeat_an_only_item(self) -> None:
-        """Make a batch of two of an example with a single item, so that items can be told apart."""
-        if self.main.shape[:1] != (1,):
-            return
-        doubled = [
-            torch.cat([leaf, leaf]) if isinstance(leaf, Tensor) and leaf.shape[:1] == (1,) else leaf
-            for leaf in self.leaves
-        ]
-        with suppress(Exception):
-            self.seen, self.outputs = self._run(doubled)
-            self.leaves = doubled
+    def _repeat_only_items(self) -> None:
+        """Double each axis with a single index, where the model can take that: items must be told apart."""
+        for axis, size in enumerate(self.main.shape):
+            if size == 1:
+                doubled = [
+                    _double(leaf, axis)
+                    if isinstance(leaf, Tensor) and leaf.shape[axis : axis + 1] == (1,)
+                    else leaf
+                    for leaf in self.leaves
+                ]
+                with suppress(Exception):
+                    self.seen, self.outputs = self._run(doubled)
+                    self.leaves = doubled
 
     # --- the batch axis -------------------------------------------------------------------------------------
 
@@ -162,9 +176,11 @@ class Probe:
             return tensor.dim() - 1
         if len(others) == 1:
             return others.pop()
-        steps = self._axes_of_steps(self._halved, layer, output)
-        if len(others - steps) != 1:
-            steps |= self._axes_of_steps(self._doubled, layer, output)
+        steps: set[int] = set()
+        for runs in range(len(RESIZED)):
+            steps |= self._axes_of_steps(self._resized(runs), layer, output)
+            if len(others - steps) == 1:
+                break
         fixed = others - steps
         if len(fixed) != 1:
             fixed = others & self._axes_of_features(layer, output)
@@ -182,28 +198,23 @@ class Probe:
                     axes |= {i for i in range(tensor.dim()) if other.shape[i] != tensor.shape[i]}
         return axes
 
-    @cached_property
-    def _halved(self) -> list[dict[nn.Module, Observation]]:
-        """What the layers see of examples of half the size, along each axis but the batch."""
-        return self._resized(lambda leaf, axis: leaf.narrow(axis, 0, leaf.shape[axis] // 2))
-
-    @cached_property
-    def _doubled(self) -> list[dict[nn.Module, Observation]]:
-        """What the layers see of examples of twice the size, along each axis but the batch."""
-        return self._resized(lambda leaf, axis: torch.cat([leaf, leaf], axis))
-
-    def _resized(self, resize: Callable[[Tensor, int], Tensor]) -> list[dict[nn.Module, Observation]]:
-        runs = []
-        for axis, size in enumerate(self.main.shape):
-            if axis != self.axis and size > 1:
-                leaves = [
-                    resize(leaf, axis)
-                    if isinstance(leaf, Tensor) and leaf.shape[axis : axis + 1] == (size,)
-                    else leaf
-                    for leaf in self.leaves
-                ]
-                runs.append(self._run(leaves, partial=True)[0])
-        return runs
+    def _resized(self, how: int) -> list[dict[nn.Module, Observation]]:
+        """What the layers see of examples of another size, along each axis but the batch."""
+        if how not in self._runs:
+            resize, like_main = RESIZED[how]
+            self._runs[how] = []
+            for axis, size in enumerate(self.main.shape):
+                if axis != self.axis and size > 1:
+                    leaves = [
+                        resize(leaf, axis)
+                        if isinstance(leaf, Tensor)
+                        and leaf.dim() > axis
+                        and (leaf.shape[axis] == size if like_main else leaf.shape[axis] > 1)
+                        else leaf
+                        for leaf in self.leaves
+                    ]
+                    self._runs[how].append(self._run(leaves, partial=True)[0])
+        return self._runs[how]
 
     def _axes_of_features(self, layer: nn.Module, output: bool) -> set[int]:
         """The axes whose size the layer fixes: called with another, it fails."""
