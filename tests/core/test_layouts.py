@@ -1,5 +1,6 @@
 """The layout of a part is found from an example, or asked for: batch items never see each other."""
 
+import copy
 import warnings
 
 import pytest
@@ -304,9 +305,41 @@ def test_without_an_example_only_what_is_certain_is_taken_for_granted(integratio
     assert model(torch.randn(B, D)).shape == (B, 2)
     with pytest.raises(ValueError, match=r"^0: cannot tell.*\(3, 4, 8\) of a Linear.*example"):
         model(torch.randn(B, T, D))
-    certain = nn.Sequential(nn.Sequential(nn.Conv1d(D, D, 1), nn.ReLU()), nn.GRU(D, D), nn.Conv2d(3, 3, 1))
-    augment(certain, "?", make_memory, integration)
-    assert [memory_forward(part).integration.layouts[0] for part in certain] == ["bct", "tbd", "bchw"]
+
+
+CERTAIN = {
+    "conv1d": (nn.Sequential(nn.Conv1d(D, D, 1), nn.ReLU()), torch.randn(B, D, T), 0),
+    "conv2d": (nn.Conv2d(D, D, 1), torch.randn(B, D, T, T), 0),
+    "gru": (nn.GRU(D, D), torch.randn(T, B, D), 1),
+    "norm of vectors": (nn.BatchNorm1d(D), torch.randn(B, D), 0),
+    "norm of sequences": (nn.BatchNorm1d(D), torch.randn(B, D, T), 0),
+    "norm of images": (nn.GroupNorm(2, D), torch.randn(B, D, T, T), 0),
+    "transformer": (nn.TransformerEncoderLayer(D, 2, 16, dropout=0.0), torch.randn(T, B, D), 1),
+    "vectors": (nn.Linear(D, D), torch.randn(B, D), 0),
+}
+
+
+@pytest.mark.parametrize("integration", [Concatenation, Parallel, Fusion])
+@pytest.mark.parametrize(("layer", "x", "axis"), CERTAIN.values(), ids=CERTAIN)
+def test_what_is_certain_is_right(integration, layer, x, axis):
+    size = 8 if isinstance(layer, nn.GroupNorm) else None
+    model = augment(nn.Sequential(copy.deepcopy(layer)), "0", make_memory, integration, size=size).eval()
+    with torch.no_grad():
+        for parameter in memory_parameters(model):
+            if parameter.requires_grad:
+                parameter.normal_(std=0.3)
+    with carry(model) as session:
+        model(x)
+        output = model(x)
+    assert session.state["0"].written.shape == (B,)
+    other = x.clone()
+    other.select(axis, 0).normal_()
+    with carry(model):
+        model(other)
+        changed = model(other)
+    output, changed = (y[0] if isinstance(y, tuple) else y for y in (output, changed))
+    differs = (output != changed).movedim(axis, 0).flatten(1).any(1)
+    assert differs.tolist() == [True, False, False]
 
 
 def test_a_layout_of_other_axes_is_refused():

@@ -17,7 +17,6 @@ from recollect.integrations.layout import (
     Layout,
     Layouts,
     batch_axis,
-    certain_layout,
     check_layout,
     num_axes,
     num_features,
@@ -241,7 +240,7 @@ def _find_places(
         elif probe is not None:
             layouts = probe.layouts(layer)
         else:
-            layouts = _certain_layouts(layer)
+            layouts = None, None  # what the type of the layer says
         observed = None if probe is None else _observed_sizes(probe, layer, layouts)
         sizes = given or observed or feature_sizes(layer)
         if given is not None and observed is not None and given != observed:
@@ -258,15 +257,6 @@ def _find_places(
             )
         places[layer] = Place(sizes, layouts)
     return places
-
-
-def _certain_layouts(layer: nn.Module) -> Layouts:
-    """The layouts of layers whose input and output always have the same number of axes."""
-    for axes in (3, 4):
-        found = certain_layout(layer, axes), certain_layout(layer, axes, output=True)
-        if None not in found:
-            return found
-    return None, None
 
 
 def _observed_sizes(probe: Probe, layer: nn.Module, layouts: Layouts) -> FeatureSizes | None:

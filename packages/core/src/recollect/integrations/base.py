@@ -75,6 +75,11 @@ class Integration(nn.Module, ABC):
         self.warned = False
         self._call = LayerCall(layer)
         self._takes_one_item = isinstance(layer, BATCHED_AND_UNBATCHED)
+        self._certain_layouts = {
+            (axes, output): certain_layout(layer, axes, output)
+            for axes in (2, 3, 4)
+            for output in (False, True)
+        }
         self._batch_first = getattr(layer, "batch_first", True)
 
     reads_earlier_calls = False
@@ -175,19 +180,15 @@ class Integration(nn.Module, ABC):
         if not isinstance(x, Tensor):
             return None
         layout = self.layouts[0]
-        if self.layer is not None and layout is None:
-            layout = (
-                certain_layout(self.layer, x.dim() + 1)
-                if certain_layout(self.layer, x.dim()) is None
-                else None
-            )
+        if layout is None and self._certain(x.dim()) is None:
+            layout = self._certain(x.dim() + 1)
         return layout if layout is not None and x.dim() == num_axes(layout) - 1 else None
 
     def _num_steps(self, x: Tensor) -> int | None:
         """The number of steps of the layer's input, or ``None`` if it is unknown."""
         if not x.is_floating_point():  # indices
             return x.shape[-1]
-        known = self.layer is not None or self.layouts[0] is not None or x.dim() == 2
+        known = self.layer is not None or (self.layouts[0] or self._certain(x.dim())) is not None
         return num_steps(x, self.in_layout(x)) if known else None
 
     def checked_state(self, state: State | None, steps: Tensor) -> State:
@@ -212,6 +213,10 @@ class Integration(nn.Module, ABC):
         """Whether a state has no batch axis: one store for all items."""
         return first_tensor(state).dim() == first_tensor(self.initial_state()).dim()
 
+    def _certain(self, axes: int, output: bool = False) -> Layout | None:
+        """The layout of a tensor if the type of the layer leaves no doubt."""
+        return self._certain_layouts.get((axes, output))
+
     def in_layout(self, x: Tensor) -> Layout:
         """Return the layout of the layer's input."""
         return self._layout(x, output=False)
@@ -226,8 +231,9 @@ class Integration(nn.Module, ABC):
             return layout
         if self.layer is not None:
             return infer_layout(self.layer, tensor, output)
-        if tensor.dim() == 2:
-            return "bd"
+        layout = self._certain(tensor.dim(), output)
+        if layout is not None:
+            return layout
         raise ValueError(unknown_layout(self.place, self._call.layer_name, tensor, output))
 
     def add(self, h: Tensor, steps: Tensor, layout: Layout) -> Tensor:
