@@ -8,8 +8,8 @@ from recollect.ops.indexing import gather_rows
 from recollect.ops.masking import apply_mask
 from recollect.state import Read
 
-GATHERED = 1 << 26
-"""Numbers that are gathered at once from the candidates' keys, when many keys are erased."""
+GATHERED = 1 << 23
+"""Numbers gathered at once from the candidates' keys when many keys are erased: about what a cache holds."""
 
 
 def rows_at_once(mask: Tensor, table_shape: tuple[int, int, int], key_size: int) -> int:
@@ -49,8 +49,8 @@ def candidate_cosine(query: Tensor, keys: Tensor, slots: Tensor, found: Tensor) 
     Returns:
         ``(…, Q, C)``; zero where not found.
     """
-    rows = apply_mask(gather_rows(keys, slots), found).to(query.dtype)
-    return similarity(query.unsqueeze(-2), rows, "cosine").squeeze(-2)
+    rows = _candidate_rows(query, keys, slots, found)
+    return similarity(query.unsqueeze(-2), rows, "cosine").squeeze(-2).masked_fill(~found, 0)
 
 
 def candidate_match(query: Tensor, keys: Tensor, slots: Tensor, found: Tensor, start: float) -> Tensor:
@@ -58,8 +58,14 @@ def candidate_match(query: Tensor, keys: Tensor, slots: Tensor, found: Tensor, s
 
     The arguments are those of ``candidate_cosine``, and the ``start`` of ``match``.
     """
-    rows = apply_mask(gather_rows(keys, slots), found).to(query.dtype)
-    return match(query.unsqueeze(-2), rows, start).squeeze(-2)
+    rows = _candidate_rows(query, keys, slots, found)
+    return match(query.unsqueeze(-2), rows, start).squeeze(-2).masked_fill(~found, 0)
+
+
+def _candidate_rows(query: Tensor, keys: Tensor, slots: Tensor, found: Tensor) -> Tensor:
+    """Keys ``(…, Q, C, K)`` of candidates; zero where not found if a gradient could meet a NaN there."""
+    rows = gather_rows(keys, slots).to(query.dtype)
+    return apply_mask(rows, found) if torch.is_grad_enabled() else rows
 
 
 def decay_presence(

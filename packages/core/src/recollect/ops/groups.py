@@ -32,6 +32,9 @@ def group_rows(columns: Sequence[Tensor]) -> Groups:
         >>> groups.order, groups.start
         (tensor([1, 0, 2, 3]), tensor([1, 0, 1, 1]))
     """
+    if columns[-1].shape[-1] == 1:
+        none = torch.zeros_like(columns[-1], dtype=torch.int64)
+        return Groups(none, none, none, none + 1)
     order = columns[-1].argsort(dim=-1, stable=True)
     for column in reversed(columns[:-1]):  # the last column was the least significant
         order = order.gather(-1, column.gather(-1, order).argsort(dim=-1, stable=True))
@@ -60,6 +63,9 @@ def count_before(groups: Groups, flags: Tensor) -> tuple[Tensor, Tensor]:
         >>> count_before(groups, torch.tensor([True, True, False, True]))
         (tensor([0, 0, 1, 1]), tensor([2, 1, 2, 2]))
     """
+    if flags.shape[-1] == 1:
+        total = flags.to(torch.int64)
+        return torch.zeros_like(total), total
     counts = F.pad(_take(flags, groups.order).cumsum(-1), (1, 0))
     first = _take(counts, groups.start)
     return _take(counts, groups.position) - first, _take(counts, groups.end) - first

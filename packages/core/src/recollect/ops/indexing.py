@@ -82,6 +82,8 @@ def mask_repeats(slots: Tensor, mask: Tensor) -> Tensor:
         >>> mask_repeats(torch.tensor([3, 1, 3]), torch.tensor([True, True, True]))
         tensor([False,  True,  True])
     """
+    if slots.shape[-1] == 1:
+        return mask
     # Masked rows get distinct numbers above all slots, so that they shadow nothing.
     own = torch.arange(slots.shape[-1], device=slots.device)
     shifted = torch.where(mask, slots, own + slots.amax() + 1) if slots.numel() else slots

@@ -94,13 +94,14 @@ def slots_by_content(
         Slots ``(…, W)``, and which rows write anything, bool.
     """
     same = same & (presence > 0).unsqueeze(-2)
+    if live.shape[-1] == 1:
+        found, best = same.any(-1), same.to(torch.uint8).argmax(-1)
+        return torch.where(found, best, slots_by_use(presence, usage, live)), mask & (live | found)
     slots, written = _likely_slots(presence, usage, same, alike, live & mask)
     for _ in range(live.shape[-1]):
         before = slots, written
         slots, exists = _find_slots(presence, usage, clock, same, alike, live, *before)
         written = mask & (live | exists)
-        if live.shape[-1] == 1:
-            break
         if not is_traced(live) and all(
             torch.equal(a, b) for a, b in zip(before, (slots, written), strict=True)
         ):

@@ -73,8 +73,6 @@ def meet(
         Slots ``(…, W)``, arbitrary where none exists, and which exist, bool.
     """
     count = writes.shape[-1]
-    if count <= 1:
-        return known.slots, known.found
     likely = known.found | (last_before(keys, writes) >= 0)
     guess = torch.stack([likely, torch.zeros_like(likely)])
     settled = torch.zeros_like(guess[..., 0])

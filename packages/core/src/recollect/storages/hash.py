@@ -261,6 +261,8 @@ class HashStorage(SlotStorage[HashState]):
         same = found & (gather_rows(state.keys, slots) == key.unsqueeze(-2)).all(-1)
         found, best = same.max(-1)
         slots = slots.gather(-1, best.unsqueeze(-1)).squeeze(-1)
+        if key.shape[-2] <= 1:  # there are no rows before it
+            return slots, found
         filed = state.stamp.gather(-1, slots).unsqueeze(-2).unsqueeze(-1)
         # Its number among the places of the bucket, which new indices take in this order.
         turn = (buckets.filed < filed).sum(-1)
@@ -276,6 +278,7 @@ class HashStorage(SlotStorage[HashState]):
         shape = self.tables, self.buckets, self.bucket_capacity
         for rows in split_rows(rows_at_once(mask, shape, self.key_size), key, strength, mask):
             state = self._erase_rows(state, rows, inplace)
+            inplace = inplace or not torch.is_grad_enabled()  # what has been changed is a copy by now
         return state
 
     def _erase_rows(self, state: HashState, rows: tuple[Tensor, ...], inplace: bool) -> HashState:

@@ -235,6 +235,7 @@ class LinkedStorage(OrderedStorage[LinkedState]):
     ) -> LinkedState:
         for rows in split_rows(rows_at_once(mask, self.table_shape, self.key_size), key, strength, mask):
             state = self._erase_rows(state, rows, inplace)
+            inplace = inplace or not torch.is_grad_enabled()  # what has been changed is a copy by now
         return state
 
     def _erase_rows(self, state: LinkedState, rows: tuple[Tensor, ...], inplace: bool) -> LinkedState:

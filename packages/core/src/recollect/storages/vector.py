@@ -235,7 +235,8 @@ class VectorStorage(SlotStorage[VectorState]):
         block = max(1, min(UPSERT_BLOCK, COMPARED // self.slots))
         for rows in split_rows(block, key, value, strength, mask):
             new, keys = rows[0].detach(), state.keys.detach()
-            same, alike = (match(new, other, self.match_start) >= 1 for other in (keys, new))
+            same = match(new, keys, self.match_start) >= 1
+            alike = match(new, new, self.match_start) >= 1 if new.shape[-2] > 1 else same[..., :1]
             live = rows[2].to(state.presence.dtype) > 0
             slots, written = slots_by_content(
                 state.presence, state.usage, state.clock, same, alike, live, rows[3]
