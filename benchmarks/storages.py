@@ -19,7 +19,7 @@ from typing import Any
 import faiss
 import matplotlib
 import torch
-from filled_states import filled_hash, filled_linked, filled_temporal, filled_vector
+from filled_states import filled, filled_temporal
 from measuring import Allocations, Call, measure
 from rich.console import Console
 from rich.table import Table
@@ -137,10 +137,10 @@ def contenders(hnsw_limit: int) -> list[Contender]:
         return faiss.IndexHNSWFlat(KEY, 32, faiss.METRIC_INNER_PRODUCT)
 
     dense, sparse = (storage_calls(temporal(kept), filled_temporal) for kept in (None, 8))
-    linked = storage_calls(lambda count: LinkedStorage(KEY, VALUE, count), filled_linked)
-    vector = storage_calls(lambda count: VectorStorage(KEY, VALUE, count), filled_vector)
+    linked = storage_calls(lambda count: LinkedStorage(KEY, VALUE, count), filled)
+    vector = storage_calls(lambda count: VectorStorage(KEY, VALUE, count), filled)
     return [
-        Contender("HashStorage", storage_calls(hash_storage, filled_hash), {"scan": 100_000}, flat=True),
+        Contender("HashStorage", storage_calls(hash_storage, filled), {"scan": 100_000}, flat=True),
         Contender("LinkedStorage", linked, {"scan": 100_000}, flat=True),
         Contender("attention (torch)", attention_calls, {}),
         Contender("FAISS flat", faiss_calls(lambda: faiss.IndexFlatIP(KEY)), {}),
