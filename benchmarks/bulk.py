@@ -23,7 +23,7 @@ from torch import Tensor
 from recollect import HashStorage
 
 WIDTH, CLUSTER, QUERIES, BATCH, BEST = 64, 50, 1000, 100, 10
-HASHES = ((4, 18, 8), (16, 18, 8), (8, 16, 32), (16, 16, 32), (16, 14, 128), (32, 16, 32), (32, 14, 128))
+HASHES = ((4, 18, 8), (16, 18, 8), (16, 16, 32), (32, 16, 32), (16, 14, 128))
 """Tables, bits of a bucket and indices per bucket."""
 EFFORTS = (10, 16, 32, 64, 128, 256)
 """``efSearch`` of HNSW."""

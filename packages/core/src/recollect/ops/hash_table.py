@@ -9,6 +9,9 @@ from recollect.ops.groups import Groups, count_before, group_rows
 from recollect.ops.indexing import gather_rows, masked_put
 from recollect.state import register_state
 
+LOOKED_UP = 1 << 25
+"""Indices of buckets that are looked up at once when many entries are inserted."""
+
 
 @register_state
 class HashTables(NamedTuple):
@@ -29,6 +32,12 @@ class HashTables(NamedTuple):
 def empty_tables(*shape: int, device: torch.device) -> HashTables:
     """Empty tables of shape ``(…, tables, buckets, capacity)``."""
     return HashTables(*(torch.zeros(shape, dtype=torch.int64, device=device) for _ in range(2)))
+
+
+def rows_to_insert(tables: HashTables, mask: Tensor) -> int:
+    """How many of W rows, given their mask ``(…, W)``, to insert at once: their buckets fit in memory."""
+    wide = tables.entry.shape[-3] * tables.entry.shape[-1] * max(1, mask.shape[:-1].numel())
+    return max(1, LOOKED_UP // wide)
 
 
 def valid_indices(tables: HashTables, stamp: Tensor) -> Tensor:

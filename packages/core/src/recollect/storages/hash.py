@@ -25,6 +25,7 @@ from recollect.ops.hash_table import (
     insert,
     lookup,
     restamp,
+    rows_to_insert,
     valid_indices,
 )
 from recollect.ops.hashing import hash_multipliers, hash_planes, multiply_shift_hash, sign_hash
@@ -206,10 +207,12 @@ class HashStorage(SlotStorage[HashState]):
         self, state: HashState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool
     ) -> tuple[HashState, Tensor]:
         # Which integer keys exist is found sooner, the fewer times the rows can fill the store.
-        most = max(self.size, MANY) if self.integer_keys else mask.shape[-1]
+        most = rows_to_insert(state.tables, mask)
+        most = min(most, max(self.size, MANY)) if self.integer_keys else most
         slots = []
-        for rows in split_rows(max(1, most), key, value, strength, mask):
+        for rows in split_rows(most, key, value, strength, mask):
             state, placed = self._place_rows(state, rows, inplace)
+            inplace = inplace or not torch.is_grad_enabled()  # what has been changed is a copy by now
             slots.append(placed)
         return state, torch.cat(slots, -1)
 

@@ -23,6 +23,7 @@ from recollect.ops.hash_table import (
     insert,
     lookup,
     restamp,
+    rows_to_insert,
 )
 from recollect.ops.hashing import hash_planes, sign_hash
 from recollect.ops.indexing import (
@@ -187,10 +188,11 @@ class LinkedStorage(OrderedStorage[LinkedState]):
         inplace: bool,
     ) -> tuple[LinkedState, Tensor]:
         # A block of rows evicts no row of its own, and leaves an entry that may be spared.
-        block, placed = max(1, self.slots - 1), []
+        block, placed = max(1, min(self.slots - 1, rows_to_insert(state.tables, mask))), []
         rows = (key, value, strength) if after is None else (key, value, strength, after)
         for *block_rows, now in split_rows(block, *rows, mask):
             state, slots = self._insert_block(state, now, *block_rows, inplace=inplace)
+            inplace = inplace or not torch.is_grad_enabled()  # what has been changed is a copy by now
             placed.append(slots)
         return state, torch.cat(placed, -1)
 
