@@ -11,9 +11,9 @@ from recollect import (
     Concatenation,
     Fusion,
     Integration,
+    Memory,
     MemoryNetwork,
     Parallel,
-    PrototypeMemory,
     Seq2SeqMemory,
     VectorStorage,
     augment,
@@ -35,9 +35,27 @@ def plain_memory(width):
     return Seq2SeqMemory(width, VectorStorage(width, width, slots=6), write_on_forward=True)
 
 
-def prototypes(width):
-    """A memory that takes little time to compile."""
-    return PrototypeMemory(width, VectorStorage(width, width, slots=6), prototypes=4, write_on_forward=True)
+class Sum(Memory):
+    """Remembers the sum of all steps, and takes little time to compile."""
+
+    def __init__(self, width):
+        super().__init__(width, VectorStorage(width, width, slots=1))
+
+    def initial_state(self, *batch, device=None, dtype=None):
+        return (torch.zeros(*batch, self.model_size, device=device, dtype=dtype),)
+
+    def forward(self, x, state=None, mask=None):
+        sums = x.cumsum(-2) + state[0].unsqueeze(-2)
+        return sums.tanh(), (sums[..., -1, :],)
+
+    def write(self, state, x, mask=None):
+        return (state[0] + x.sum(-2),)
+
+    def read(self, state, x, mask=None):
+        return (x + state[0].unsqueeze(-2)).tanh()
+
+    def erase(self, state, x, mask=None):
+        return (state[0] - x.sum(-2),)
 
 
 def mlp():
@@ -483,7 +501,7 @@ def test_a_state_for_another_model_or_batch_is_refused():
 
 @pytest.mark.filterwarnings("ignore:.*certain side effects happened:UserWarning")
 def test_an_exported_model_computes_what_it_does():
-    model = augment(mlp(), at="0", memory=prototypes, layout="btd")
+    model = augment(mlp(), at="0", memory=make_memory, layout="btd")
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
     x = torch.randn(2, 3, D)
@@ -523,9 +541,11 @@ def test_bad_input_is_named_with_its_part_and_changes_nothing(name):
 
 # Dynamo itself looks at .grad of tensors that are no leaves, and gives up where a warning is an error.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
-@pytest.mark.parametrize("integration", [Concatenation, Parallel, Fusion])
-def test_a_compiled_model_computes_what_it_does_uncompiled(integration):
-    model = augment(mlp(), at="0", memory=prototypes, integration=integration, layout="btd")
+@pytest.mark.parametrize(
+    ("integration", "memory"), [(Concatenation, make_memory), (Parallel, Sum), (Fusion, Sum)]
+)
+def test_a_compiled_model_computes_what_it_does_uncompiled(integration, memory):
+    model = augment(mlp(), at="0", memory=memory, integration=integration, layout="btd")
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
     torch.compiler.reset()
@@ -548,3 +568,16 @@ def test_a_compiled_model_computes_what_it_does_uncompiled(integration):
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     gradients = [torch.autograd.grad(y[1].sum(), learned, allow_unused=True) for y in (found, expected)]
     torch.testing.assert_close(*([g for g in part if g is not None] for part in gradients))
+
+
+# Dynamo itself looks at .grad of tensors that are no leaves, and gives up where a warning is an error.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_a_compiled_model_detaches_too():
+    model = open_gates(augment(mlp(), "0", Sum))
+    torch.compiler.reset()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    inputs = [torch.randn(3, D, requires_grad=True) for _ in range(4)]
+    with carry(model, detach_every=2):
+        y = [compiled(x) for x in inputs][-1]
+    y.sum().backward()
+    assert [x.grad is not None and bool(x.grad.any()) for x in inputs] == [False, False, True, True]

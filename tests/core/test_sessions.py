@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from recollect import Concatenation, MemoryNetwork, PrototypeMemory, VectorStorage, augment, carry
+from recollect import Concatenation, MemoryNetwork, VectorStorage, augment, carry
 
 D = 6
 
@@ -175,24 +175,6 @@ def test_a_call_counts_once_however_many_models_it_goes_through(xs):
         y = [outer(x) for x in inputs][2]
     y.sum().backward()
     assert [x.grad is not None for x in inputs] == [False, False, True, False]
-
-
-# Dynamo itself looks at .grad of tensors that are no leaves, and gives up where a warning is an error.
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
-def test_a_compiled_model_detaches_too(xs):
-    def memory(width):
-        return PrototypeMemory(
-            width, VectorStorage(width, width, slots=9), prototypes=4, write_on_forward=True
-        )
-
-    model = make_model(memory)
-    torch.compiler.reset()
-    compiled = torch.compile(model, backend="eager", fullgraph=True)
-    inputs = [x.clone().requires_grad_() for x in xs]
-    with carry(model, detach_every=2):
-        y = [compiled(x) for x in inputs][-1]
-    y.sum().backward()
-    assert [x.grad is not None and bool(x.grad.any()) for x in inputs] == [False, False, True, True]
 
 
 def test_a_state_of_another_model_is_refused(model):
