@@ -45,7 +45,8 @@ def storage_row(storage: type[Storage]) -> list[str]:
 def memory_row(memory: type[Memory]) -> list[str]:
     """What a memory asks of its storage."""
     needs = "entries by slot" if memory.storage_type is SlotStorage else "read, write, erase"
-    return [f"`{memory.__name__}`", f"`{memory.storage_type.__name__}`", needs]
+    keys = "integers" if memory.integer_keys else "real vectors"
+    return [f"`{memory.__name__}`", f"`{memory.storage_type.__name__}`", needs, keys]
 
 
 def mark(there: bool) -> str:
@@ -63,7 +64,9 @@ def capabilities() -> str:
     """Both tables."""
     head = ["storage", "entries by slot", "order", "integer keys", "parallel scan", "fused read", "`top_k`"]
     storages = table(head, [storage_row(storage) for storage in classes(Storage)])
-    memories = table(["memory", "storage", "needs"], [memory_row(memory) for memory in classes(Memory)])
+    memories = table(
+        ["memory", "storage", "needs", "keys"], [memory_row(memory) for memory in classes(Memory)]
+    )
     return f"{storages}\n{memories}"
 
 

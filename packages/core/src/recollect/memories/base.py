@@ -36,6 +36,9 @@ class Memory(nn.Module, ABC, Generic[S, St]):
     storage_type: ClassVar[type[Storage]] = Storage  # type: ignore[type-abstract]
     """What the storage must be."""
 
+    integer_keys: ClassVar[bool] = False
+    """Whether the memory looks entries up by integers instead of real vectors."""
+
     forward_only: tuple[str, ...] = ()
     """Names of the parts that ``forward`` uses and ``read``, ``write`` and ``erase`` do not."""
 
@@ -131,10 +134,14 @@ def check_storage(storage: Storage, memory: Memory[Any, Any]) -> None:
     """Check that a memory can use a storage.
 
     Raises:
-        ValueError: If the storage is not of the memory's ``storage_type``.
+        ValueError: If the storage is not of the memory's ``storage_type``, or has other keys.
     """
+    ours, theirs = type(memory).__name__, type(storage).__name__
     if not isinstance(storage, memory.storage_type):
         raise ValueError(
-            f"{type(memory).__name__} needs a {memory.storage_type.__name__}, which keeps entries apart; "
-            f"{type(storage).__name__} is none"
+            f"{ours} needs a {memory.storage_type.__name__}, which keeps entries apart; {theirs} is none"
         )
+    if memory.integer_keys and not storage.integer_keys:
+        raise ValueError(f"{ours} looks entries up by integers; set {theirs} to integer keys")
+    if storage.integer_keys and not memory.integer_keys:
+        raise ValueError(f"{theirs} is set to integer keys; {ours} makes keys of real numbers")

@@ -42,12 +42,10 @@ class EntityMemory(Memory[State]):
         tensor(False)
     """
 
+    integer_keys = True
+
     def __init__(self, model_size: int, storage: Storage, write_on_forward: bool = False) -> None:
         super().__init__(model_size, storage, write_on_forward)
-        if not storage.integer_keys:
-            raise ValueError(
-                f"EntityMemory looks entries up by integers; set {type(storage).__name__} to integer keys"
-            )
         self.value_proj = nn.Linear(model_size, storage.value_size, bias=False)
         self.out_proj = nn.Linear(storage.value_size, model_size, bias=False)
         for projection in (self.value_proj, self.out_proj):

@@ -82,8 +82,6 @@ class ExampleMemory(Memory[State, SlotStorage]):
             raise ValueError(f'similarity must be "euclidean" or "cosine", got {similarity!r}')
         if sharpness is not None and sharpness <= 0:
             raise ValueError(f"sharpness must be positive, got {sharpness}")
-        if storage.integer_keys:
-            raise ValueError("the keys of examples are features; this storage takes integer keys")
         self.method: ExampleMethod = method
         self.similarity = similarity
         if sharpness is None:

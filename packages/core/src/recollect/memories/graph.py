@@ -79,10 +79,6 @@ class GraphMemory(Memory[GraphState, SlotStorage]):
         super().__init__(model_size, storage, write_on_forward)
         if edges < 1 or relations < 1:
             raise ValueError(f"edges and relations must be at least 1, got {edges} and {relations}")
-        if storage.integer_keys:
-            raise ValueError(
-                f"{type(storage).__name__} is set to integer keys; GraphMemory makes keys of real numbers"
-            )
         self.edges = edges
         self.relations = relations
         keys, values = storage.key_size, storage.value_size

@@ -109,8 +109,6 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
         super().__init__(model_size, storage, write_on_forward)
         if hops < 1 or heads < 1:
             raise ValueError(f"hops and heads must be at least 1, got {hops} and {heads}")
-        if storage.integer_keys:
-            raise ValueError("a memory network's keys are real vectors; this storage takes integer keys")
         if temporal and not isinstance(storage, SlotStorage):
             raise ValueError(
                 "temporal=True needs a SlotStorage, which keeps entries apart, to erase an item of any time; "

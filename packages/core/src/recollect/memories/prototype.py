@@ -45,8 +45,6 @@ class PrototypeMemory(Memory[State]):
         super().__init__(model_size, storage, write_on_forward)
         if prototypes < 1:
             raise ValueError(f"prototypes must be at least 1, got {prototypes}")
-        if storage.integer_keys:
-            raise ValueError("the keys of prototypes are real vectors; this storage takes integer keys")
         self.keys = nn.Parameter(torch.randn(prototypes, storage.key_size))
         self.values = nn.Parameter(torch.randn(prototypes, storage.value_size) / storage.value_size**0.5)
         self.norm = nn.LayerNorm(model_size)

@@ -87,11 +87,11 @@ class RelationalMemory(Memory[RelationalState, SlotStorage]):
         check_positive(rounds=rounds, heads=heads, expand=expand)
         if model_size % heads:
             raise ValueError(f"heads must divide model_size ({model_size}), got {heads}")
-        if storage.integer_keys or (storage.key_size, storage.value_size) != (model_size, model_size):
+        if (storage.key_size, storage.value_size) != (model_size, model_size):
             raise ValueError(
-                f"entries are their own keys: keys and values must be real vectors of width "
+                f"entries are their own keys: keys and values must be of width "
                 f"{model_size}, but {type(storage).__name__} has key_size {storage.key_size} and value_size "
-                f"{storage.value_size}{', and integer keys' if storage.integer_keys else ''}"
+                f"{storage.value_size}"
             )
         self.heads = heads
         self.dropout = nn.Dropout(dropout)

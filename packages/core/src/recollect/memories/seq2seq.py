@@ -77,10 +77,6 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
         super().__init__(model_size, storage, write_on_forward)
         if cell not in ("gru", "lstm"):
             raise ValueError(f'cell must be "gru" or "lstm", got {cell!r}')
-        if storage.integer_keys:
-            raise ValueError(
-                f"{type(storage).__name__} is set to integer keys; Seq2SeqMemory makes keys of real numbers"
-            )
         self.cell = cell
         self.key_proj = nn.Linear(model_size, storage.key_size, bias=False)
         self.value_proj = nn.Linear(model_size, storage.value_size, bias=False)

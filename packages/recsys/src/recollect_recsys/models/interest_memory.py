@@ -65,8 +65,6 @@ class InterestMemory(Memory[InterestState, SlotStorage]):
         super().__init__(model_size, storage)
         if heads < 1:
             raise ValueError(f"heads must be at least 1, got {heads}")
-        if storage.integer_keys:
-            raise ValueError("the keys of items are real vectors; this storage takes integer keys")
         self.heads = heads
         self.norm_item = nn.LayerNorm(model_size)
         self.norm_state = nn.LayerNorm(model_size)

@@ -46,8 +46,6 @@ class SummaryMemory(Memory[State]):
         super().__init__(model_size, storage, write_on_forward)
         if segment is not None and segment < 1:
             raise ValueError(f"segment must be at least 1, got {segment}")
-        if storage.integer_keys:
-            raise ValueError("summaries are real vectors, but this storage takes integer keys")
         self.segment = segment
         self.pooling = nn.Linear(model_size, 1, bias=False)
         nn.init.zeros_(self.pooling.weight)
