@@ -3,12 +3,13 @@
     uv run --group bench python benchmarks/core.py [--only ROW …] [--quick] [--device cuda] [--json FILE]
 
 Each figure is the median of several runs that take turns; on a CPU it is processor time on one thread, on a
-GPU wall time with a synchronisation. A ratio is our time by the peer's. The peer ``dnc`` fails to install
-beside its old requirements, so it is not in the group; its row appears after
+GPU wall time with a synchronisation. A ratio is our time by the peer's. The rows of ``dnc`` appear once it is
+installed, which nothing else needs:
 
-    uv pip install --no-deps dnc==1.1.0 flann
+    uv pip install dnc==1.1.0
 
-``titans-pytorch`` and ``product-key-memory`` have no counterpart in the core yet.
+``titans-pytorch`` and ``product-key-memory`` have no counterpart in the core yet, and
+``memorizing-transformers-pytorch`` searches with the FAISS index that is measured here.
 """
 
 import argparse
