@@ -129,6 +129,11 @@ def test_fusion_outside_carry_warns_once():
     tagger(MEMORIES["prototypes"], Fusion)(torch.randn(2, 5, D))  # it has something to read
 
 
+def test_stepwise_fusion_learns_in_an_ordinary_loop():
+    model = tagger(MEMORIES["network"], partial(Fusion, stepwise=True))
+    assert not unmoved(model, one_call)
+
+
 def test_fusion_in_a_layer_that_runs_several_times_does_not_warn():
     class Loop(nn.Module):
         def __init__(self):

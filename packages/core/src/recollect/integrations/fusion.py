@@ -50,8 +50,6 @@ class Fusion(Integration):
         tensor([3., 3.])
     """
 
-    reads_earlier_calls = True
-
     def __init__(
         self,
         layer: nn.Module,
@@ -64,6 +62,7 @@ class Fusion(Integration):
     ) -> None:
         super().__init__(layer, memory, in_size=in_size, out_size=out_size, layout=layout)
         self.stepwise = stepwise
+        self.reads_earlier_calls = not stepwise
         self.in_proj = width_projection(self.in_size, memory.model_size)
         self.out_proj = width_projection(memory.model_size, self.in_size)
         self.write_proj = width_projection(self.out_size, memory.model_size)
