@@ -24,7 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from core_references import AttentionGru, MemN2N, attention, trained, transformer
+from core_references import AttentionGru, MemN2N, NormedMemN2N, attention, trained, transformer
 from measuring import Call, measure
 from torch import Tensor
 
@@ -149,8 +149,17 @@ def memory_network(device: str, quick: bool) -> list[Row]:
         return ours.read(ours.write(ours.initial_state(batch), facts), question)
 
     what = f"MemoryNetwork, 3 hops, {batch} × {facts} facts, width {size}"
-    plain = {OURS: lambda: answer(x, question), "MemN2N written out": lambda: peer(x, question)}
-    steps = {OURS: trained(ours, answer, x, question), "MemN2N written out": trained(peer, peer, x, question)}
+    same = NormedMemN2N(size, hops=3).to(device)
+    plain = {
+        OURS: lambda: answer(x, question),
+        "MemN2N written out": lambda: peer(x, question),
+        "the same formula written out": lambda: same(x, question),
+    }
+    steps = {
+        OURS: trained(ours, answer, x, question),
+        "MemN2N written out": trained(peer, peer, x, question),
+        "the same formula written out": trained(same, same, x, question),
+    }
     return [
         Row(f"{what}, forward", "≤ 1.3×", plain),
         Row(f"{what}, forward and backward", "≤ 1.3×", steps, grad=True),

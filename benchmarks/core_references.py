@@ -32,6 +32,33 @@ class MemN2N(nn.Module):
         return self.answer(query)
 
 
+class NormedMemN2N(nn.Module):
+    """A memory network with the formula of ``recollect.MemoryNetwork``: norms, and maps of each hop's own.
+
+    Args:
+        size: Width D of facts, questions and answers.
+        hops: Number of hops.
+    """
+
+    def __init__(self, size: int, hops: int) -> None:
+        super().__init__()
+        self.norm_fact, self.norm_question = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.embed_key, self.embed_value = nn.Linear(size, size), nn.Linear(size, size)
+        self.queries, self.reads = (nn.ModuleList(nn.Linear(size, size) for _ in range(hops)) for _ in "qr")
+        self.between = nn.ModuleList(nn.Linear(size, size, bias=False) for _ in range(hops))
+        self.answer = nn.Linear(2 * size, size)
+
+    def forward(self, facts: Tensor, question: Tensor) -> Tensor:
+        """Answer a question ``(B, 1, D)`` from facts ``(B, N, D)``: ``(B, 1, D)``."""
+        facts = self.norm_fact(facts)
+        keys, values = self.embed_key(facts), self.embed_value(facts)
+        hidden = self.norm_question(question)
+        for query, read, between in zip(self.queries, self.reads, self.between, strict=True):
+            scores = query(hidden) @ keys.mT / math.sqrt(keys.shape[-1])
+            hidden = between(hidden) + read(scores.softmax(-1) @ values)
+        return self.answer(torch.cat([hidden, question], -1))
+
+
 class AttentionGru(nn.Module):
     """A loop over ``nn.GRUCell`` that attends to the steps up to the present one, or to a source.
 

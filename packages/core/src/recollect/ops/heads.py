@@ -11,6 +11,8 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
         >>> split_heads(torch.zeros(2, 5, 12), heads=3).shape
         torch.Size([2, 3, 5, 4])
     """
+    if heads == 1:
+        return x.unsqueeze(-3)  # contiguous, where a transposed axis of size 1 would be copied later
     return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads).transpose(-3, -2)
 
 
@@ -22,7 +24,7 @@ def merge_heads(x: Tensor) -> Tensor:
         >>> merge_heads(torch.zeros(2, 3, 5, 4)).shape
         torch.Size([2, 5, 12])
     """
-    return x.transpose(-3, -2).flatten(-2)
+    return x.squeeze(-3) if x.shape[-3] == 1 else x.transpose(-3, -2).flatten(-2)
 
 
 def expand_to_heads(mask: Tensor, heads: int) -> Tensor:
