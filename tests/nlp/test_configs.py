@@ -61,6 +61,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_config_trains_and_tests(
     name: str, small: dict[str, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -73,6 +74,7 @@ def test_the_config_trains_and_tests(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "roles"), memories_by_config("recollect_nlp").items())
 def test_the_twin_has_no_memory(
     name: str, roles: list[str], small: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch

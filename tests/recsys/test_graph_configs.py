@@ -57,6 +57,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return own
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_config_trains_and_tests(name: str, small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = ["--data.path", str(small)] if "InteractionGraphData" in CONFIGS[name].read_text() else []
@@ -72,6 +73,7 @@ def test_the_first_comment_is_the_command(name: str) -> None:
     assert first == command or first.startswith(f"{command} --")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "roles"), memories_by_config("recollect_recsys", "CollaborativeFiltering").items()
 )

@@ -114,6 +114,7 @@ def small(
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_config_trains_and_tests(
     name: str, small: dict[str, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -134,6 +135,7 @@ def test_the_first_comment_is_the_command(name: str) -> None:
     assert first == command or first.startswith(f"{command} --")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "roles"), memories_by_config("recollect_speech").items())
 def test_the_twin_has_no_memory(
     name: str, roles: list[str], small: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch

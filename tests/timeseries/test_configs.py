@@ -34,6 +34,7 @@ def series(monkeypatch, tmp_path, write_series) -> dict[str, list[str]]:
     return {"EttData": [], "WeatherData": [], "Co2Data": [], "CsvData": ["--data.path", str(write_series())]}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", FORECASTING)
 def test_a_config_trains_and_tests(name, series, tmp_path, capsys):
     config = yaml.safe_load(FORECASTING[name].read_text())
@@ -53,6 +54,7 @@ def test_the_first_comment_is_the_command(name):
     assert first.startswith(f"# recollect-timeseries fit{chosen}")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "roles"), memories_by_config("recollect_timeseries", "Forecasting").items())
 def test_the_twin_has_no_memory(name, roles, series, monkeypatch):
     config = yaml.safe_load(FORECASTING[name].read_text())

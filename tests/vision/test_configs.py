@@ -59,6 +59,7 @@ def unpack(dataset) -> None:
         archive.with_suffix("").write_bytes(gzip.decompress(archive.read_bytes()))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_config_trains_and_tests(name, images, tmp_path, capsys):
     config = yaml.safe_load(CONFIGS[name].read_text())
@@ -71,6 +72,7 @@ def test_a_config_trains_and_tests(name, images, tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "roles"), memories_by_config("recollect_vision", "Classification").items())
 def test_the_twin_has_no_memory(name, roles, images, monkeypatch):
     config = yaml.safe_load(CONFIGS[name].read_text())

@@ -87,6 +87,7 @@ def epochs(name: str) -> list[str]:
     return [*steps, *episodes, *narrow, "--trainer.log_every_n_steps", "1"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_config_trains_and_tests(name: str, small, tmp_path, capsys):
     main(["fit", "--config", name, *flags(name), *QUIET, "--trainer.fast_dev_run", "2"])
@@ -163,6 +164,7 @@ def test_the_first_comment_is_the_command(name):
     assert CONFIGS[name].read_text().startswith(f"# recollect-vision fit --config {name}\n")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "roles"), memories_by_config("recollect_vision", "FewShot").items())
 def test_the_twin_has_no_memory(name, roles, small, monkeypatch):
     Twins(monkeypatch, main).check(name, roles, [*flags(name), *QUIET])

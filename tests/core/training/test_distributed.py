@@ -98,6 +98,7 @@ def test_the_sharded_strategy_trains_saves_and_resumes(alone: Path, tmp_path: Pa
     assert tested == pytest.approx(results(run)["metrics"]["test/loss"], rel=1e-4)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("step", [2, 5])  # in mid-epoch, and before a validation
 def test_two_processes_that_were_stopped_go_on_as_if_they_had_not_been(
     step: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -92,7 +92,7 @@ def assert_same(run: Path, straight: Path) -> None:
             )
 
 
-@pytest.fixture(scope="module", params=["moving", "last"])
+@pytest.fixture(scope="module", params=[pytest.param("moving", marks=pytest.mark.thorough), "last"])
 def averaged(request: pytest.FixtureRequest) -> list[str]:
     return averaging(request.param)
 
@@ -142,6 +142,7 @@ def test_a_stopped_and_resumed_run_is_the_uninterrupted_one(
     assert_same(run, straight)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("flags", "hook", "when"),
     [

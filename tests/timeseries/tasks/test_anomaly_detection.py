@@ -67,6 +67,7 @@ def benchmarks(folder):
     (folder / "NAB" / "labels" / "combined_windows.json").write_text(json.dumps(windows))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_config_trains_and_tests(name, benchmarks, folder, capsys):
     own = ["--data.path", "own.csv", "--data.label", "wrong"] if name == "anomalies" else []
@@ -76,6 +77,7 @@ def test_a_config_trains_and_tests(name, benchmarks, folder, capsys):
     assert not (folder / "runs").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "roles"), memories_by_config("recollect_timeseries", "AnomalyDetection").items()
 )
