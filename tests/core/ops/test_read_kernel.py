@@ -10,6 +10,9 @@ from recollect.ops.read_attention import read_attention
 pytest.importorskip("triton")
 from recollect.ops.read_kernel import read_kernel
 
+# Of the interpreter of earlier Tritons.
+pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0:DeprecationWarning")
+
 
 def store(batch, entries, key_size, value_size, device):
     generator = torch.Generator().manual_seed(0)

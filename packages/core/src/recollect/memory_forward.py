@@ -68,13 +68,14 @@ class MemoryForward:
         Raises:
             ValueError: With the name of the layer, where layer or memory raise one.
         """
+        options = {"model_mask": model_mask, "mask_grows": True}
+        if torch.compiler.is_compiling():  # earlier versions cannot trace what is caught
+            return self.integration.run(self.own, args, kwargs, state, mask, **options)
         try:
-            return self.integration.run(
-                self.own, args, kwargs, state, mask, model_mask=model_mask, mask_grows=True
-            )
+            return self.integration.run(self.own, args, kwargs, state, mask, **options)
         except ValueError as error:
             place = self.integration.place
-            if torch.compiler.is_compiling() or type(error) is not ValueError or str(error).startswith(place):
+            if type(error) is not ValueError or str(error).startswith(place):
                 raise
             raise ValueError(f"{place}: {error}") from error
 

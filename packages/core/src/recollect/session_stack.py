@@ -36,6 +36,13 @@ class OpenSession(NamedTuple):
 _open: ContextVar[tuple[OpenSession, ...]] = ContextVar("recollect_open", default=())
 """The sessions open in this thread, innermost last."""
 
+_shown: dict[str, tuple[OpenSession, ...]] = {"open": ()}
+"""What ``_open`` held when it was last set, in whichever thread, for versions of ``torch.compile`` that
+cannot read a context variable. Compiled calls are guarded by it."""
+
+READS_CONTEXT_VARIABLES = torch.__version__ >= (2, 14)
+"""Whether ``torch.compile`` can: before, sessions of several threads must not be open at once around it."""
+
 _traced: list[OpenSession] = []
 """The sessions of the calls that ``torch.compile`` is tracing, which cannot set a context variable."""
 
@@ -45,9 +52,9 @@ _recomputing: ContextVar[bool] = ContextVar("recollect_recomputing", default=Fal
 
 def enclosing(layers: Iterable[nn.Module]) -> OpenSession | None:
     """Return the innermost open session that contains all of ``layers``."""
-    layers = set(layers)
+    layers = list(layers)
     for entry in open_sessions()[::-1]:
-        if layers <= entry.session.layer_names.keys() and is_running(entry.generator):
+        if all(layer in entry.session.layer_names for layer in layers) and is_running(entry.generator):
             return entry
     return None
 
@@ -57,14 +64,19 @@ def push(entry: OpenSession) -> None:
     if torch.compiler.is_compiling():
         _traced.append(entry)
     else:
-        _open.set((*open_sessions(), entry))
+        _set_open((*open_sessions(), entry))
 
 
 def open_sessions() -> tuple[OpenSession, ...]:
     """All open sessions, innermost last."""
     if torch.compiler.is_compiling():
-        return (*_open.get(), *_traced)
+        return (*(_open.get() if READS_CONTEXT_VARIABLES else _shown["open"]), *_traced)
     return _open.get()
+
+
+def _set_open(entries: tuple[OpenSession, ...]) -> None:
+    _open.set(entries)
+    _shown["open"] = entries
 
 
 def pop_from(entry: OpenSession) -> None:
@@ -73,12 +85,12 @@ def pop_from(entry: OpenSession) -> None:
     if torch.compiler.is_compiling():
         del _traced[index - len(open_sessions()) :]
     else:
-        _open.set(open_sessions()[:index])
+        _set_open(open_sessions()[:index])
 
 
 def remove(entry: OpenSession) -> None:
     """Close a session alone. Those of generators do not close in the order in which they opened."""
-    _open.set(tuple(other for other in _open.get() if other is not entry))
+    _set_open(tuple(other for other in _open.get() if other is not entry))
 
 
 def in_recomputation() -> bool:
@@ -138,11 +150,12 @@ class _RecomputeContext(AbstractContextManager[None]):
         self.entries: tuple[OpenSession, ...] = ()
 
     def __enter__(self) -> None:
-        self.tokens = _open.set(_copies(self.entries)), _recomputing.set(True)
+        self.before, self.token = _open.get(), _recomputing.set(True)
+        _set_open(_copies(self.entries))
 
     def __exit__(self, *error: object) -> None:
-        _open.reset(self.tokens[0])
-        _recomputing.reset(self.tokens[1])
+        _set_open(self.before)
+        _recomputing.reset(self.token)
 
 
 class _ForwardContext(AbstractContextManager[None]):

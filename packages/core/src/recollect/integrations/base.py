@@ -226,7 +226,7 @@ class Integration(nn.Module, ABC):
         return self._layout(h, output=True)
 
     def _layout(self, tensor: Tensor, output: bool) -> Layout:
-        layout = self.layouts[output]
+        layout = self.layouts[1 if output else 0]
         if layout is not None:
             return layout
         if self.layer is not None:

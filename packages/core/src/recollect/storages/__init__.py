@@ -7,7 +7,8 @@ from recollect.storages.linked import LinkedState, LinkedStorage
 from recollect.storages.ordered import OrderedStorage
 from recollect.storages.slot import SlotStorage, capacity
 from recollect.storages.temporal_link import TemporalLinkState, TemporalLinkStorage
-from recollect.storages.vector import VectorState, VectorStorage
+from recollect.storages.vector import VectorStorage
+from recollect.storages.vector_state import VectorState
 
 __all__ = [
     "Entries",

@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from torch import Tensor
 
@@ -14,22 +13,6 @@ from recollect.state import Read, S, select_items, where_items
 from recollect.storages.module import StorageModule
 from recollect.storages.scan import ScanSteps, stepwise_scan
 from recollect.validation import check_inplace, check_steps, check_strength, finite_rows
-
-
-class NewEntries(NamedTuple):
-    """Checked entries to be written.
-
-    Attributes:
-        key: ``(…, W, K)``, zero where masked.
-        value: ``(…, W, V)``, zero where masked.
-        strength: ``(…, W)``, zero where masked.
-        mask: ``(…, W)`` bool.
-    """
-
-    key: Tensor
-    value: Tensor
-    strength: Tensor
-    mask: Tensor
 
 
 class Storage(StorageModule[S]):
@@ -87,10 +70,6 @@ class Storage(StorageModule[S]):
         Steps have passed the checks: what is masked is zero.
         """
         return stepwise_scan(self, state, steps)
-
-    def _reject(self, state: S, count: Tensor) -> S:
-        """Add to the state's count of rows that were not finite; overridden where it stands deeper."""
-        return state._replace(rejected=state.rejected + count)  # type: ignore[attr-defined,no-any-return]
 
     def inspect(self, state: S) -> dict[str, Tensor]:
         """Return figures to look at: ``occupancy`` ``(…,)`` in [0, 1], ``age`` ``(…, N)`` in writes, …."""
@@ -214,40 +193,6 @@ class Storage(StorageModule[S]):
             state = self._reject(state, rejected)
             key, strength = apply_mask(key, mask), apply_mask(strength, mask)
         return self._erase(state, key, strength, mask, inplace)
-
-    def _check_entries(
-        self,
-        state: S,
-        key: Tensor,
-        value: Tensor,
-        strength: Tensor | None,
-        mask: Tensor | None,
-        inplace: bool,
-    ) -> tuple[S, NewEntries, int]:
-        """Check the entries to be written, and zero them where they are masked or not finite.
-
-        Returns:
-            The state with its count of rejected rows, the entries with the batch axes of the state, and the
-            number of leading axes that the state lacks.
-        """
-        check_inplace(inplace)
-        extra = self._check_rows(state, key, "key", self.key_size, mask)
-        self._check_rows(state, value, "value", self.value_size, mask)
-        if mask is None:
-            mask = full_mask(key, None)
-        else:
-            key, value = apply_mask(key, mask), apply_mask(value, mask)
-        full_strength = strength is None
-        strength = self._check_strength(strength, mask, value)
-        if extra:
-            key, value = fold_readers(key, extra, -2), fold_readers(value, extra, -2)
-            strength, mask = fold_readers(strength, extra, -1), fold_readers(mask, extra, -1)
-        given = {} if full_strength else {"strength": strength}
-        mask, rejected = finite_rows(mask, key=key, value=value, **given)
-        if rejected is not None:
-            state = self._reject(state, rejected)
-            key, value, strength = (apply_mask(row, mask) for row in (key, value, strength))
-        return state, NewEntries(key, value, strength, mask), extra
 
     # --- over time ------------------------------------------------------------------------------------------
 

@@ -3,17 +3,42 @@
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Generic, TypeAlias
+from typing import Any, Generic, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from recollect.ops.masking import apply_mask, full_mask
+from recollect.ops.sharing import fold_readers
 from recollect.state import Read, S, first_tensor
-from recollect.validation import check_batch, check_positive, check_rows, check_strength
+from recollect.validation import (
+    check_batch,
+    check_inplace,
+    check_positive,
+    check_rows,
+    check_strength,
+    finite_rows,
+)
 
 ReadHook: TypeAlias = Callable[[Any, Any, Read], None]
 """Called as ``hook(storage, state, read)``."""
+
+
+class NewEntries(NamedTuple):
+    """Checked entries to be written.
+
+    Attributes:
+        key: ``(…, W, K)``, zero where masked.
+        value: ``(…, W, V)``, zero where masked.
+        strength: ``(…, W)``, zero where masked.
+        mask: ``(…, W)`` bool.
+    """
+
+    key: Tensor
+    value: Tensor
+    strength: Tensor
+    mask: Tensor
 
 
 class StorageModule(nn.Module, ABC, Generic[S]):
@@ -50,6 +75,10 @@ class StorageModule(nn.Module, ABC, Generic[S]):
 
         Device and dtype of keys and values are the module's own by default.
         """
+
+    def _reject(self, state: S, count: Tensor) -> S:
+        """Add to the state's count of rows that were not finite; overridden where it stands deeper."""
+        return state._replace(rejected=state.rejected + count)  # type: ignore[attr-defined,no-any-return]
 
     # --- hooks ----------------------------------------------------------------------------------------------
 
@@ -103,6 +132,40 @@ class StorageModule(nn.Module, ABC, Generic[S]):
             self._state_axes = first_tensor(self.initial_state(device="meta")).dim()
         first = first_tensor(state)
         return first.shape[: first.dim() - self._state_axes]
+
+    def _check_entries(
+        self,
+        state: S,
+        key: Tensor,
+        value: Tensor,
+        strength: Tensor | None,
+        mask: Tensor | None,
+        inplace: bool,
+    ) -> tuple[S, NewEntries, int]:
+        """Check the entries to be written, and zero them where they are masked or not finite.
+
+        Returns:
+            The state with its count of rejected rows, the entries with the batch axes of the state, and the
+            number of leading axes that the state lacks.
+        """
+        check_inplace(inplace)
+        extra = self._check_rows(state, key, "key", self.key_size, mask)
+        self._check_rows(state, value, "value", self.value_size, mask)
+        if mask is None:
+            mask = full_mask(key, None)
+        else:
+            key, value = apply_mask(key, mask), apply_mask(value, mask)
+        full_strength = strength is None
+        strength = self._check_strength(strength, mask, value)
+        if extra:
+            key, value = fold_readers(key, extra, -2), fold_readers(value, extra, -2)
+            strength, mask = fold_readers(strength, extra, -1), fold_readers(mask, extra, -1)
+        given = {} if full_strength else {"strength": strength}
+        mask, rejected = finite_rows(mask, key=key, value=value, **given)
+        if rejected is not None:
+            state = self._reject(state, rejected)
+            key, value, strength = (apply_mask(row, mask) for row in (key, value, strength))
+        return state, NewEntries(key, value, strength, mask), extra
 
     def _check_strength(self, strength: Tensor | None, mask: Tensor, like: Tensor) -> Tensor:
         if strength is None:

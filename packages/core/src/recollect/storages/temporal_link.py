@@ -15,7 +15,8 @@ from recollect.ops.slot_policies import slots_by_use
 from recollect.ops.sparse_link_matrix import SparseLinkMatrix, empty_sparse_link_matrix
 from recollect.state import Entries, Read, map_state, register_state
 from recollect.storages.ordered import Direction, OrderedStorage
-from recollect.storages.vector import VectorState, VectorStorage, keep_presence, write_entries
+from recollect.storages.vector import VectorStorage
+from recollect.storages.vector_state import VectorState, keep_presence, write_entries
 from recollect.validation import check_positive
 
 BLOCK_WEIGHTS = 1 << 22

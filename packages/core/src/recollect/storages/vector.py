@@ -1,24 +1,25 @@
 """A fixed number of key-value slots, read by softmax attention."""
 
 import math
-from typing import Literal, NamedTuple, final
+from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
 
-from recollect.ops.attention import attention_weights, dot_scores, l2_normalize, match, similarity
+from recollect.ops.attention import match
 from recollect.ops.cached_attention import SoftmaxRead
 from recollect.ops.indexing import any_slot, assign, mask_repeats, scatter_rows, scatter_rows_, split_rows
-from recollect.ops.inspection import can_inspect, sums_finite
+from recollect.ops.inspection import sums_finite
 from recollect.ops.masking import apply_mask, full_mask, none_empty
-from recollect.ops.products import product
-from recollect.ops.read_attention import kernel_fits, read_attention
-from recollect.ops.ring_write import common_clock, write_ring
+from recollect.ops.read_attention import kernel_fits
+from recollect.ops.ring_write import common_clock
 from recollect.ops.slot_policies import slots_by_content, slots_by_use
-from recollect.state import Entries, Read, register_state
+from recollect.state import Entries, Read
 from recollect.storages.scan import ScanSteps
 from recollect.storages.slot import SlotStorage
-from recollect.storages.vector_scan import scale_scores, scan_slots, scan_window
+from recollect.storages.vector_read import attend, attend_fused, attend_in_kernel, may_skip_clearing
+from recollect.storages.vector_scan import scan_slots, scan_window
+from recollect.storages.vector_state import VectorState, keep_presence, place_run, write_entries
 from recollect.validation import check_attention, check_positive
 
 MIN_SCAN_BLOCK, MAX_SCAN_BLOCK = 128, 1024
@@ -32,27 +33,6 @@ SCAN_WEIGHTS = 2**21
 
 UPSERT_BLOCK, COMPARED = 1024, 1 << 22
 """Rows that are upserted at once, and pairs of rows and slots that are compared at once, at most."""
-
-
-@register_state
-class VectorState(NamedTuple):
-    """State of a ``VectorStorage``.
-
-    Attributes:
-        keys: ``(…, N, K)``.
-        values: ``(…, N, V)``.
-        presence: ``(…, N)`` in [0, 1]; zero marks a free slot.
-        usage: ``(…, N)`` int64, the clock when the entry was last written, updated or touched.
-        clock: ``(…,)`` int64, number of entries written so far; except for a ring, updates and touches count.
-        rejected: ``(…,)`` int64, number of rows left out because they were not finite.
-    """
-
-    keys: Tensor
-    values: Tensor
-    presence: Tensor
-    usage: Tensor
-    clock: Tensor
-    rejected: Tensor
 
 
 @final
@@ -150,59 +130,23 @@ class VectorStorage(SlotStorage[VectorState]):
         )
 
     def _read(self, state: VectorState, query: Tensor) -> Read:
-        if self._may_skip_clearing(query):
-            read = self._attend(query, Entries(state.keys, state.values, state.presence))
+        if may_skip_clearing(query):
+            read = attend(self, query, Entries(state.keys, state.values, state.presence))
             if sums_finite(read.value):
                 return read
-        return self._attend(query, self.entries(state))
+        return attend(self, query, self.entries(state))
 
     def _read_value(self, state: VectorState, query: Tensor) -> Tensor:
-        cosine = self.similarity == "cosine"
         if self.top_k is not None:
             return self._read(state, query).value
         if kernel_fits(query, state.keys, state.values):
-            from recollect.ops.read_kernel import read_kernel  # Triton is only there where CUDA is
-
-            scaled = (l2_normalize(query) if cosine else query) * self.log_sharpness.exp().to(query.dtype)
-            return read_kernel(scaled, state.keys, state.values, state.presence, cosine)
-        if cosine and query.shape[-2] < FUSED_COSINE_QUERIES:
+            return attend_in_kernel(self, query, state)
+        if self.similarity == "cosine" and query.shape[-2] < FUSED_COSINE_QUERIES:
             return self._read(state, query).value
-        if self._may_skip_clearing(query):
-            value = self._fused(query, Entries(state.keys, state.values, state.presence))
-            if value.sum().isfinite():
-                return value
-            return self._read(state, query).value
-        return self._fused(query, self.entries(state))
-
-    @staticmethod
-    def _may_skip_clearing(query: Tensor) -> bool:
-        """Whether a NaN in an empty slot would show in what is read, and nowhere else.
-
-        Clearing the empty slots first would cost more than the read.
-        """
-        return can_inspect(query) and not torch.is_grad_enabled()
-
-    def _fused(self, query: Tensor, entries: Entries) -> Tensor:
-        query, keys = scale_scores(self, query, entries.keys.to(query.dtype))
-        return read_attention(query, keys, entries.values, entries.filled)
-
-    def _attend(self, query: Tensor, entries: Entries) -> Read:
-        keys, values, presence = entries.keys.to(query.dtype), entries.values, entries.filled.unsqueeze(-2)
-        if self.similarity == "dot":
-            scores, scale = dot_scores(query, keys)
-        else:
-            scores, scale = similarity(query, keys, "cosine"), None
-        scores = scores * self.log_sharpness.exp()
-        if self.top_k is None:
-            weights = attention_weights(scores, presence, scale)
-            return Read(product(weights.to(values.dtype), values), weights, None)
-        rest = presence.float().log() if scale is None else presence.float().log() / scale.float()
-        slots = (scores.float() + rest).detach().topk(self.top_k, -1).indices  # (…, Q, k)
-        present = presence.expand_as(scores).gather(-1, slots)
-        weights = attention_weights(scores.gather(-1, slots), present, scale)
-        rows = slots.flatten(-2).unsqueeze(-1)  # (…, Q·k, 1)
-        picked = torch.take_along_dim(values, rows, -2).reshape(*slots.shape, self.value_size)
-        return Read((weights.to(values.dtype).unsqueeze(-2) @ picked).squeeze(-2), weights, slots)
+        if may_skip_clearing(query):
+            value = attend_fused(self, query, Entries(state.keys, state.values, state.presence))
+            return value if sums_finite(value) else self._read(state, query).value
+        return attend_fused(self, query, self.entries(state))
 
     def _softmax_read(self, state: VectorState) -> SoftmaxRead | None:
         if self.top_k is not None:
@@ -215,7 +159,7 @@ class VectorStorage(SlotStorage[VectorState]):
         if self.policy == "content":
             return self._upsert(state, key, value, strength, mask, inplace)
         if self.policy == "ring" and (clock := common_clock(state.clock, mask)) is not None:
-            return _place_run(state, key, value, strength, clock, inplace)
+            return place_run(state, key, value, strength, clock, inplace)
         if self.policy == "ring":
             number = state.clock.unsqueeze(-1) + mask.cumsum(-1) - 1  # (…, W), counted from the first write
             last = mask & (number + self.slots > number[..., -1:])  # not overwritten by a later one of the W
@@ -324,47 +268,3 @@ class VectorStorage(SlotStorage[VectorState]):
         """Sizes, policy and similarity, for ``repr``."""
         own = f"slots={self.slots}, policy={self.policy!r}, similarity={self.similarity!r}"
         return f"{super().extra_repr()}, {own}"
-
-
-def _place_run(
-    state: VectorState, key: Tensor, value: Tensor, strength: Tensor, clock: int, inplace: bool
-) -> tuple[VectorState, Tensor]:
-    """Write to a ring where all batch items have the same clock, by slices instead of by index."""
-    count, axis, slots = key.shape[-2], state.clock.dim(), state.presence.shape[-1]
-    number = torch.arange(clock, clock + count, device=key.device).expand(strength.shape)
-    keys, values, presence, usage = (
-        write_ring(table, rows, clock, axis, inplace)
-        for table, rows in zip(state[:4], (key, value, strength, number), strict=True)
-    )
-    after = state.clock.add_(count) if inplace else state.clock + count
-    return VectorState(keys, values, presence, usage, after, state.rejected), number % slots
-
-
-def keep_presence(state: VectorState, kept: Tensor, inplace: bool) -> VectorState:
-    """Multiply the presence of every entry by ``kept`` ``(…, N)`` in [0, 1]."""
-    kept = kept.to(state.presence.dtype)
-    presence = state.presence.mul_(kept) if inplace else state.presence * kept
-    return state._replace(presence=presence)
-
-
-def write_entries(
-    state: VectorState, rows: tuple[Tensor, ...], slots: Tensor, mask: Tensor, last: Tensor, inplace: bool
-) -> VectorState:
-    """Write W entries to given slots.
-
-    Args:
-        state: The state to write to.
-        rows: Keys ``(…, W, K)``, values ``(…, W, V)``, presence and usage ``(…, W)``.
-        slots: ``(…, W)`` int64.
-        mask: ``(…, W)`` bool, which of them are written.
-        last: ``(…, W)`` bool, which of those no later one overwrites.
-        inplace: Write to the tensors of ``state`` themselves.
-    """
-    if inplace:
-        tables = [scatter_rows_(*pair, slots, last) for pair in zip(state[:4], rows, strict=True)]
-    else:
-        some = None if can_inspect(last) and last.all() else last
-        tables = [scatter_rows(*pair, slots, some) for pair in zip(state[:4], rows, strict=True)]
-    keys, values, presence, usage = tables
-    clock = state.clock.add_(mask.sum(-1)) if inplace else state.clock + mask.sum(-1)
-    return VectorState(keys, values, presence, usage, clock, state.rejected)

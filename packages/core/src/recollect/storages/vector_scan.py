@@ -16,7 +16,8 @@ from recollect.ops.window_attention import window_attention
 from recollect.storages.scan import ScanSteps
 
 if TYPE_CHECKING:
-    from recollect.storages.vector import VectorState, VectorStorage
+    from recollect.storages.vector import VectorStorage
+    from recollect.storages.vector_state import VectorState
 
 
 def scan_window(

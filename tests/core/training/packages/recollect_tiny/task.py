@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from recollect import VectorStorage
 from recollect.memories.base import Memory
-from recollect.storages.vector import VectorState
+from recollect.storages.vector_state import VectorState
 from recollect.training import ReadHeatmap, Task
 from recollect_tiny.data import COLOURS, NAMES, Batch, RecallData
 
