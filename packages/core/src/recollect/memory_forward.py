@@ -68,7 +68,7 @@ class MemoryForward:
         Raises:
             ValueError: With the name of the layer, where layer or memory raise one.
         """
-        options = {"model_mask": model_mask, "mask_grows": True}
+        options: dict[str, Any] = {"model_mask": model_mask, "mask_grows": True}
         if torch.compiler.is_compiling():  # earlier versions cannot trace what is caught
             return self.integration.run(self.own, args, kwargs, state, mask, **options)
         try:

@@ -40,7 +40,7 @@ _shown: dict[str, tuple[OpenSession, ...]] = {"open": ()}
 """What ``_open`` held when it was last set, in whichever thread, for versions of ``torch.compile`` that
 cannot read a context variable. Compiled calls are guarded by it."""
 
-READS_CONTEXT_VARIABLES = torch.__version__ >= (2, 14)
+READS_CONTEXT_VARIABLES = torch.__version__ >= "2.14"  # compared as versions, not as text
 """Whether ``torch.compile`` can: before, sessions of several threads must not be open at once around it."""
 
 _traced: list[OpenSession] = []
