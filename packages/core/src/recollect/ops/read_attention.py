@@ -38,12 +38,17 @@ def read_attention(query: Tensor, keys: Tensor, values: Tensor, presence: Tensor
         pad_width(rows, size).reshape(stores, 1, rows.shape[-2], size)
         for rows in (query, keys, values.to(query.dtype))
     )
-    present = presence > 0
-    bias = torch.where(present, presence, 1).log().masked_fill(~present, -torch.finfo(query.dtype).max / 4)
-    bias = bias.to(query.dtype).reshape(stores, 1, 1, keys.shape[-2])
+    bias = finite_log(presence, query.dtype).reshape(stores, 1, 1, keys.shape[-2])
     output = F.scaled_dot_product_attention(query, keys, values, bias, scale=1.0)
-    found = present.any(-1)[..., None, None]
+    found = (presence > 0).any(-1)[..., None, None]
     return output[..., :width].reshape(*batch, queries, width).to(dtype).masked_fill(~found, 0)
+
+
+def finite_log(presence: Tensor, dtype: torch.dtype) -> Tensor:
+    """Log of presence, and where there is none a number so low that its exponential is zero."""
+    lowest = -torch.finfo(dtype).max / 4
+    present = presence > 0
+    return torch.where(present, presence, 1).log().masked_fill(~present, lowest).to(dtype)
 
 
 def pad_width(rows: Tensor, size: int) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recollect.ops.read_attention import pad_width
+from recollect.ops.read_attention import finite_log, pad_width
 
 QUERY_BLOCK = 128
 """Queries that attend together: each block computes up to this many products too many per query."""
@@ -42,7 +42,7 @@ def window_attention(
         return _window_attention(query, keys, values, window)
     found = _any_in_window(presence > 0, query.shape[-2], window)
     biased = (
-        _append(keys, _finite_log(presence, keys.dtype)),
+        _append(keys, finite_log(presence, keys.dtype)),
         _append(query, query.new_ones(query.shape[:-1])),
     )
     output = _window_attention(biased[1], biased[0], values, window)
@@ -94,13 +94,6 @@ def _any_in_window(present: Tensor, steps: int, window: int) -> Tensor:
     count = F.pad(present.cumsum(-1), (window, 0))  # count[j + window] counts the keys up to j
     length = count.shape[-1]
     return count[..., length - steps :] > count[..., length - steps - window : length - window]
-
-
-def _finite_log(presence: Tensor, dtype: torch.dtype) -> Tensor:
-    """Log of presence, and where there is none a number so low that its exponential is zero."""
-    lowest = -torch.finfo(dtype).max / 4
-    present = presence > 0
-    return torch.where(present, presence, 1).log().masked_fill(~present, lowest).to(dtype)
 
 
 def _append(rows: Tensor, column: Tensor) -> Tensor:
