@@ -2,12 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
-Metric: TypeAlias = Literal["l2", "cosine", "dot"]
-"""Distance of a query q and a key k: ‖q − k‖², 1 − cos(q, k) or −q · k."""
+from recollect.ops.distance import Metric
 
 
 class Origin(NamedTuple):

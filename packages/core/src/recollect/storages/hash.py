@@ -13,6 +13,7 @@ from recollect.ops.candidate_attention import (
     decay_presence,
     rows_at_once,
 )
+from recollect.ops.distance import Metric
 from recollect.ops.free_list import FreeList, full_free_list, release
 from recollect.ops.groups import group_rows
 from recollect.ops.hash_table import (
@@ -41,6 +42,7 @@ from recollect.ops.indexing import (
 from recollect.ops.masking import zero_empty
 from recollect.ops.upserts import Clock, Known, meet
 from recollect.state import Entries, Read, register_state
+from recollect.storages.neighbors import Neighbors, nearest_candidates
 from recollect.storages.slot import SlotStorage
 from recollect.validation import check_attention, check_buckets, check_positive
 
@@ -202,6 +204,11 @@ class HashStorage(SlotStorage[HashState]):
         else:
             scores = candidate_cosine(query, state.keys, slots, found) * self.log_sharpness.exp()
         return candidate_attention(state.values, state.presence, slots, found, scores)
+
+    def _neighbors(self, state: HashState, query: Tensor, k: int, metric: Metric) -> Neighbors:
+        slots, found = lookup(state.tables, state.stamp, self._codes(query))
+        found = found & (state.presence.gather(-1, slots.flatten(-2)).view_as(slots) > 0)
+        return nearest_candidates(query, self.entries(state), slots, found, k, metric)
 
     def _place(
         self, state: HashState, key: Tensor, value: Tensor, strength: Tensor, mask: Tensor, inplace: bool

@@ -5,12 +5,21 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
+from recollect.ops.distance import Metric, check_metric
 from recollect.ops.indexing import mask_slots
 from recollect.ops.masking import apply_mask, full_mask
 from recollect.ops.sharing import fold_readers, unfold_readers
 from recollect.state import Entries, S
 from recollect.storages.base import Storage
-from recollect.validation import check_indices, check_inplace, check_slots, check_weights, finite_rows
+from recollect.storages.neighbors import Neighbors, nearest_entries, unfold_neighbors
+from recollect.validation import (
+    check_indices,
+    check_inplace,
+    check_positive,
+    check_slots,
+    check_weights,
+    finite_rows,
+)
 
 
 class SlotStorage(Storage[S]):
@@ -56,7 +65,38 @@ class SlotStorage(Storage[S]):
     ) -> S:
         return self._place(state, key, value, strength, mask, inplace)[0]
 
+    def _neighbors(self, state: S, query: Tensor, k: int, metric: Metric) -> Neighbors:
+        """Search for the entries nearest to a query; overridden where not all of them are searched."""
+        return nearest_entries(query, self.entries(state), k, metric)
+
     # --- by slot --------------------------------------------------------------------------------------------
+
+    def neighbors(self, state: S, query: Tensor, k: int, metric: Metric = "l2") -> Neighbors:
+        """Return the k entries nearest to each query, nearest first.
+
+        Args:
+            state: The state to search; shared if it has fewer batch axes than ``query``.
+            query: ``(…, Q, K)``.
+            k: Number of entries for each query.
+            metric: ``"l2"`` for ‖q − k‖², ``"cosine"`` for 1 − cos(q, k), ``"dot"`` for −q · k.
+
+        Raises:
+            ValueError: If a shape is wrong, k is not positive or the metric is unknown.
+
+        Example:
+            >>> from recollect import VectorStorage
+            >>> storage = VectorStorage(1, 1, slots=3)
+            >>> keys = torch.tensor([[0.0], [5.0], [1.0]])
+            >>> state = storage.write(storage.initial_state(), keys, 10 * keys)
+            >>> storage.neighbors(state, torch.tensor([[0.9]]), k=2).values.flatten()
+            tensor([10.,  0.])
+        """
+        check_positive(k=k)
+        check_metric(metric)
+        readers, count = query.shape[:-2], query.shape[-2]
+        extra = self._check_rows(state, query, "query", self.key_size, None)
+        found = self._neighbors(state, fold_readers(query, extra, -2), k, metric)
+        return unfold_neighbors(found, readers[:extra], count) if extra else found
 
     def place(
         self,
