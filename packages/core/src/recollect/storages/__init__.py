@@ -2,6 +2,9 @@
 
 from recollect.state import Entries, Read
 from recollect.storages.base import Storage
+from recollect.storages.engine import Engine, Found, Origin, Rows
+from recollect.storages.external import ExternalStorage
+from recollect.storages.external_state import ExternalState
 from recollect.storages.hash import HashState, HashStorage
 from recollect.storages.linked import LinkedState, LinkedStorage
 from recollect.storages.ordered import OrderedStorage
@@ -11,13 +14,19 @@ from recollect.storages.vector import VectorStorage
 from recollect.storages.vector_state import VectorState
 
 __all__ = [
+    "Engine",
     "Entries",
+    "ExternalState",
+    "ExternalStorage",
+    "Found",
     "HashState",
     "HashStorage",
     "LinkedState",
     "LinkedStorage",
     "OrderedStorage",
+    "Origin",
     "Read",
+    "Rows",
     "SlotStorage",
     "Storage",
     "TemporalLinkState",

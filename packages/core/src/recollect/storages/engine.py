@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from torch import Tensor
 
@@ -68,6 +68,10 @@ class Engine(ABC):
     key_size: int
     value_size: int
     metric: Metric
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return the engine itself: a copy of a model uses the same store."""
+        return self
 
     @property
     @abstractmethod
