@@ -12,7 +12,9 @@ from recollect.augmented import (
     remove_memory,
     without_memory,
 )
-from recollect.integrations import Concatenation, Fusion, Integration, Parallel
+from recollect.fit_gate import GateReport, fit_gate
+from recollect.integrations import Concatenation, Fusion, Integration, Interpolation, Parallel
+from recollect.lasting import Citation, Explanation, explain, forget, provenance, remember
 from recollect.memories import (
     EntityMemory,
     ExampleMemory,
@@ -21,6 +23,7 @@ from recollect.memories import (
     Memory,
     MemoryNetwork,
     MemoryNetworkState,
+    NeighborMemory,
     PrototypeMemory,
     RelationalMemory,
     RelationalState,
@@ -48,21 +51,26 @@ from recollect.storages import (
 __version__ = version("recollect")
 
 __all__ = [
+    "Citation",
     "Concatenation",
     "EntityMemory",
     "Entries",
     "ExampleMemory",
+    "Explanation",
     "Fusion",
+    "GateReport",
     "GraphMemory",
     "GraphState",
     "HashState",
     "HashStorage",
     "Integration",
+    "Interpolation",
     "LinkedState",
     "LinkedStorage",
     "Memory",
     "MemoryNetwork",
     "MemoryNetworkState",
+    "NeighborMemory",
     "Parallel",
     "PrototypeMemory",
     "Read",
@@ -80,13 +88,18 @@ __all__ = [
     "__version__",
     "augment",
     "carry",
+    "explain",
+    "fit_gate",
+    "forget",
     "load_memory_state_dict",
     "memories_of",
     "memory_parameters",
     "memory_state_dict",
     "model_state_dict",
     "print_trainable_parameters",
+    "provenance",
     "recomputing",
+    "remember",
     "remove_memory",
     "without_memory",
 ]

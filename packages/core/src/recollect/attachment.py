@@ -55,6 +55,7 @@ def attach(layer: nn.Module, integration: Integration, name: str) -> None:
 def detach(layer: nn.Module) -> None:
     """Take the memory of a layer away."""
     forward = memory_forward(layer)
+    forward.integration.unbind()
     for host in layer.modules():
         for name, part in list(host.named_children()):
             if part is forward.integration:

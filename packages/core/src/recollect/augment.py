@@ -130,6 +130,7 @@ def _attach_all(
         for layer, name in layers.items():
             attach(layer, integrations[layer], name)
             attached.append(layer)
+            integrations[layer].bind(model)
         follow_calls(model)
         if example is not None:
             run_example(model, example)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from recollect.generation import find_cache, keep_states, kept_states, past_steps
+from recollect.integrations.base import Integration
 from recollect.integrations.call import output_items
-from recollect.memories.base import Memory
 from recollect.memory_forward import MemoryForward, augmented_layers, memory_forward
 from recollect.session_stack import (
     OpenSession,
@@ -99,13 +99,13 @@ class Session:
 
     def reset(self, where: Tensor) -> None:
         """Reset batch items to the initial state where ``where`` ``(B,)`` is true."""
-        memories = self._memories()
-        self.state = {name: memories[name].reset(state, where) for name, state in self.state.items()}
+        joined = self._integrations()
+        self.state = {name: joined[name].reset(state, where) for name, state in self.state.items()}
 
     def select(self, index: Tensor) -> None:
         """Select batch items ``index`` ``(B',)``, as beam search and a last, smaller batch do."""
-        memories = self._memories()
-        self.state = {name: memories[name].select(state, index) for name, state in self.state.items()}
+        joined = self._integrations()
+        self.state = {name: joined[name].select(state, index) for name, state in self.state.items()}
 
     def detach(self) -> None:
         """Detach the state, for truncated backpropagation through time."""
@@ -113,11 +113,11 @@ class Session:
 
     def inspect(self) -> dict[str, dict[str, Tensor]]:
         """Return the figures of each memory's state, by the name of its layer."""
-        memories = self._memories()
-        return {name: memories[name].inspect(state) for name, state in self.state.items()}
+        joined = self._integrations()
+        return {name: joined[name].inspect(state) for name, state in self.state.items()}
 
-    def _memories(self) -> dict[str, Memory]:
-        return {name: memory_forward(layer).integration.memory for layer, name in self.layer_names.items()}
+    def _integrations(self) -> dict[str, Integration]:
+        return {name: memory_forward(layer).integration for layer, name in self.layer_names.items()}
 
 
 @contextmanager

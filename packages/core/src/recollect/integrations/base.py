@@ -238,13 +238,38 @@ class Integration(nn.Module, ABC):
 
     def add(self, h: Tensor, steps: Tensor, layout: Layout) -> Tensor:
         """Add the memory's contribution ``steps`` ``(B, T, D)`` to ``h``, in the dtype of ``h``."""
+        return h + from_steps(self.connected(steps), layout, h).to(h.dtype)
+
+    def connected(self, tensor: Tensor) -> Tensor:
+        """Return ``tensor``, of whose graph all parameters are part if DistributedDataParallel may wait."""
         if (
             torch.is_grad_enabled()
             and torch.distributed.is_available()
             and torch.distributed.is_initialized()
         ):
-            steps = Connect.apply(steps, *(p for p in self._own_parameters() if p.requires_grad))
-        return h + from_steps(steps, layout, h).to(h.dtype)
+            connected: Tensor = Connect.apply(tensor, *(p for p in self._own_parameters() if p.requires_grad))
+            return connected
+        return tensor
+
+    def bind(self, model: nn.Module) -> None:
+        """Called by ``augment`` with the model, so that an integration can watch its other parts."""
+
+    def unbind(self) -> None:
+        """Undo ``bind``."""
+
+    def reset(self, state: State, where: Tensor) -> State:
+        """Reset batch items to the initial state where ``where`` ``(B,)`` is true."""
+        new: State = self.memory.reset(state, where)
+        return new
+
+    def select(self, state: State, index: Tensor) -> State:
+        """Select batch items ``index`` ``(B',)``."""
+        selected: State = self.memory.select(state, index)
+        return selected
+
+    def inspect(self, state: State) -> dict[str, Tensor]:
+        """Return figures to look at, by name."""
+        return self.memory.inspect(state)
 
     def _own_parameters(self) -> Iterator[nn.Parameter]:
         return (p for name, p in self.named_parameters() if not name.startswith("layer."))

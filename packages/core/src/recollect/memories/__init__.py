@@ -6,6 +6,7 @@ from recollect.memories.example import ClassPrediction, ExampleMemory
 from recollect.memories.graph import GraphMemory
 from recollect.memories.graph_state import GraphState
 from recollect.memories.memory_network import MemoryNetwork, MemoryNetworkState
+from recollect.memories.neighbor import Neighborhood, NeighborMemory
 from recollect.memories.prototype import PrototypeMemory
 from recollect.memories.relational import RelationalMemory, RelationalState
 from recollect.memories.seq2seq import Seq2SeqMemory, Seq2SeqState
@@ -19,6 +20,8 @@ __all__ = [
     "Memory",
     "MemoryNetwork",
     "MemoryNetworkState",
+    "NeighborMemory",
+    "Neighborhood",
     "PrototypeMemory",
     "RelationalMemory",
     "RelationalState",

@@ -71,7 +71,7 @@ def nearest_slots(query: Tensor, keys: Tensor, present: Tensor, k: int, metric: 
     count = min(k + MARGIN, keys.shape[-2])
     pairs = keys.shape[-2] * max(1, keys.shape[:-2].numel())
     block = max(1, COMPARED // max(1, pairs))
-    found = [_nearest(rows, keys, present, count, k, metric) for rows in query.split(block, -2)]
+    found = [_nearest(rows, keys, present, count, k, metric) for rows in torch.split(query, block, -2)]
     return torch.cat(found, -2)
 
 

@@ -55,9 +55,12 @@ def neighbors_at(entries: Entries, slots: Tensor) -> Neighbors:
 
 def unfold_neighbors(neighbors: Neighbors, readers: tuple[int, ...], count: int) -> Neighbors:
     """Undo ``fold_readers`` for neighbours of the queries of several readers."""
-    keys, values = (
-        unfold_readers(rows.flatten(-2), readers, count, -2).unflatten(-1, rows.shape[-2:])
-        for rows in neighbors[:2]
-    )
+    keys, values = (_unfold_wide(rows, readers, count) for rows in neighbors[:2])
     slots, presence = (unfold_readers(rows, readers, count, -2) for rows in neighbors[2:])
     return Neighbors(keys, values, slots, presence)
+
+
+def _unfold_wide(rows: Tensor, readers: tuple[int, ...], count: int) -> Tensor:
+    """Undo ``fold_readers`` for rows ``(…, Q, k, D)``."""
+    flat = unfold_readers(rows.flatten(-2), readers, count, -2)
+    return flat.reshape(*flat.shape[:-1], *rows.shape[-2:])
