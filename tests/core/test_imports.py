@@ -21,6 +21,9 @@ TRAINING_ONLY = {
     "jsonargparse",
     "pooch",
 }
+DISK_ONLY = {"lancedb": "lance_table.py", "pyarrow": "lance_table.py", "filelock": "disk_folder.py"}
+"""Packages of the extra ``disk``, and the one module that imports each; that module is imported lazily."""
+
 LAYERS = (
     "state",
     "ops",
@@ -69,6 +72,8 @@ def breaches(path: Path, where: tuple[str, ...]) -> Iterator[str]:
                 yield f"{path} imports {module}, which only recollect.training may"
             if first == "torch_geometric" and path.name != "message_passing.py":
                 yield f"{path} imports {module}, which only GraphMemory's message passing may"
+            if (home := DISK_ONLY.get(first)) is not None and path.name != home:
+                yield f"{path} imports {module}, which only {home} may: the extra disk may be absent"
             if first == "recollect" and rest and rest[0] in FORBIDDEN_WITHIN.get(part_name, ()):
                 yield f"{path} imports {module}: an arrow against the picture"
             if part_name != "training" and first == "recollect" and rest and rest[0] == "training":
@@ -108,6 +113,7 @@ def test_every_arrow_points_the_right_way():
         (("recollect_nlp", "models", "new.py"), "import recollect_nlp.data.vocabulary"),
         (("recollect", "training", "new.py"), "import recollect_nlp"),
         (("recollect", "memories", "graph.py"), "import torch_geometric"),
+        (("recollect", "storages", "disk.py"), "import lancedb"),
     ],
 )
 def test_a_wrong_arrow_is_seen(tmp_path: Path, where: tuple[str, ...], line: str):
@@ -130,6 +136,15 @@ print(*sorted({name.split(".")[0] for name in set(sys.modules) - before}))
 def test_importing_recollect_is_cheap_and_pulls_in_nothing_else():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     seconds, modules = done.stdout.splitlines()
-    unwanted = TRAINING_ONLY | {"torch_geometric", "tensorboard", "rich", "pandas", "faiss", *DOMAINS}
+    unwanted = TRAINING_ONLY | {
+        "torch_geometric",
+        "tensorboard",
+        "rich",
+        "pandas",
+        "faiss",
+        "lancedb",
+        "pyarrow",
+        *DOMAINS,
+    }
     assert not unwanted & set(modules.split())
     assert float(seconds) < 0.2

@@ -34,6 +34,7 @@ from recollect.memory_forward import memories_of
 from recollect.session import Session, carry
 from recollect.session_stack import recomputing
 from recollect.storages import (
+    DiskStorage,
     Entries,
     HashState,
     HashStorage,
@@ -53,6 +54,7 @@ __version__ = version("recollect")
 __all__ = [
     "Citation",
     "Concatenation",
+    "DiskStorage",
     "EntityMemory",
     "Entries",
     "ExampleMemory",

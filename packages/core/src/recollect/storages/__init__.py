@@ -2,6 +2,7 @@
 
 from recollect.state import Entries, Read
 from recollect.storages.base import Storage
+from recollect.storages.disk import DiskStorage
 from recollect.storages.engine import Engine, Found, Origin, Rows
 from recollect.storages.external import ExternalStorage
 from recollect.storages.external_state import ExternalState
@@ -14,6 +15,7 @@ from recollect.storages.vector import VectorStorage
 from recollect.storages.vector_state import VectorState
 
 __all__ = [
+    "DiskStorage",
     "Engine",
     "Entries",
     "ExternalState",

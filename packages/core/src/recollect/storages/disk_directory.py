@@ -1,0 +1,105 @@
+"""Which rows a table on disk holds, and where: what must be known before any is read."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from recollect.storages.lance_table import Array, LanceTable, Snapshot, is_cleaned
+
+T = TypeVar("T")
+
+ATTEMPTS = 20
+"""How often a read begins anew because the version that it reads has been cleaned up."""
+
+
+class Directory:
+    """Numbers, spaces and places of all rows at the last version, 24 bytes a row, in memory.
+
+    ``refresh`` costs a look at the number of the version, if there is no new one. Otherwise it reads what
+    is new: rows are numbered in the order of their commits, so those are the rows beyond the last number.
+    If the count then differs, rows were erased, and everything is read again.
+
+    Args:
+        table: The table.
+    """
+
+    def __init__(self, table: LanceTable) -> None:
+        self._table = table
+        self._snapshot: Snapshot | None = None
+        self.rows = np.empty(0, np.int64)
+        self.spaces = np.empty(0, np.int64)
+        self._places = np.empty(0, np.uint64)
+
+    @property
+    def version(self) -> int:
+        """The version that was read last; −1 before the first."""
+        return -1 if self._snapshot is None else self._snapshot.version
+
+    def read(self, function: Callable[[Snapshot], T]) -> T:
+        """Call a function with the last version, again if that was cleaned up meanwhile.
+
+        Raises:
+            OSError: If the version cannot be read for another reason.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                return function(self._refresh())
+            except (RuntimeError, OSError, ValueError) as error:
+                if not is_cleaned(error) or attempt == ATTEMPTS - 1:
+                    raise
+                self._snapshot = None
+        raise AssertionError("unreachable")
+
+    def _refresh(self) -> Snapshot:
+        version = self._table.version
+        if self._snapshot is None or self._snapshot.version != version:
+            snapshot = self._table.pinned(version)
+            self._load(snapshot, after=int(self.rows[-1]) if len(self.rows) else -1)
+            if len(self.rows) != snapshot.count():
+                self._load(snapshot, after=-1)
+            self._snapshot = snapshot
+        return self._snapshot
+
+    def _load(self, snapshot: Snapshot, after: int) -> None:
+        """Read the rows with numbers beyond ``after``."""
+        condition = f"row > {after}" if after >= 0 else None
+        rows, spaces, places = snapshot.where(condition, "row", "space", "_rowid")
+        order = np.argsort(rows, kind="stable")
+        kept = np.searchsorted(self.rows, after, side="right")
+        self.rows = np.concatenate([self.rows[:kept], rows[order]])
+        self.spaces = np.concatenate([self.spaces[:kept], spaces[order]])
+        self._places = np.concatenate([self._places[:kept], places[order]])
+
+    def of_space(self, space: int | None) -> Array:
+        """Numbers of the rows of a space, or of all, in order."""
+        return self.rows if space is None else self.rows[self.spaces == space]
+
+    def held(self, rows: Array) -> Array:
+        """Those of some rows that are in the table, in order and each once."""
+        return np.intersect1d(rows, self.rows)
+
+    def places(self, rows: Array) -> Array:
+        """Places of rows that are in the table: fragment · 2³² + offset."""
+        return self._places[np.searchsorted(self.rows, rows)]
+
+    def fetch(self, snapshot: Snapshot, rows: Array, columns: Sequence[str]) -> list[Array]:
+        """Read columns of rows that are in the table, in the order of ``rows``.
+
+        A place may have changed, by a compaction; then all places are read again.
+        """
+        found = self._fetch(snapshot, rows, columns)
+        if found is None:
+            self._load(snapshot, after=-1)
+            found = self._fetch(snapshot, rows, columns)
+        if found is None:
+            raise OSError(f"rows that the table holds at version {snapshot.version} cannot be read")
+        return found
+
+    def _fetch(self, snapshot: Snapshot, rows: Array, columns: Sequence[str]) -> list[Array] | None:
+        numbers, inverse = np.unique(rows, return_inverse=True)
+        taken, *read = snapshot.take(self.places(numbers), "row", *columns)
+        order = np.argsort(taken, kind="stable")
+        if not np.array_equal(taken[order], numbers):
+            return None
+        return [column[order][inverse] for column in read]
