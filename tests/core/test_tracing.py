@@ -117,7 +117,7 @@ def test_a_neighbourhood_and_class_means_are_traced():
         graph.read(state, x, nodes=torch.tensor([[0]]))
     assert [read.weights.shape for read in reads] == [(1, 1, 8)]
     examples = ExampleMemory(VectorStorage(D, 2, slots=8), method="prototypes")
-    state = examples.write(examples.initial_state(), torch.eye(D)[:2], label=torch.tensor([0, 1]))
+    state = examples.write(examples.initial_state(), torch.eye(D)[:2], target=torch.tensor([0, 1]))
     with trace(examples) as traced:
         prediction = examples.classify(state, torch.eye(D)[:1])
     (read,) = traced.reads["memory"]

@@ -94,7 +94,8 @@ def test_training_is_the_same_without_memory(folder: Path, tmp_path: Path) -> No
         for root in (folder, tmp_path)
     )
     assert set(with_memory) - set(without) == {
-        "model.memory.log_sharpness",
+        "model.memory._extra_state",
+        "model.memory.log_temperature",
         "model.memory.storage.log_sharpness",
     }
     assert all(torch.equal(with_memory[name], weights) for name, weights in without.items())

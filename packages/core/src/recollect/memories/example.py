@@ -5,11 +5,14 @@ from typing import Literal, NamedTuple, final
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from recollect.memories.base import Memory
+from recollect.memories.neighbor import Neighborhood, NeighborMemory
+from recollect.ops.distance import Metric
 from recollect.ops.masking import apply_mask, full_mask
 from recollect.state import Read, State
+from recollect.storages.base import Storage
+from recollect.storages.external import ExternalStorage
 from recollect.storages.slot import SlotStorage
 
 ExampleMethod = Literal["matching", "prototypes"]
@@ -32,26 +35,35 @@ class ClassPrediction(NamedTuple):
 
 
 @final
-class ExampleMemory(Memory[State, SlotStorage]):
+class ExampleMemory(NeighborMemory):
     """p(c | x) given the examples (x_i, y_i) that were written; their classes may be new after training.
 
     ``"matching"`` is the classifier of Matching Networks (Vinyals et al. 2016, arXiv:1606.04080, eq. 1):
-    p(c | x) = Σ_i a_i 1[y_i = c], with the storage's attention a. ``"prototypes"`` is that of Prototypical
-    Networks (Snell et al. 2017, arXiv:1703.05175, eq. 2): p(c | x) ∝ exp(s · similarity(x, μ_c)), with the
-    class means μ_c and the similarity −‖x − μ_c‖² or the cosine. Neither has parameters per class: a class is
-    its examples, and erasing them removes it.
+    p(c | x) = Σ_i a_i 1[y_i = c]. Over one-hot values a is the storage's own attention to all examples, else,
+    and in a storage outside the process, that of ``NeighborMemory`` to the k nearest. ``"prototypes"`` is the
+    classifier of Prototypical Networks (Snell et al. 2017, arXiv:1703.05175, eq. 2):
+    p(c | x) ∝ exp(s · similarity(x, μ_c)), with the class means μ_c and the similarity −‖x − μ_c‖² or the
+    cosine. Neither has parameters per class: a class is its examples, and erasing them removes it.
+
+    It is a ``NeighborMemory`` of classes: by default a working one, which takes a state and returns one, as
+    training on episodes needs it; with ``lasting=True`` it owns its examples, and ``Interpolation``,
+    ``recollect.remember``, ``explain`` and ``forget`` work with it.
 
     ``classify`` returns p(c | x). As a layer, the memory returns the expected class mean
     y = Σ_c p(c | x) μ_c, so that its width D is that of the keys.
 
     Args:
-        storage: A storage with features as keys and one-hot classes as values; its ``value_size`` is the
-            maximum number C of classes.
-        method: ``"matching"`` or ``"prototypes"``.
+        storage: A storage with features as keys. Its values are one-hot classes, or class numbers if
+            ``value_size`` is 1 and ``classes`` are given.
+        method: ``"matching"`` or ``"prototypes"``, which needs a storage in memory.
         similarity: Similarity of queries and prototypes: ``"euclidean"`` or ``"cosine"``.
-        sharpness: Initial s of prototypes: 1 for Euclidean and 10 for cosine similarity by default.
+        sharpness: Initial s of prototypes, 1/τ of the k nearest: 1 for Euclidean and 10 for cosine similarity
+            by default.
         learn_sharpness: Make s a parameter.
         write_on_forward: Let ``forward`` write each x_t before it reads at t.
+        classes: Maximum number C of classes; the storage's ``value_size`` by default.
+        k: Number of nearest examples that are read or cited.
+        lasting: Whether the memory owns its examples.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -59,53 +71,70 @@ class ExampleMemory(Memory[State, SlotStorage]):
     Example:
         >>> from recollect import VectorStorage
         >>> memory = ExampleMemory(VectorStorage(key_size=2, value_size=3, slots=8))
-        >>> state = memory.write(memory.initial_state(), torch.eye(2), label=torch.tensor([2, 0]))
+        >>> state = memory.write(memory.initial_state(), torch.eye(2), target=torch.tensor([2, 0]))
         >>> memory.classify(state, torch.tensor([[1.0, 0.1]])).log_probability.exp().round(decimals=2)
         tensor([[0., 0., 1.]])
     """
 
-    storage_type = SlotStorage
+    classes: int
 
     def __init__(
         self,
-        storage: SlotStorage,
+        storage: Storage,
         method: ExampleMethod = "matching",
         similarity: Literal["euclidean", "cosine"] = "euclidean",
         sharpness: float | None = None,
         learn_sharpness: bool = False,
         write_on_forward: bool = False,
+        *,
+        classes: int | None = None,
+        k: int = 8,
+        lasting: bool = False,
     ) -> None:
-        super().__init__(storage.key_size, storage, write_on_forward)
         if method not in ("matching", "prototypes"):
             raise ValueError(f'method must be "matching" or "prototypes", got {method!r}')
         if similarity not in ("euclidean", "cosine"):
             raise ValueError(f'similarity must be "euclidean" or "cosine", got {similarity!r}')
         if sharpness is not None and sharpness <= 0:
             raise ValueError(f"sharpness must be positive, got {sharpness}")
-        self.method: ExampleMethod = method
-        self.similarity = similarity
+        external = isinstance(storage, ExternalStorage)
+        if external and method == "prototypes":
+            raise ValueError(f'method="prototypes" needs a storage in memory, not {type(storage).__name__}')
+        metric: Metric = "cosine" if similarity == "cosine" else "l2"
         if sharpness is None:
             sharpness = 1.0 if similarity == "euclidean" else 10.0
-        self.log_sharpness = nn.Parameter(torch.tensor(math.log(sharpness)), requires_grad=learn_sharpness)
+        super().__init__(
+            storage.key_size,
+            storage,
+            storage.value_size if classes is None else classes,
+            k=k,
+            temperature=1 / sharpness,
+            metric=None if external else metric,
+            lasting=lasting,
+        )
+        self.write_on_forward = write_on_forward
+        self.method: ExampleMethod = method
+        self.similarity = similarity
+        self.log_temperature.requires_grad_(learn_sharpness)
 
     @property
     def num_classes(self) -> int:
         """Maximum number C of classes."""
-        return self.storage.value_size
+        return self.classes
 
-    def initial_state(
-        self, *batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> State:
-        """Return a state without examples."""
-        state: State = self.storage.initial_state(*batch, device=device, dtype=dtype)
-        return state
+    @property
+    def _slots(self) -> SlotStorage:
+        """The storage, which must keep its examples in memory."""
+        if not isinstance(self.storage, SlotStorage):
+            raise ValueError(f"this needs a storage in memory, not {type(self.storage).__name__}")
+        return self.storage
 
     def forward(
-        self, x: Tensor, state: State | None = None, mask: Tensor | None = None, label: Tensor | None = None
+        self, x: Tensor, state: State | None = None, mask: Tensor | None = None, target: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """Run T steps: one parallel read, or with ``write_on_forward`` a write and a read per step.
 
-        ``label`` ``(…, T)`` are the classes of what is written, as in ``write``.
+        ``target`` ``(…, T)`` are the classes of what is written, as in ``write``.
         """
         state = self.initial_state(*x.shape[:-2], device=x.device) if state is None else state
         if not self.write_on_forward:
@@ -113,12 +142,12 @@ class ExampleMemory(Memory[State, SlotStorage]):
         outputs = [x[..., :0, :]]
         for now in (slice(t, t + 1) for t in range(x.shape[-2])):
             x_t, mask_t = x[..., now, :], None if mask is None else mask[..., now]
-            state = self.write(state, x_t, mask_t, None if label is None else label[..., now])
+            state = self.write(state, x_t, mask_t, None if target is None else target[..., now])
             outputs.append(self.read(state, x_t, mask_t))
         return torch.cat(outputs[1:] or outputs, -2), state
 
     def write(
-        self, state: State, x: Tensor, mask: Tensor | None = None, label: Tensor | None = None
+        self, state: State, x: Tensor, mask: Tensor | None = None, target: Tensor | None = None
     ) -> State:
         """Store W examples.
 
@@ -126,18 +155,17 @@ class ExampleMemory(Memory[State, SlotStorage]):
             state: The state to write to; unchanged.
             x: Features ``(…, W, D)``.
             mask: ``(…, W)`` bool; an example where it is false is not written.
-            label: ``(…, W)`` int64, below C. By default each example takes the most probable class under
-                ``state``, as in T3A; in an empty memory that is class 0.
+            target: ``(…, W)`` int64, classes below C. By default each example takes the most probable class
+                under ``state``, as in T3A; in an empty memory that is class 0.
         """
-        if label is None:
+        if target is None:
             clean = x if mask is None else apply_mask(x, mask)
-            label = self.classify(state, clean.detach()).log_probability.argmax(-1)
-        state = self.storage.write(state, x, F.one_hot(label, self.num_classes).to(x.dtype), None, mask)
-        return state
+            target = self.classify(state, clean.detach()).log_probability.argmax(-1)
+        return super().write(state, x, mask, target)
 
-    def place(self, state: State, x: Tensor, label: Tensor) -> tuple[State, Tensor]:
+    def place(self, state: State, x: Tensor, target: Tensor) -> tuple[State, Tensor]:
         """Store W examples, and return their slots ``(…, W)``."""
-        return self.storage.place(state, x, F.one_hot(label, self.num_classes).to(x.dtype))
+        return self._slots.place(state, x, self._values(x, target))
 
     def read(self, state: State, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the expected class mean ``(…, Q, D)`` for queries ``x`` ``(…, Q, D)``, zero where masked."""
@@ -147,11 +175,29 @@ class ExampleMemory(Memory[State, SlotStorage]):
         y = (probability @ means).to(x.dtype)
         return y if mask is None else apply_mask(y, mask)
 
-    def classify(self, state: State, x: Tensor, class_weights: Tensor | None = None) -> ClassPrediction:
+    def lookup(self, query: Tensor, state: State | None = None, k: int | None = None) -> Neighborhood:
+        """Classify queries and find their nearest examples, as ``NeighborMemory.lookup`` does."""
+        state = self.initial_state(*query.shape[:-2]) if state is None else state
+        found = super().lookup(query, state, k)
+        if not self._reads_all:
+            return found
+        there = (found.weights > 0).any(-1, keepdim=True)
+        return found._replace(prediction=self.classify(state, query).log_probability.exp() * there)
+
+    @property
+    def _reads_all(self) -> bool:
+        """Whether a query is compared with all examples, instead of the k nearest."""
+        return self.method == "prototypes" or (
+            isinstance(self.storage, SlotStorage) and self.storage.value_size == self.classes
+        )
+
+    def classify(
+        self, state: State | None, x: Tensor, class_weights: Tensor | None = None
+    ) -> ClassPrediction:
         """Classify queries.
 
         Args:
-            state: The state to read.
+            state: The state to read; ``None`` for the examples of a lasting memory.
             x: Features of Q queries ``(…, Q, D)``.
             class_weights: ``(C, D)``, a permanent example of each class besides those in the state, such as
                 the weights of a linear classifier (T3A; Iwasawa & Matsuo 2021, NeurIPS, eq. 5). For
@@ -160,20 +206,23 @@ class ExampleMemory(Memory[State, SlotStorage]):
         Raises:
             ValueError: If ``class_weights`` are given and the method is matching.
         """
+        state = self.initial_state(*x.shape[:-2]) if state is None else state
         if self.method == "matching":
             if class_weights is not None:
                 raise ValueError('class_weights are for method="prototypes", not for matching')
-            read = self.storage.read(state, x)
-            return ClassPrediction(read.value.float().clamp_min(math.exp(MIN_LOG_PROBABILITY)).log(), read)
+            return self._classify_by_matching(state, x)
         log_probability = self._classify_by_prototypes(state, x, class_weights).clamp_min(MIN_LOG_PROBABILITY)
         if self.storage.traced:
             self.storage.report_read(state, Read(log_probability.exp(), None, None))
         return ClassPrediction(log_probability, None)
 
-    def erase(self, state: State, x: Tensor, mask: Tensor | None = None) -> State:
-        """Erase examples by content: those whose features match ``x`` ``(…, E, D)``."""
-        state = self.storage.erase(state, x, None, mask)
-        return state
+    def _classify_by_matching(self, state: State, x: Tensor) -> ClassPrediction:
+        if self._reads_all:
+            read = self.storage.read(state, x)
+        else:
+            found = super().lookup(x, state)
+            read = Read(found.prediction, found.weights, found.slots)
+        return ClassPrediction(read.value.float().clamp_min(math.exp(MIN_LOG_PROBABILITY)).log(), read)
 
     def erase_class(self, state: State, label: int) -> tuple[State, Tensor]:
         """Erase a class: exactly the examples that were written with ``label``.
@@ -184,21 +233,44 @@ class ExampleMemory(Memory[State, SlotStorage]):
         Returns:
             The new state, and ``(…, N)`` the new slot of each entry; −1 for erased entries.
         """
-        entries = self.storage.entries(state)
-        kept = (entries.values[..., label] <= 0) & (entries.filled > 0)
+        entries = self._slots.entries(state)
+        kept = ~self._of_class(entries.values, label) & (entries.filled > 0)
         empty = self.storage.initial_state(
             *kept.shape[:-1], device=entries.keys.device, dtype=entries.keys.dtype
         )
-        return self.storage.place(empty, entries.keys, entries.values, entries.filled * kept, kept)
+        return self._slots.place(empty, entries.keys, entries.values, entries.filled * kept, kept)
+
+    def forget_class(self, label: int, *, purge: bool = True) -> int:
+        """Forget the examples of a class in a lasting memory, and return how many there were."""
+        rows = [
+            origin.row
+            for part in self.rows.scan()
+            for origin, gone in zip(part.origins, self._of_class(part.values, label).tolist(), strict=True)
+            if gone
+        ]
+        return self.rows.erase(torch.tensor(rows, dtype=torch.int64), purge=purge) if rows else 0
+
+    def _of_class(self, values: Tensor, label: int) -> Tensor:
+        """Which values ``(…, N, V)`` are of a class."""
+        return self._one_hot(values)[..., label] > 0
+
+    def _one_hot(self, values: Tensor) -> Tensor:
+        """Values ``(…, N, C)``, one-hot, also if they are stored as class numbers."""
+        if values.shape[-1] == self.classes:
+            return values
+        return F.one_hot(values.squeeze(-1).round().long(), self.classes).to(values.dtype)
 
     def inspect(self, state: State) -> dict[str, Tensor]:
-        """Return the storage's figures, and ``examples`` ``(…, C)``, the number of examples of each class."""
-        return {**self.storage.inspect(state), "examples": self._class_means(state, None)[1]}
+        """Return the storage's figures and, in memory, ``examples`` ``(…, C)``, their number by class."""
+        figures = super().inspect(state)
+        if isinstance(self.storage, SlotStorage):
+            figures = {**figures, "examples": self._class_means(state, None)[1]}
+        return figures
 
     def _class_means(self, state: State, class_weights: Tensor | None) -> tuple[Tensor, Tensor]:
         """Means ``(…, C, D)`` and numbers ``(…, C)`` of the examples of each class, in float32."""
-        entries = self.storage.entries(state)
-        shares = (entries.values * entries.filled.unsqueeze(-1)).float()  # (…, N, C)
+        entries = self._slots.entries(state)
+        shares = (self._one_hot(entries.values) * entries.filled.unsqueeze(-1)).float()  # (…, N, C)
         counts = shares.sum(-2)
         totals = shares.mT @ entries.keys.float()  # (…, C, D)
         if class_weights is not None:
@@ -208,7 +280,7 @@ class ExampleMemory(Memory[State, SlotStorage]):
     def _classify_by_prototypes(self, state: State, x: Tensor, class_weights: Tensor | None) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):  # distances are differences of large numbers
             means, counts = self._class_means(state, class_weights)
-            scores = prototype_similarity(x.float(), means, self.similarity) * self.log_sharpness.exp()
+            scores = prototype_similarity(x.float(), means, self.similarity) * (-self.log_temperature).exp()
             present = counts.unsqueeze(-2) > 0  # (…, 1, C)
             # A softmax over no class at all would be NaN.
             scores = scores.masked_fill(~present & present.any(-1, keepdim=True), -torch.inf)

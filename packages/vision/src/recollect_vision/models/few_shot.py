@@ -69,7 +69,7 @@ class FewShotClassifier(nn.Module):
         check_room(memory, labels.shape[-1])
         state = memory.initial_state(*labels.shape[:-1], device=examples.device, dtype=examples.dtype)
         with torch.autocast(queries.device.type, enabled=False):  # half precision is too coarse for distances
-            found = memory.classify(memory.write(state, examples, label=labels), queries)
+            found = memory.classify(memory.write(state, examples, target=labels), queries)
         return found._replace(log_probability=found.log_probability[..., :classes])
 
     def compare(self, examples: Tensor, labels: Tensor, queries: Tensor) -> Tensor | None:
@@ -88,7 +88,7 @@ class FewShotClassifier(nn.Module):
             read = memory.storage.read(state, queries)
         weights, slots = cast(Tensor, read.weights), read.slots
         if slots is not None:  # the storage reads a few entries only
-            dense = weights.new_zeros(*weights.shape[:-1], memory.storage.entries(state).filled.shape[-1])
+            dense = weights.new_zeros(*weights.shape[:-1], capacity(memory.storage) or 0)
             weights = dense.scatter_add(-1, slots.clamp_min(0), weights)
         return weights.gather(-1, written.unsqueeze(-2).expand(*weights.shape[:-1], -1))
 
