@@ -73,9 +73,7 @@ def test_any_operations_give_what_the_reference_gives(server: Server, operations
 
 def test_storages_of_one_collection_share_its_rows(server: Server):
     server.empty_engine("cosine", 4, 1)
-    ours, theirs = (
-        RemoteStorage(server.uri, 4, 1, collection="cosine_4_1", capacity=2) for _ in range(2)
-    )
+    ours, theirs = (RemoteStorage(server.uri, 4, 1, collection="cosine_4_1", capacity=2) for _ in range(2))
     keys, values = torch.eye(4), torch.arange(4.0).unsqueeze(-1)
     state = ours.write(ours.initial_state(), keys, values)
     assert theirs.inspect(theirs.initial_state())["count"] == 2

@@ -309,5 +309,4 @@ class MilvusEngine(Engine):
 
 def source_hash(source: str) -> int:
     """A number of 63 bits that stands for a source in filters."""
-    digest: bytes = hashlib.blake2b(source.encode(), digest_size=8).digest()
-    return int.from_bytes(digest) >> 1
+    return int(hashlib.blake2b(source.encode(), digest_size=8).hexdigest(), 16) >> 1

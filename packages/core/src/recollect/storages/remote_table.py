@@ -65,7 +65,7 @@ class RemoteTable:
             raise ValueError(f"collection must be letters, digits and underscores, got {name!r}")
         self.client, self.name = client, name
         self.key_size: int = manifest["key_size"]
-        self.value_width = max(2, manifest["value_size"])
+        self.value_width: int = max(2, manifest["value_size"])
         self.manifest = {"format": FORMAT, **manifest}
         for width in (self.key_size, self.value_width):
             if width > MAX_WIDTH or self.key_size < 2:
@@ -73,8 +73,7 @@ class RemoteTable:
         if not client.call("has_collection", name):
             self._create()
         self._check_fields()
-        if "key" not in client.call("list_indexes", name):  # new, or its creation was cut off
-            client.call("create_index", name, self._indexes(index), sync=False)
+        self._create_indexes(index)
         client.call("load_collection", name)  # waits for the indexes
         self._check_manifest()
 
@@ -155,15 +154,22 @@ class RemoteTable:
             if not self.client.call("has_collection", self.name):  # not created by another client meanwhile
                 raise
 
-    def _indexes(self, index: Mapping[str, Any]) -> Any:
-        indexes = self.client.indexes()
-        indexes.add_index("key", metric_type=METRIC_TYPES[self.manifest["metric"]], **index)
-        indexes.add_index(
-            "value", index_type="FLAT", metric_type="L2"
-        )  # never searched, but Milvus asks for one
-        indexes.add_index("space", index_type="INVERTED")
-        indexes.add_index("source_hash", index_type="INVERTED")
-        return indexes
+    def _create_indexes(self, index: Mapping[str, Any]) -> None:
+        """Create what is missing: the collection is new, or another client is at it or was cut off."""
+        wanted: dict[str, Mapping[str, Any]] = {
+            "key": {"metric_type": METRIC_TYPES[self.manifest["metric"]], **index},
+            "value": {"metric_type": "L2", "index_type": "FLAT"},  # never searched, but Milvus asks for one
+            "space": {"index_type": "INVERTED"},
+            "source_hash": {"index_type": "INVERTED"},
+        }
+        for field in wanted.keys() - set(self.client.call("list_indexes", self.name)):
+            try:
+                indexes = self.client.indexes()
+                indexes.add_index(field, **wanted[field])
+                self.client.call("create_index", self.name, indexes, sync=False)
+            except OSError:
+                if field not in self.client.call("list_indexes", self.name):
+                    raise
 
     def _check_fields(self) -> None:
         found = self.client.call("describe_collection", self.name)["fields"]
