@@ -8,12 +8,19 @@ import os
 import sys
 import time
 
-from milvus_lite.adapter.grpc.server import start_server_in_thread
 
-parent = os.getppid()
-server, database, port = start_server_in_thread(sys.argv[1], "127.0.0.1", int(sys.argv[2]), max_workers=1)
-print(port, flush=True)
-while os.getppid() == parent:  # even if the tests are killed, no server stays behind
-    time.sleep(0.2)
-server.stop(grace=1)
-database.close()
+def main(folder: str, port: str) -> None:
+    """Serve, even if the tests are killed, no longer than they live."""
+    from milvus_lite.adapter.grpc.server import start_server_in_thread
+
+    parent = os.getppid()
+    server, database, bound = start_server_in_thread(folder, "127.0.0.1", int(port), max_workers=1)
+    print(bound, flush=True)
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    server.stop(grace=1)
+    database.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
