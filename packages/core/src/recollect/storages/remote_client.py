@@ -10,6 +10,9 @@ from typing import Any
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds between the first two attempts of a call, and between later ones at most."""
 
+TEMPORARY = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "ABORTED")
+"""Codes of connections that may work at the next attempt."""
+
 SLOW = frozenset({"create_collection", "create_index", "load_collection", "flush", "compact"})
 """Calls that may need the whole time-out at the first attempt."""
 
@@ -65,12 +68,16 @@ class RemoteClient:
         share = self.timeout if method in SLOW else self.timeout / (self.retries + 1)
         deadline = time.monotonic() + self.timeout
         for attempt in range(self.retries + 1):
+            client: Any = None
             try:
-                return getattr(self._client(share), method)(*arguments, timeout=share, **named)
+                client = self._client(share)
+                return getattr(client, method)(*arguments, timeout=share, **named)
             except Exception as error:
                 code = _error_code(error)
                 if code is None:
                     raise
+                if _is_temporary(error, code):
+                    self._drop(client)
                 pause = random.uniform(0.5, 1.5) * min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE)
                 late = time.monotonic() + pause > deadline
                 if not _is_temporary(error, code) or attempt == self.retries or late:
@@ -113,6 +120,13 @@ class RemoteClient:
                 )
             return self._connected
 
+    def _drop(self, client: Any) -> None:
+        """Close a connection that has failed, so that the next attempt opens a new one."""
+        with self._lock:
+            if client is not None and client is self._connected:
+                self._connected = None
+                client.close()
+
     def _translate(self, error: Exception, code: object, method: str) -> OSError:
         name, detail = str(code), _message(error)
         if "UNAUTHENTICATED" in name or "PERMISSION_DENIED" in name:
@@ -142,10 +156,10 @@ def _error_code(error: Exception) -> object | None:
 
 
 def _is_temporary(error: Exception, code: object) -> bool:
-    names = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "ABORTED")
-    return (
-        code == UNREACHABLE or getattr(error, "retriable", False) or any(name in str(code) for name in names)
-    )
+    if code == UNREACHABLE or getattr(error, "retriable", False):
+        return True
+    # Another thread may have closed the connection.
+    return any(name in str(code) for name in TEMPORARY) or "channel closed" in _message(error).lower()
 
 
 def _message(error: Exception) -> str:
