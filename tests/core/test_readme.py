@@ -26,7 +26,7 @@ def test_what_the_first_block_says_holds():
 
 
 def test_what_the_readme_calls_ours_is_ours():
-    assert len(BLOCKS) == 2
+    assert len(BLOCKS) == 3
     assert all(hasattr(recollect, name) for block in BLOCKS for name in imported(block))
 
 
