@@ -20,7 +20,6 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, 0
-        self._emptied: set[str] = set()
         self.start()
 
     @property
@@ -48,12 +47,12 @@ class Server:
     def empty_engine(self, metric: Metric, key_size: int = 6, value_size: int = 3, **options) -> MilvusEngine:
         """Open a collection of these sizes without any rows and notes; making a new one takes two seconds."""
         name = f"{metric}_{key_size}_{value_size}"
-        arguments = self.uri, key_size, value_size, metric, name
-        table = MilvusEngine(*arguments)._table
+        arguments = self.uri, key_size, value_size, metric
+        table = MilvusEngine(*arguments, collection=name)._table
         rows = [row["row"] for row in table.query("row > -9000000000000000000", ["row"])]
         for some in batches(rows, 1000):
             table.delete(some)
-        return MilvusEngine(*arguments, **options)
+        return MilvusEngine(*arguments, collection=name, **options)
 
 
 class Proxy:

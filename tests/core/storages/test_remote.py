@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from recollect.storages import ExternalStorage, RemoteStorage
 from recollect.storages.remote_client import RemoteClient
-from recollect.storages.remote_engine import MilvusEngine, source_hash
+from recollect.storages.remote_engine import MilvusEngine
 from recollect.storages.remote_numbers import RANGE, RowNumbers
+from recollect.storages.remote_rows import source_hash
 from recollect.storages.remote_table import Note
 from recollect.testing import ENGINE_CHECKS, EXTERNAL_LAWS, check_operations
 from recollect.testing.engine_trial import new_rows, scan
@@ -43,7 +44,7 @@ def proxy(server: Server) -> Iterator[Proxy]:
 
 
 def connect(server: Server | Proxy, name: str = "l2_6_3", **options) -> MilvusEngine:
-    return MilvusEngine(server.uri, 6, 3, "l2", name, **options)
+    return MilvusEngine(server.uri, 6, 3, "l2", collection=name, **options)
 
 
 # --- the contract -------------------------------------------------------------------------------------------
@@ -103,7 +104,7 @@ def test_a_collection_of_another_kind_is_refused(server: Server, arguments: tupl
 def test_values_of_width_one_and_two_are_told_apart(server: Server):
     server.empty_engine("l2", 6, 1)
     with pytest.raises(ValueError, match="'value_size': 1"):
-        MilvusEngine(server.uri, 6, 2, "l2", "l2_6_1")
+        MilvusEngine(server.uri, 6, 2, "l2", collection="l2_6_1")
 
 
 def test_what_no_server_takes_is_refused_before_it_is_asked():
@@ -338,7 +339,7 @@ def test_a_killed_server_keeps_what_it_acknowledged(
     stop = threading.Event()
 
     def write(thread: int) -> None:
-        engine = MilvusEngine(server.uri, 6, 3, "l2", "rows", timeout=60.0, retries=40)
+        engine = MilvusEngine(server.uri, 6, 3, "l2", collection="rows", timeout=60.0, retries=40)
         for n in range(10**6):
             if stop.is_set():
                 return
@@ -357,7 +358,7 @@ def test_a_killed_server_keeps_what_it_acknowledged(
             stop.set()
         for writer in writers:
             writer.result()
-    engine = MilvusEngine(server.uri, 6, 3, "l2", "rows")
+    engine = MilvusEngine(server.uri, 6, 3, "l2", collection="rows")
     stored = {origin.row: origin.source for rows in engine.scan() for origin in rows.origins}
     assert stored == acknowledged  # nothing is lost, and nothing of an unfinished write is there
     assert engine.version == len(stored)

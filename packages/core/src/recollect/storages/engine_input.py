@@ -25,6 +25,11 @@ class NewRows(NamedTuple):
     sources: list[str]
     spaces: Tensor
 
+    def part(self, start: int, stop: int) -> "NewRows":
+        """Return some of the rows."""
+        keys, values, spaces = (rows[start:stop] for rows in (self.keys, self.values, self.spaces))
+        return NewRows(keys, values, self.sources[start:stop], spaces)
+
 
 def check_new_rows(
     engine: Engine, keys: Tensor, values: Tensor, sources: str | Sequence[str], space: int | Tensor

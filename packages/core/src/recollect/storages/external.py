@@ -13,7 +13,7 @@ from recollect.state import Read, where_items
 from recollect.storages.base import Storage
 from recollect.storages.engine import Engine
 from recollect.storages.external_read import attend_neighbors
-from recollect.storages.external_rows import matching_rows, oldest_rows
+from recollect.storages.external_rows import matching_rows, oldest_rows, pick_sources
 from recollect.storages.external_state import (
     ExternalState,
     count_change,
@@ -186,10 +186,8 @@ class ExternalStorage(Storage[ExternalState]):
         if not isinstance(sources, str) and len(sources) != key.shape[:-1].numel():
             raise ValueError(f"{len(sources)} sources do not go with {key.shape[:-1].numel()} rows")
         state, rows, extra = self._check_entries(state, key, value, strength, mask, inplace)
-        if extra and not isinstance(sources, str):
-            order = torch.arange(len(sources)).reshape(key.shape[:-1])
-            sources = [sources[n] for n in fold_readers(order, extra, -1).flatten().tolist()]
-        state, slots = self._place(state, *rows, sources)
+        order = fold_readers(torch.arange(key.shape[:-1].numel()).reshape(key.shape[:-1]), extra, -1)
+        state, slots = self._place(state, *rows, pick_sources(sources, order))
         return state, unfold_readers(slots, readers[:extra], count, -1) if extra else slots
 
     def _write(
@@ -215,9 +213,8 @@ class ExternalStorage(Storage[ExternalState]):
             state = self._reject(state, rejected.to(state.rejected.device))
         slots = torch.full(live.shape, -1)
         if live.any():
-            if not isinstance(sources, str):
-                sources = [sources[n] for n in live.flatten().nonzero().flatten().tolist()]
-            slots[live] = self._engine.add(key[live], value[live], sources, row_spaces(state, live))
+            own = pick_sources(sources, live.flatten().nonzero())
+            slots[live] = self._engine.add(key[live], value[live], own, row_spaces(state, live))
             for space in each_space(state, live):
                 self._evict(space)
         return count_change(state, live), slots.to(mask.device)

@@ -1,5 +1,7 @@
 """Rows of one space of an engine, looked up for eviction and erasure."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -41,6 +43,11 @@ def matching_rows(engine: Engine, space: int, keys: Tensor, least: float) -> Ten
         cosine = similarity(keys, rows.keys.to(torch.float64), "cosine")  # (E, n)
         found.append(_numbers(rows)[(cosine >= least).any(0)])
     return torch.cat(found)
+
+
+def pick_sources(sources: str | Sequence[str], index: Tensor) -> str | list[str]:
+    """Return the sources at ``index``, integers of any shape; one source for all rows stays one."""
+    return sources if isinstance(sources, str) else [sources[n] for n in index.flatten().tolist()]
 
 
 def _numbers(rows: Rows) -> Tensor:

@@ -28,6 +28,8 @@ class RemoteStorage(ExternalStorage):
         index: Index of the keys, such as ``{"index_type": "HNSW", "params": {"M": 16}}``; the server's choice
             by default.
         search_params: How to search that index, such as ``{"ef": 128}``.
+        shards: Number of shards of a new collection, which share its writes.
+        replicas: Number of copies in memory of a new collection, which share its searches.
         top_k: Number of rows that a read attends to.
         sharpness: Initial factor on the similarity; 10 for cosine, 1/√K for the other metrics by default.
         learn_sharpness: Make the factor a parameter (kept positive).
@@ -53,6 +55,8 @@ class RemoteStorage(ExternalStorage):
         retries: int = 3,
         index: Mapping[str, Any] | None = None,
         search_params: Mapping[str, Any] | None = None,
+        shards: int = 1,
+        replicas: int = 1,
         top_k: int = 32,
         sharpness: float | None = None,
         learn_sharpness: bool = False,
@@ -60,7 +64,18 @@ class RemoteStorage(ExternalStorage):
         match_from: float = 0.999,
     ) -> None:
         engine = MilvusEngine(
-            uri, key_size, value_size, metric, collection, token, timeout, retries, index, search_params
+            uri,
+            key_size,
+            value_size,
+            metric,
+            collection=collection,
+            token=token,
+            timeout=timeout,
+            retries=retries,
+            index=index,
+            search_params=search_params,
+            shards=shards,
+            replicas=replicas,
         )
         super().__init__(
             engine,

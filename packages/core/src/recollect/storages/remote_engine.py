@@ -1,21 +1,21 @@
 """An engine on a Milvus server, from Milvus Lite on one machine to a cluster."""
 
-import hashlib
 import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from recollect.ops.distance import Metric, check_metric
 from recollect.storages.engine import Engine, Found, Origin, Rows
-from recollect.storages.engine_input import check_new_rows, check_search
+from recollect.storages.engine_input import NewRows, check_new_rows, check_search
 from recollect.storages.remote_client import RemoteClient
 from recollect.storages.remote_numbers import RowNumbers
+from recollect.storages.remote_rows import decode_vectors, encode_rows, source_hash
 from recollect.storages.remote_table import MAX_TEXT, METRIC_TYPES, Note, RemoteTable, batches, note_number
 from recollect.validation import check_positive
 
@@ -53,6 +53,8 @@ class MilvusEngine(Engine):
         retries: Number of repetitions of a request at most.
         index: Index of the keys; the server's choice by default.
         search_params: How to search that index, such as ``{"ef": 128}``.
+        shards: Number of shards of a new collection, which share its writes.
+        replicas: Number of copies in memory of a new collection, which share its searches.
 
     Raises:
         ImportError: If pymilvus is not installed.
@@ -66,21 +68,25 @@ class MilvusEngine(Engine):
         key_size: int,
         value_size: int,
         metric: Metric = "l2",
+        *,
         collection: str = "recollect",
         token: str | None = None,
         timeout: float = 30.0,
         retries: int = 3,
         index: Mapping[str, Any] | None = None,
         search_params: Mapping[str, Any] | None = None,
+        shards: int = 1,
+        replicas: int = 1,
     ) -> None:
-        check_positive(key_size=key_size, value_size=value_size)
+        self._arguments = {name: value for name, value in locals().items() if name != "self"}
+        check_positive(key_size=key_size, value_size=value_size, shards=shards, replicas=replicas)
         check_metric(metric)
-        self._arguments = (uri, key_size, value_size, metric, collection, token, timeout, retries, index)
         self._search_params = dict(search_params or {})
         self.key_size, self.value_size, self.metric = key_size, value_size, metric
         self._client = RemoteClient(uri, token, timeout, retries)
         manifest = {"key_size": key_size, "value_size": value_size, "metric": metric}
-        self._table = RemoteTable(self._client, collection, manifest, index or {"index_type": "AUTOINDEX"})
+        index = index or {"index_type": "AUTOINDEX"}
+        self._table = RemoteTable(self._client, collection, manifest, index, shards, replicas)
         self._start_process()
 
     def _start_process(self) -> None:
@@ -92,7 +98,7 @@ class MilvusEngine(Engine):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments; the copy connects by itself."""
-        return MilvusEngine, (*self._arguments, self._search_params)
+        return partial(MilvusEngine, **self._arguments), ()
 
     @property
     def manifest(self) -> Mapping[str, Any]:
@@ -106,48 +112,31 @@ class MilvusEngine(Engine):
         self, keys: Tensor, values: Tensor, sources: str | Sequence[str] = "", space: int | Tensor = 0
     ) -> Tensor:
         """Send rows in one request, or one for every 16 MiB."""
-        keys, values, names, spaces = check_new_rows(self, keys, values, sources, space)
-        count = len(keys)
-        if any(len(name.encode()) > MAX_TEXT for name in set(names)):
+        rows = check_new_rows(self, keys, values, sources, space)
+        count, size = len(rows.keys), self._rows_in(MAX_BYTES)
+        if any(len(source.encode()) > MAX_TEXT for source in set(rows.sources)):
             raise ValueError(f"a source must not be longer than {MAX_TEXT} bytes")
         if not count:
             return torch.empty(0, dtype=torch.int64)
         self._settle()
         with self._lock:
             first = self._numbers.take(count)
-            table = values.new_zeros(count, self._table.value_width)
-            table[:, : self.value_size] = values
-            for index in batches(list(range(count)), self._rows_in(MAX_BYTES)):
-                self._put(index, first, (keys.numpy(), table.numpy()), names, spaces.tolist())
+            for start in range(0, count, size):
+                try:
+                    self._put(rows.part(start, start + size), first + start)
+                except OSError:
+                    self._doubtful += range(first, first + start)  # a part of the rows must not stay
+                    raise
             return torch.arange(first, first + count)
 
-    def _put(
-        self,
-        index: list[int],
-        first: int,
-        vectors: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]],
-        names: list[str],
-        spaces: list[int],
-    ) -> None:
-        """Write some of the rows and the count of rows that this client has written, in one request."""
-        now = time.time()
-        rows = [
-            {
-                "row": first + n,
-                "space": spaces[n],
-                "source": names[n],
-                "source_hash": source_hash(names[n]),
-                "time": now,
-                "key": vectors[0][n],
-                "value": vectors[1][n],
-            }
-            for n in index
-        ]
-        self._written += len(index)
+    def _put(self, rows: NewRows, first: int) -> None:
+        """Write rows and the number of rows that this client has written, in one request."""
+        self._written += len(rows.keys)
+        written = self._table.note(Note.WRITTEN, str(self._written), self._written_note)
         try:
-            self._table.put([*rows, self._table.note(Note.WRITTEN, str(self._written), self._written_note)])
+            self._table.put([*encode_rows(rows, first, self._table.value_width), written])
         except OSError:
-            self._doubtful += range(first, first + index[-1] + 1)
+            self._doubtful += range(first, first + len(rows.keys))
             raise
 
     def _settle(self) -> None:
@@ -188,8 +177,8 @@ class MilvusEngine(Engine):
                 for query, hits in zip(index, self._search(queries[index], k, one), strict=True):
                     if hits:
                         numbers[query, : len(hits)] = torch.tensor([hit["row"] for hit in hits])
-                        keys[query, : len(hits)] = self._vectors(hits, "key")
-                        values[query, : len(hits)] = self._vectors(hits, "value")
+                        keys[query, : len(hits)] = decode_vectors(hits, "key", self.key_size)
+                        values[query, : len(hits)] = decode_vectors(hits, "value", self.value_size)
         return Found(numbers, keys, values)
 
     def _search(self, queries: Tensor, k: int, space: int) -> list[list[dict[str, Any]]]:
@@ -203,10 +192,6 @@ class MilvusEngine(Engine):
             search_params={"metric_type": METRIC_TYPES[self.metric], "params": self._search_params},
         )
         return [[{"row": hit["row"], **hit["entity"]} for hit in hits] for hits in found]
-
-    def _vectors(self, rows: list[dict[str, Any]], field: str) -> Tensor:
-        size = self.key_size if field == "key" else self.value_size
-        return torch.tensor([row[field] for row in rows], dtype=torch.float32)[:, :size]
 
     def origins(self, rows: Tensor) -> list[Origin | None]:
         """Look up rows by number."""
@@ -224,7 +209,8 @@ class MilvusEngine(Engine):
         page = min(size, MAX_PAGE, self._rows_in(MAX_BYTES))
         for rows in self._pages(sources, space, page, ["source", "time", "key", "value"]):
             origins = [Origin(row["row"], row["source"], row["time"]) for row in rows]
-            yield Rows(self._vectors(rows, "key"), self._vectors(rows, "value"), origins)
+            keys = decode_vectors(rows, "key", self.key_size)
+            yield Rows(keys, decode_vectors(rows, "value", self.value_size), origins)
 
     def _pages(
         self, sources: Sequence[str] | None, space: int | None, page: int, fields: Sequence[str]
@@ -305,8 +291,3 @@ class MilvusEngine(Engine):
     def _rows_in(self, size: int) -> int:
         """Number of rows in so many bytes, at least one."""
         return max(1, size // (4 * (self.key_size + self._table.value_width) + 512))
-
-
-def source_hash(source: str) -> int:
-    """A number of 63 bits that stands for a source in filters."""
-    return int(hashlib.blake2b(source.encode(), digest_size=8).hexdigest(), 16) >> 1

@@ -52,6 +52,8 @@ class RemoteTable:
         name: Name of the collection.
         manifest: Key size, value size and metric.
         index: Index of the keys, such as ``{"index_type": "HNSW", "params": {"M": 16}}``.
+        shards: Number of shards of a new collection.
+        replicas: Number of copies in memory of a collection that is not in memory yet.
 
     Raises:
         ValueError: If the name is not valid, or the collection holds something else.
@@ -59,7 +61,13 @@ class RemoteTable:
     """
 
     def __init__(
-        self, client: RemoteClient, name: str, manifest: Mapping[str, Any], index: Mapping[str, Any]
+        self,
+        client: RemoteClient,
+        name: str,
+        manifest: Mapping[str, Any],
+        index: Mapping[str, Any],
+        shards: int = 1,
+        replicas: int = 1,
     ) -> None:
         if not NAME.fullmatch(name):
             raise ValueError(f"collection must be letters, digits and underscores, got {name!r}")
@@ -71,10 +79,11 @@ class RemoteTable:
             if width > MAX_WIDTH or self.key_size < 2:
                 raise ValueError(f"Milvus takes keys of width 2 to {MAX_WIDTH}, values up to {MAX_WIDTH}")
         if not client.call("has_collection", name):
-            self._create()
+            self._create(shards)
         self._check_fields()
         self._create_indexes(index)
-        client.call("load_collection", name)  # waits for the indexes
+        if client.call("get_load_state", name)["state"].name != "Loaded":
+            client.call("load_collection", name, replica_number=replicas)  # waits for the indexes
         self._check_manifest()
 
     # --- rows -----------------------------------------------------------------------------------------------
@@ -139,7 +148,7 @@ class RemoteTable:
 
     # --- opening --------------------------------------------------------------------------------------------
 
-    def _create(self) -> None:
+    def _create(self, shards: int) -> None:
         types, schema = self.client.types, self.client.schema(FORMAT)
         schema.add_field("row", types.INT64, is_primary=True)
         schema.add_field("space", types.INT64)
@@ -149,7 +158,13 @@ class RemoteTable:
         schema.add_field("key", types.FLOAT_VECTOR, dim=self.key_size)
         schema.add_field("value", types.FLOAT_VECTOR, dim=self.value_width)
         try:
-            self.client.call("create_collection", self.name, schema=schema, consistency_level="Strong")
+            self.client.call(
+                "create_collection",
+                self.name,
+                schema=schema,
+                num_shards=shards,
+                consistency_level="Strong",
+            )
         except OSError:
             if not self.client.call("has_collection", self.name):  # not created by another client meanwhile
                 raise
