@@ -176,6 +176,8 @@ class Interpolation(Integration):
         in_axis, out_axis = (_feature_axis(layout) for layout in self.layouts)
         query = (self.query.value if self.query.name else call.x.movedim(in_axis, -1)).detach()
         rows = h.movedim(out_axis, -1)
+        if query.dim() == rows.dim() == 3:  # generation may want the last steps only
+            query = query[:, -rows.shape[1] :]
         if query.shape[:-1] != rows.shape[:-1] or query.shape[-1] != self.memory.model_size:
             raise ValueError(
                 f"queries {tuple(query.shape)} do not go with an output {tuple(h.shape)} and keys of width "
