@@ -12,6 +12,7 @@ from recollect.augmented import (
     remove_memory,
     without_memory,
 )
+from recollect.compress import Compression, compress, prune
 from recollect.fit_gate import GateReport, fit_gate
 from recollect.integrations import Concatenation, Fusion, Integration, Interpolation, Parallel
 from recollect.lasting import Citation, Explanation, explain, forget, provenance, remember
@@ -40,6 +41,7 @@ from recollect.storages import (
     HashStorage,
     LinkedState,
     LinkedStorage,
+    PackedStorage,
     Read,
     RemoteStorage,
     SlotStorage,
@@ -54,6 +56,7 @@ __version__ = version("recollect")
 
 __all__ = [
     "Citation",
+    "Compression",
     "Concatenation",
     "DiskStorage",
     "EntityMemory",
@@ -74,6 +77,7 @@ __all__ = [
     "MemoryNetwork",
     "MemoryNetworkState",
     "NeighborMemory",
+    "PackedStorage",
     "Parallel",
     "PrototypeMemory",
     "Read",
@@ -92,6 +96,7 @@ __all__ = [
     "__version__",
     "augment",
     "carry",
+    "compress",
     "explain",
     "fit_gate",
     "forget",
@@ -102,6 +107,7 @@ __all__ = [
     "model_state_dict",
     "print_trainable_parameters",
     "provenance",
+    "prune",
     "recomputing",
     "remember",
     "remove_memory",

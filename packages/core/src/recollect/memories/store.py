@@ -76,6 +76,11 @@ class Store(nn.Module, ABC):
     def __len__(self) -> int:
         """Return the number of rows."""
 
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str | None:
+        """Fingerprint of the model whose keys are stored; ``None`` if none is recorded."""
+
     @abstractmethod
     def claim(self, fingerprint: str) -> None:
         """Record the fingerprint of the model whose keys are stored, if none is recorded yet.
@@ -144,7 +149,7 @@ class SlotStore(Store):
         self.register_buffer("times", torch.zeros(storage.capacity, dtype=torch.float64), size <= SMALL)
         self.register_buffer("source", torch.full((storage.capacity,), -1), size <= SMALL)
         self.numbers: dict[str, int] = {}
-        self.fingerprint: str | None = None
+        self._fingerprint: str | None = None
         self._lent = True  # whether somebody may hold the tensors
         self.register_state_dict_pre_hook(SlotStore._lend)  # type: ignore[no-untyped-call]
 
@@ -244,21 +249,26 @@ class SlotStore(Store):
         """See ``Store.__len__``."""
         return len(self._rows(self.kept.get()))
 
+    @property
+    def fingerprint(self) -> str | None:
+        """See ``Store.fingerprint``."""
+        return self._fingerprint
+
     def claim(self, fingerprint: str) -> None:
         """See ``Store.claim``."""
         with self._lock:
-            if self.fingerprint not in (None, fingerprint) and len(self):
-                raise ValueError(other_model(self.fingerprint, fingerprint))
-            self.fingerprint = fingerprint
+            if self._fingerprint not in (None, fingerprint) and len(self):
+                raise ValueError(other_model(self._fingerprint, fingerprint))
+            self._fingerprint = fingerprint
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the names of the sources and the model's fingerprint, for the ``state_dict``."""
-        return {"sources": list(self.numbers), "fingerprint": self.fingerprint}
+        return {"sources": list(self.numbers), "fingerprint": self._fingerprint}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Restore what ``get_extra_state`` returned."""
         self.numbers = {name: number for number, name in enumerate(state["sources"])}
-        self.fingerprint = state["fingerprint"]
+        self._fingerprint = state["fingerprint"]
 
 
 @final
@@ -300,6 +310,12 @@ class EngineStore(Store):
     def __len__(self) -> int:
         """See ``Store.__len__``."""
         return self.storage.engine.count()
+
+    @property
+    def fingerprint(self) -> str | None:
+        """See ``Store.fingerprint``."""
+        found: str | None = self.storage.engine.manifest.get("fingerprint")
+        return found
 
     def claim(self, fingerprint: str) -> None:
         """See ``Store.claim``."""

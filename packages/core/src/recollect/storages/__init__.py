@@ -9,6 +9,7 @@ from recollect.storages.external_state import ExternalState
 from recollect.storages.hash import HashState, HashStorage
 from recollect.storages.linked import LinkedState, LinkedStorage
 from recollect.storages.ordered import OrderedStorage
+from recollect.storages.packed import PackedStorage
 from recollect.storages.remote import RemoteStorage
 from recollect.storages.slot import SlotStorage, capacity
 from recollect.storages.temporal_link import TemporalLinkState, TemporalLinkStorage
@@ -28,6 +29,7 @@ __all__ = [
     "LinkedStorage",
     "OrderedStorage",
     "Origin",
+    "PackedStorage",
     "Read",
     "RemoteStorage",
     "Rows",
