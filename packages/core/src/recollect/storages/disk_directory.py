@@ -1,5 +1,6 @@
 """Which rows a table on disk holds, and where: what must be known before any is read."""
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -30,26 +31,25 @@ class Directory:
         self.rows = np.empty(0, np.int64)
         self.spaces = np.empty(0, np.int64)
         self._places = np.empty(0, np.uint64)
-
-    @property
-    def version(self) -> int:
-        """The version that was read last; −1 before the first."""
-        return -1 if self._snapshot is None else self._snapshot.version
+        self._mutex = threading.RLock()
 
     def read(self, function: Callable[[Snapshot], T]) -> T:
-        """Call a function with the last version, again if that was cleaned up meanwhile.
+        """Call a function with the last version. No other thread reads another version meanwhile.
+
+        The function is called again if that version was cleaned up before it had read all.
 
         Raises:
-            OSError: If the version cannot be read for another reason.
+            OSError: If the version cannot be read.
         """
-        for attempt in range(ATTEMPTS):
-            try:
-                return function(self._refresh())
-            except (RuntimeError, OSError, ValueError) as error:
-                if not is_cleaned(error) or attempt == ATTEMPTS - 1:
-                    raise
-                self._snapshot = None
-        raise AssertionError("unreachable")
+        with self._mutex:
+            for _ in range(ATTEMPTS):
+                try:
+                    return function(self._refresh())
+                except (RuntimeError, OSError, ValueError) as error:
+                    if not is_cleaned(error):
+                        raise
+                    self._snapshot, cleaned = None, error
+        raise OSError(f"each version was cleaned up while it was read: {cleaned}") from cleaned
 
     def _refresh(self) -> Snapshot:
         version = self._table.version
@@ -79,9 +79,9 @@ class Directory:
         """Those of some rows that are in the table, in order and each once."""
         return np.intersect1d(rows, self.rows)
 
-    def places(self, rows: Array) -> Array:
-        """Places of rows that are in the table: fragment · 2³² + offset."""
-        return self._places[np.searchsorted(self.rows, rows)]
+    def places(self) -> Array:
+        """Places of all rows: fragment · 2³² + offset."""
+        return self._places
 
     def fetch(self, snapshot: Snapshot, rows: Array, columns: Sequence[str]) -> list[Array]:
         """Read columns of rows that are in the table, in the order of ``rows``.
@@ -98,7 +98,8 @@ class Directory:
 
     def _fetch(self, snapshot: Snapshot, rows: Array, columns: Sequence[str]) -> list[Array] | None:
         numbers, inverse = np.unique(rows, return_inverse=True)
-        taken, *read = snapshot.take(self.places(numbers), "row", *columns)
+        places = self._places[np.searchsorted(self.rows, numbers)]
+        taken, *read = snapshot.take(places, "row", *columns)
         order = np.argsort(taken, kind="stable")
         if not np.array_equal(taken[order], numbers):
             return None

@@ -1,8 +1,6 @@
 """An engine on disk: a LanceDB table that several processes share (extra ``disk``)."""
 
 import os
-import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -17,6 +15,7 @@ from recollect.ops.distance import Metric, check_metric
 from recollect.storages.disk_directory import Directory
 from recollect.storages.disk_folder import Folder, storing
 from recollect.storages.disk_shelf import Shelf, empty_shelf
+from recollect.storages.disk_writer import Writer
 from recollect.storages.engine import Engine, Found, Origin, Rows
 from recollect.storages.engine_input import check_new_rows, check_search
 from recollect.storages.lance_table import Array, LanceTable, Snapshot, text_filter
@@ -97,8 +96,8 @@ class LanceEngine(Engine):
         self._table = LanceTable(self.path, self.key_size, self.value_size)
         self._table.open()
         self._directory = Directory(self._table)
+        self._writer = Writer(self._folder, self._table, self._directory)
         self._shelves: OrderedDict[int, tuple[int, Shelf]] = OrderedDict()  # version and rows, by space
-        self._mutex = threading.RLock()
         self._process = os.getpid()
         self._closed = False
 
@@ -167,40 +166,37 @@ class LanceEngine(Engine):
         """
         self._check_usable()
         rows = check_new_rows(self, keys, values, sources, space)
-        count = len(rows.keys)
-        if not count:
+        if not len(rows.keys):
             return torch.empty(0, dtype=torch.int64)
-        with self._folder.locked(), storing(self.path):
-            start = time.time()
-            first = self._folder.reserve(count)
-            numbers = np.arange(first, first + count)
-            self._table.add(numbers, rows, start)
-            self._folder.sync(start - 0.1)  # the clock of files is coarse
-        return torch.from_numpy(numbers)
+        return torch.from_numpy(self._writer.add(rows))
 
     def erase(self, rows: Tensor, *, purge: bool = False) -> int:
         """Erase rows by number, at once and for every process, and return how many there were.
 
+        An erased row is found no more, but its bytes stay in the files until these are copied without it. A
+        purge does that with all files that hold rows erased so far, removes all old versions, and then
+        searches every file of the folder for the bytes of the keys and sources of these rows. They are stored
+        uncompressed, so a search that finds none proves that no file holds them; it does not tell what the
+        file system keeps of removed files, nor of backups. Left out of the search are keys with less than 4
+        different numbers and sources of less than 8 bytes, which may occur by chance, keys that other rows
+        have, too, and sources that are a part of another one that still has rows.
+
+        Args:
+            rows: ``(E,)`` int64; numbers without a row are ignored.
+            purge: Also remove their bytes from the files, and check that. Takes as long as to copy the files.
+
         Raises:
-            OSError: If the rows cannot be erased.
+            OSError: If the rows cannot be erased, or their bytes are still there after a purge.
         """
         self._check_usable()
-        with self._folder.locked():
-            gone = self._read(lambda snapshot: self._directory.held(rows.numpy()))
-            if len(gone):
-                with storing(self.path):
-                    start = time.time()
-                    self._table.delete(gone)
-                    self._folder.sync(start - 0.1)
-        return len(gone)
+        return self._writer.erase(rows.detach().cpu().numpy(), purge=purge)
 
     # --- reading --------------------------------------------------------------------------------------------
 
     def _read(self, function: Callable[[Snapshot], T]) -> T:
         """Call a function with the last version; the directory is that of this version meanwhile."""
         self._check_usable()
-        with self._mutex:
-            return self._directory.read(function)
+        return self._directory.read(function)
 
     def search(self, queries: Tensor, k: int, space: int | Tensor = 0) -> Found:
         """Return the k rows nearest to each query ``(Q, K)``, in one space or ``(Q,)`` int64 spaces."""
@@ -292,12 +288,20 @@ class LanceEngine(Engine):
     # --- upkeep ---------------------------------------------------------------------------------------------
 
     def compact(self) -> None:
-        """Merge small files and old versions, so that searches and writes stay fast."""
+        """Merge small files, and remove old versions, so that searches and writes stay fast.
+
+        Writers do so on schedule, each 64th and 512th commit; it is needed before a backup at most. Versions
+        of the last minute stay for processes that read them.
+
+        Raises:
+            OSError: If the disk is full or cannot be written to; no row is lost.
+        """
+        self._check_usable()
+        self._writer.compact()
 
     def close(self) -> None:
         """Release files and memory. Nothing that was written is lost; a closed engine raises when used."""
         self._closed = True
-        with self._mutex:
-            self._shelves.clear()
-            self._directory = Directory(self._table)
-            self._table.close()
+        self._shelves.clear()
+        self._directory = Directory(self._table)
+        self._table.close()

@@ -31,6 +31,7 @@ class Folder:
 
     def __init__(self, path: Path, timeout: float) -> None:
         self.path = path
+        self.table = path / "rows.lance"
         self._manifest = path / "recollect.json"
         self._next = path / "rows.next"
         self._lock = FileLock(path / "rows.lock", timeout=timeout)
@@ -102,7 +103,7 @@ class Folder:
     def sync(self, since: float) -> None:
         """Wait until the files of the table that are newer than ``since`` are on the disk."""
         for folder in ("data", "_deletions", "_transactions", "_versions"):
-            part = self.path / "rows.lance" / folder
+            part = self.table / folder
             if part.is_dir() and part.stat().st_mtime >= since:
                 with os.scandir(part) as files:
                     new = [file.path for file in files if file.stat().st_mtime >= since]

@@ -99,14 +99,17 @@ class LanceTable:
         inside = " or ".join(f"(_rowid >= {f << 32} and _rowid < {(f + 1) << 32})" for f in fragments)
         _retry(lambda: self._table.update(where=inside, values_sql={"row": "row"}))
 
-    def clean(self) -> None:
-        """Remove all versions but the last, and all files that belong to none.
+    def clean(self, kept: float) -> None:
+        """Merge small files, and remove old versions and files that belong to none.
 
         No other process may write meanwhile; one that reads an old version finds files missing.
+
+        Args:
+            kept: Seconds for which old versions stay.
         """
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="optimize.cleanup_older_than=0")
-            self._table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+            self._table.optimize(cleanup_older_than=timedelta(seconds=kept), delete_unverified=True)
 
 
 class Snapshot:
