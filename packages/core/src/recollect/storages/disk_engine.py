@@ -167,7 +167,7 @@ class LanceEngine(Engine):
         self._check_usable()
         rows = check_new_rows(self, keys, values, sources, space)
         if not len(rows.keys):
-            return torch.empty(0, dtype=torch.int64)
+            return torch.empty(0, dtype=torch.int64, device="cpu")
         return torch.from_numpy(self._writer.add(rows))
 
     def erase(self, rows: Tensor, *, purge: bool = False) -> int:
@@ -206,9 +206,9 @@ class LanceEngine(Engine):
         if len(numbers) == 1:
             return shelves[0].search(queries, k, self.metric)
         found = Found(
-            torch.empty(len(queries), k, dtype=torch.int64),
-            torch.empty(len(queries), k, self.key_size),
-            torch.empty(len(queries), k, self.value_size),
+            spaces.new_empty(len(queries), k),
+            queries.new_empty(len(queries), k, self.key_size),
+            queries.new_empty(len(queries), k, self.value_size),
         )
         for number, shelf in zip(numbers, shelves, strict=True):
             own = spaces == number

@@ -30,7 +30,7 @@ class Shelf(NamedTuple):
 
     def search(self, queries: Tensor, k: int, metric: Metric) -> Found:
         """Return the k rows nearest to each query ``(Q, K)``, by an exact search."""
-        some = torch.ones(len(self.rows), dtype=torch.bool)
+        some = torch.ones(len(self.rows), dtype=torch.bool, device="cpu")
         slots = nearest_slots(queries, self.keys, some, k, metric)
         absent, slots = slots < 0, slots.clamp_min(0)
         if not len(self.rows):
@@ -59,9 +59,11 @@ class Shelf(NamedTuple):
 
 def empty_shelf(key_size: int, value_size: int) -> Shelf:
     """Return a shelf without rows."""
-    return Shelf(torch.empty(0, dtype=torch.int64), torch.empty(0, key_size), torch.empty(0, value_size))
+    keys, values = (torch.empty(0, size, device="cpu") for size in (key_size, value_size))
+    return Shelf(torch.empty(0, dtype=torch.int64, device="cpu"), keys, values)
 
 
 def nothing_found(shape: tuple[int, ...], key_size: int, value_size: int) -> Found:
     """Return what a search ``(Q, k)`` of an empty store finds."""
-    return Found(torch.full(shape, -1), torch.zeros(*shape, key_size), torch.zeros(*shape, value_size))
+    keys, values = (torch.zeros(*shape, size, device="cpu") for size in (key_size, value_size))
+    return Found(torch.full(shape, -1, device="cpu"), keys, values)

@@ -83,7 +83,7 @@ def _check_source(source: str) -> None:
 
 
 def _spaces(space: int | Tensor, count: int) -> Tensor:
-    spaces = torch.full((count,), space) if isinstance(space, int) else space.detach().cpu()
+    spaces = torch.full((count,), space, device="cpu") if isinstance(space, int) else space.detach().cpu()
     if spaces.shape != (count,) or spaces.dtype != torch.int64:
         raise ValueError(
             f"space must be a number or int64 of shape ({count},), got {spaces.dtype} of shape "

@@ -138,7 +138,7 @@ class ExternalStorage(Storage[ExternalState]):
         rows = query.detach().to("cpu", torch.float32)
         # An engine need not know NaN; what is read there becomes NaN by its weights.
         rows = rows.masked_fill(~rows.isfinite().all(-1, keepdim=True), 0)
-        everything = torch.ones(query.shape[:-1], dtype=torch.bool)
+        everything = torch.ones(query.shape[:-1], dtype=torch.bool, device="cpu")
         found = self._engine.search(rows.reshape(-1, self.key_size), k, row_spaces(state, everything))
         shape, wide = (*query.shape[:-1], k), torch.promote_types(query.dtype, torch.float32)
         slots = found.rows.reshape(shape).to(query.device)
@@ -186,8 +186,8 @@ class ExternalStorage(Storage[ExternalState]):
         if not isinstance(sources, str) and len(sources) != key.shape[:-1].numel():
             raise ValueError(f"{len(sources)} sources do not go with {key.shape[:-1].numel()} rows")
         state, rows, extra = self._check_entries(state, key, value, strength, mask, inplace)
-        order = fold_readers(torch.arange(key.shape[:-1].numel()).reshape(key.shape[:-1]), extra, -1)
-        state, slots = self._place(state, *rows, pick_sources(sources, order))
+        numbers = torch.arange(key.shape[:-1].numel(), device="cpu").reshape(key.shape[:-1])
+        state, slots = self._place(state, *rows, pick_sources(sources, fold_readers(numbers, extra, -1)))
         return state, unfold_readers(slots, readers[:extra], count, -1) if extra else slots
 
     def _write(
@@ -211,7 +211,7 @@ class ExternalStorage(Storage[ExternalState]):
         )  # what was finite may overflow single precision
         if rejected is not None:
             state = self._reject(state, rejected.to(state.rejected.device))
-        slots = torch.full(live.shape, -1)
+        slots = torch.full(live.shape, -1, device="cpu")
         if live.any():
             own = pick_sources(sources, live.flatten().nonzero())
             slots[live] = self._engine.add(key[live], value[live], own, row_spaces(state, live))

@@ -23,7 +23,7 @@ def oldest_rows(engine: Engine, space: int, count: int | None = None) -> Tensor:
         found.append(_numbers(rows)[:left])
         if left is not None and (left := left - len(found[-1])) <= 0:
             break
-    return torch.cat(found) if found else torch.empty(0, dtype=torch.int64)
+    return torch.cat(found) if found else torch.empty(0, dtype=torch.int64, device="cpu")
 
 
 def matching_rows(engine: Engine, space: int, keys: Tensor, least: float) -> Tensor:
@@ -37,7 +37,7 @@ def matching_rows(engine: Engine, space: int, keys: Tensor, least: float) -> Ten
         keys: ``(E, K)``.
         least: The cosine.
     """
-    found = [torch.empty(0, dtype=torch.int64)]
+    found = [torch.empty(0, dtype=torch.int64, device="cpu")]
     keys = keys.to(torch.float64)
     for rows in engine.scan(space=space, size=max(1, min(SCANNED, COMPARED // len(keys)))):
         cosine = similarity(keys, rows.keys.to(torch.float64), "cosine")  # (E, n)
@@ -51,4 +51,4 @@ def pick_sources(sources: str | Sequence[str], index: Tensor) -> str | list[str]
 
 
 def _numbers(rows: Rows) -> Tensor:
-    return torch.tensor([origin.row for origin in rows.origins], dtype=torch.int64)
+    return torch.tensor([origin.row for origin in rows.origins], dtype=torch.int64, device="cpu")

@@ -13,6 +13,13 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 TEMPORARY = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "ABORTED")
 """Codes of connections that may work at the next attempt."""
 
+CHANNEL = {
+    "grpc.use_local_subchannel_pool": 1,
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.max_reconnect_backoff_ms": 1000,
+}
+"""gRPC waits up to two minutes between attempts to connect, and counts those of earlier connections."""
+
 SLOW = frozenset({"create_collection", "create_index", "load_collection", "flush", "compact"})
 """Calls that may need the whole time-out at the first attempt."""
 
@@ -116,7 +123,7 @@ class RemoteClient:
             if self._connected is None:
                 token = self.token or ""
                 self._connected = self._module.MilvusClient(
-                    self.uri, token=token, timeout=timeout, dedicated=True
+                    self.uri, token=token, timeout=timeout, dedicated=True, grpc_options=CHANNEL
                 )
             return self._connected
 

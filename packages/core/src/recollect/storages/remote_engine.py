@@ -117,7 +117,7 @@ class MilvusEngine(Engine):
         if any(len(source.encode()) > MAX_TEXT for source in set(rows.sources)):
             raise ValueError(f"a source must not be longer than {MAX_TEXT} bytes")
         if not count:
-            return torch.empty(0, dtype=torch.int64)
+            return torch.empty(0, dtype=torch.int64, device="cpu")
         self._settle()
         with self._lock:
             first = self._numbers.take(count)
@@ -127,7 +127,7 @@ class MilvusEngine(Engine):
                 except OSError:
                     self._doubtful += range(first, first + start)  # a part of the rows must not stay
                     raise
-            return torch.arange(first, first + count)
+            return torch.arange(first, first + count, device="cpu")
 
     def _put(self, rows: NewRows, first: int) -> None:
         """Write rows and the number of rows that this client has written, in one request."""
@@ -166,17 +166,17 @@ class MilvusEngine(Engine):
         if k > MAX_PAGE:
             raise ValueError(f"a server finds at most {MAX_PAGE} rows, got k = {k}")
         self._settle()
-        numbers = torch.full((len(queries), k), -1)
+        numbers = torch.full((len(queries), k), -1, device="cpu")
         keys, values = (
-            torch.zeros(len(queries), k, self.key_size),
-            torch.zeros(len(queries), k, self.value_size),
+            queries.new_zeros(len(queries), k, self.key_size),
+            queries.new_zeros(len(queries), k, self.value_size),
         )
         for one in sorted(set(spaces.tolist())):
             own = (spaces == one).nonzero().flatten().tolist()
             for index in batches(own, max(1, self._rows_in(MAX_BYTES) // k)):
                 for query, hits in zip(index, self._search(queries[index], k, one), strict=True):
                     if hits:
-                        numbers[query, : len(hits)] = torch.tensor([hit["row"] for hit in hits])
+                        numbers[query, : len(hits)] = torch.tensor([hit["row"] for hit in hits], device="cpu")
                         keys[query, : len(hits)] = decode_vectors(hits, "key", self.key_size)
                         values[query, : len(hits)] = decode_vectors(hits, "value", self.value_size)
         return Found(numbers, keys, values)

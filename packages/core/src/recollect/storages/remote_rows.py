@@ -32,7 +32,7 @@ def encode_rows(rows: NewRows, first: int, value_width: int) -> list[dict[str, A
 
 def decode_vectors(rows: Iterable[Mapping[str, Any]], field: str, size: int) -> Tensor:
     """Return the vectors of a field of rows: ``(n, size)`` float32."""
-    return torch.tensor([row[field] for row in rows], dtype=torch.float32)[:, :size]
+    return torch.tensor([row[field] for row in rows], dtype=torch.float32, device="cpu")[:, :size]
 
 
 def source_hash(source: str) -> int:

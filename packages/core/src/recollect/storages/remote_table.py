@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Any
 
-import torch
+import numpy as np
 
 from recollect.ops.distance import Metric
 from recollect.storages.remote_client import NotLoadedError, RemoteClient
@@ -130,7 +130,7 @@ class RemoteTable:
 
     def note(self, kind: Note, text: str, row: int) -> dict[str, Any]:
         """Make a note with the number ``row``, which is negative."""
-        key = torch.zeros(self.key_size)
+        key = np.zeros(self.key_size, dtype=np.float32)
         key[0] = 1  # not zero, which has no cosine
         return {
             "row": row,
@@ -138,8 +138,8 @@ class RemoteTable:
             "source": text,
             "source_hash": 0,
             "time": time.time(),
-            "key": key.numpy(),
-            "value": torch.zeros(self.value_width).numpy(),
+            "key": key,
+            "value": np.zeros(self.value_width, dtype=np.float32),
         }
 
     def notes(self, kind: Note) -> dict[int, str]:

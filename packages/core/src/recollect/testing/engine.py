@@ -7,6 +7,7 @@ from recollect.testing.engine_checks import (
     check_bad_input,
     check_claim,
     check_compact,
+    check_default_device,
     check_erase,
     check_origins,
     check_scan,
@@ -28,6 +29,7 @@ ENGINE_CHECKS: Mapping[str, Callable[[EngineMaker], None]] = MappingProxyType(
         "claim": check_claim,
         "bad input": check_bad_input,
         "threads": check_threads,
+        "default device": check_default_device,
         "compact": check_compact,
         "sequences": check_sequences,
     }

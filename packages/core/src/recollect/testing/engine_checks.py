@@ -214,6 +214,22 @@ def check_bad_input(make: EngineMaker) -> None:
     assert engine.count(None) == 0, "a part of what was refused is stored"
 
 
+def check_default_device(make: EngineMaker) -> None:
+    """What an engine returns is on the CPU, whatever the default device."""
+    engine = make("l2")
+    keys, values = new_rows(engine, 3, seed=1)
+    spaces = torch.zeros(3, dtype=torch.int64)
+    with torch.device("meta"):
+        numbers = engine.add(keys, values, "s")
+        found = [engine.search(keys, 4), engine.search(keys, 4, spaces)]
+        (block,) = engine.scan(["s"])
+        assert engine.erase(numbers[:1]) == 1, "an erase with another default device"
+    for one in found:
+        assert torch.equal(one.rows[:, 0], numbers), "a search with another default device"
+        assert torch.equal(one.values[:, 0], values), "a search with another default device"
+    assert torch.equal(block.keys, keys), "a scan with another default device"
+
+
 def check_compact(make: EngineMaker) -> None:
     """Compacting changes no answer, and closing twice does no harm."""
     engine = make("l2")

@@ -195,6 +195,20 @@ def check_empty_rows(make: StorageMaker) -> None:
         raise AssertionError(f"strength {strength} must raise: a row is there or not")
 
 
+def check_default_device(make: StorageMaker) -> None:
+    """Law 7, on any machine: results are on the device of the arguments, whatever the default device."""
+    storage = make(capacity=2)
+    trial = Trial(storage)
+    keys, values, state = trial.distinct(3), trial.values(3), trial.empty()
+    with torch.device("meta"):
+        state, rows = storage.place(state, keys, values, sources=list("abcdef"))
+        read, near = storage.read(state, keys[:, 2:]), storage.neighbors(state, keys, 2)
+        state = storage.erase(storage.erase_slots(state, rows[:, 1:2]), keys[:1, 2:].expand(2, -1, -1))
+    assert_close(read.value, values[:, 2:], "a read with another default device", trial.tolerance)
+    assert_equal(near.slots[:, 2, 0], rows[:, 2], "neighbours with another default device")
+    assert_equal(storage.inspect(state)["count"], torch.tensor([0, 1]), "erases with another default device")
+
+
 def check_bulk_writes(make: StorageMaker) -> None:
     """Law 12: W rows give what W single rows give, in a number of engine calls that does not grow with W."""
     storage = make(capacity=20)
@@ -283,6 +297,7 @@ EXTERNAL_LAWS: Mapping[str, Callable[[StorageMaker], None]] = MappingProxyType(
         "batch items": check_batch_items,
         "capacity": check_capacity,
         "empty rows": check_empty_rows,
+        "default device": check_default_device,
         "bulk writes": check_bulk_writes,
         "shared store": check_shared_store,
     }

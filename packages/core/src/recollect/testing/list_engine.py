@@ -72,22 +72,22 @@ class ListEngine(Engine):
                 )
                 self._next += 1
             self._version += len(rows.keys) > 0
-            return torch.arange(first, self._next)
+            return torch.arange(first, self._next, device="cpu")
 
     def search(self, queries: Tensor, k: int, space: int | Tensor = 0) -> Found:
         """Compare each query to each row of its space."""
         queries, spaces = check_search(self, queries, k, space)
-        numbers = torch.full((len(queries), k), -1)
+        numbers = torch.full((len(queries), k), -1, device="cpu")
         keys, values = (
-            torch.zeros(len(queries), k, self.key_size),
-            torch.zeros(len(queries), k, self.value_size),
+            queries.new_zeros(len(queries), k, self.key_size),
+            queries.new_zeros(len(queries), k, self.value_size),
         )
         with self._lock:
             for query, place in enumerate(spaces.tolist()):
                 rows = self._chosen(None, place)
                 if rows:
                     table = torch.stack([row.key for row in rows]).double()
-                    present = torch.ones(len(rows), dtype=torch.bool)
+                    present = torch.ones(len(rows), dtype=torch.bool, device="cpu")
                     one = queries[query : query + 1].double()
                     best = nearest_slots(one, table, present, k, self.metric)[0].tolist()
                     for rank, row in enumerate(rows[slot] for slot in best if slot >= 0):
