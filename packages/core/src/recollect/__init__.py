@@ -32,6 +32,7 @@ from recollect.memories import (
     Seq2SeqState,
 )
 from recollect.memory_forward import memories_of
+from recollect.saving import load_memory, save_memory
 from recollect.session import Session, carry
 from recollect.session_stack import recomputing
 from recollect.storages import (
@@ -100,6 +101,7 @@ __all__ = [
     "explain",
     "fit_gate",
     "forget",
+    "load_memory",
     "load_memory_state_dict",
     "memories_of",
     "memory_parameters",
@@ -111,5 +113,6 @@ __all__ = [
     "recomputing",
     "remember",
     "remove_memory",
+    "save_memory",
     "without_memory",
 ]

@@ -144,7 +144,9 @@ def _names(source: str | Sequence[str], kept: Tensor) -> str | list[str]:
 
 
 def explain(model: nn.Module, at: str | None = None) -> list[Explanation]:
-    """Say which rows the last call of the model has read, with weight, source, time and distance.
+    """Say which rows the last call of the model in this thread has read, with weight, source and distance.
+
+    Calls of a compiled model are not recorded.
 
     Args:
         model: A model with lasting memories that has been called.

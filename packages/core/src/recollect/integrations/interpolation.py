@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any, Literal, NamedTuple, final
 
 import torch
@@ -139,8 +140,9 @@ class Interpolation(Integration):
         self.gate = self._made(gate)
         self.share = share
         self.query, self.previous = Capture(query_at), Capture(previous_at)
-        self.last: LastRead | None = None
-        self._recorded: list[Recorded] | None = None
+        # By thread, since several may call the model at once.
+        self._last: dict[int, LastRead] = {}
+        self._recorded: dict[int, list[Recorded]] = {}
 
     @staticmethod
     def _made(gate: float | str) -> AdaptiveGate | ConstantGate:
@@ -163,11 +165,16 @@ class Interpolation(Integration):
     @contextmanager
     def recording(self) -> Iterator[list[Recorded]]:
         """Collect what the layer sees and returns inside the block, where it runs without the memory."""
-        self._recorded = []
+        calls = self._recorded[get_ident()] = []
         try:
-            yield self._recorded
+            yield calls
         finally:
-            self._recorded = None
+            del self._recorded[get_ident()]
+
+    @property
+    def last(self) -> LastRead | None:
+        """The last read in this thread; ``None`` before the first."""
+        return self._last.get(get_ident())
 
     def combine(self, call: Call, state: State | None, mask: Tensor | None) -> tuple[Any, State]:
         """See ``Integration.combine``."""
@@ -183,15 +190,15 @@ class Interpolation(Integration):
                 f"queries {tuple(query.shape)} do not go with an output {tuple(h.shape)} and keys of width "
                 f"{self.memory.model_size}"
             )
-        if self._recorded is not None:
-            self._recorded.append(Recorded(query, mask, rows.detach()))
+        if self._recorded and get_ident() in self._recorded:
+            self._recorded[get_ident()].append(Recorded(query, mask, rows.detach()))
             return output, self.initial_state(*h.shape[:1]) if state is None else state
         found = self.memory.lookup(query if query.dim() > 1 else query.unsqueeze(0))
         if query.dim() == 1:
             found = map_state(lambda tensor: tensor.squeeze(0), found)
         weight, state = self._weight(found, rows, state, mask)
         if not torch.compiler.is_compiling():
-            self.last = LastRead(weight.detach(), map_state(Tensor.detach, found))
+            self._last[get_ident()] = LastRead(weight.detach(), map_state(Tensor.detach, found))
         return replace_first(output, self._mixed(rows, found.prediction, weight).movedim(-1, out_axis)), state
 
     def _mixed(self, rows: Tensor, prediction: Tensor, weight: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from recollect.state import PersistentState, State
 from recollect.storages.base import Storage
 from recollect.storages.engine import Origin, Rows
 from recollect.storages.external import ExternalStorage
+from recollect.storages.packed_engine import PackedEngine
 from recollect.storages.slot import SlotStorage
 
 SMALL = 64 << 20
@@ -50,6 +51,10 @@ class Store(nn.Module, ABC):
             value: ``(W, V)``.
             sources: One source for all rows, or one for each.
         """
+
+    def load(self, rows: Rows) -> Tensor:
+        """Add rows of another store, with their sources; where the storage can, with their times."""
+        return self.add(rows.keys, rows.values, [origin.source for origin in rows.origins])
 
     @abstractmethod
     def erase(self, rows: Tensor, *, purge: bool = False) -> int:
@@ -166,9 +171,13 @@ class SlotStore(Store):
 
     def snapshot(self) -> State:
         """See ``Store.snapshot``."""
+        state: State
+        if torch.compiler.is_compiling():  # which knows no locks; a compiled call keeps no snapshot
+            state = self.kept.get()
+            return state
         with self._lock:
             self._lent = True
-            state: State = self.kept.get()
+            state = self.kept.get()
             return state
 
     def add(self, key: Tensor, value: Tensor, sources: str | Sequence[str] = "") -> Tensor:
@@ -185,6 +194,14 @@ class SlotStore(Store):
             state, slots = self.storage.place(state, key, value, inplace=not self._lent)
             self._change(state)
             self._note(slots, names)
+        return slots
+
+    def load(self, rows: Rows) -> Tensor:
+        """See ``Store.load``; times are kept."""
+        with self._lock:
+            slots = super().load(rows)
+            times = torch.tensor([origin.time for origin in rows.origins], dtype=torch.float64)
+            self.times[slots[slots >= 0]] = times.to(self.times.device)[slots >= 0]
         return slots
 
     def _change(self, state: State) -> None:
@@ -289,6 +306,11 @@ class EngineStore(Store):
         """See ``Store.add``."""
         with self._lock:
             return self.storage.engine.add(key.detach().float().cpu(), value.detach().float().cpu(), sources)
+
+    def load(self, rows: Rows) -> Tensor:
+        """See ``Store.load``; a ``PackedEngine`` keeps the times."""
+        engine = self.storage.engine
+        return engine.load(rows) if isinstance(engine, PackedEngine) else super().load(rows)
 
     def erase(self, rows: Tensor, *, purge: bool = False) -> int:
         """See ``Store.erase``."""
