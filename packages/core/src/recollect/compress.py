@@ -55,7 +55,7 @@ def compress(model: nn.Module, codec: Codec, *, at: str | None = None) -> Compre
         raise ValueError(f"only the rows of a NeighborMemory can be compressed, not of {type(old).__name__}")
     parts = list(old.rows.scan())
     if not codec.fitted:
-        codec.fit(torch.cat([part.keys for part in parts]) if parts else torch.zeros(0, old.model_size))
+        codec.fit(torch.cat([part.keys.cpu() for part in parts]) if parts else torch.zeros(0, old.model_size))
     storage = PackedStorage(codec, old.storage.value_size, metric=old.metric)
     for part in parts:
         storage.packed.load(part._replace(keys=part.keys.cpu(), values=part.values.cpu()))

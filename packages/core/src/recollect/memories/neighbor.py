@@ -150,7 +150,7 @@ class NeighborMemory(Memory[State, Storage]):
             found = self._neighbors(state, query, self.k if k is None else k)
             distance = row_distance(query, found.keys.float(), self.metric)
             present = found.presence.float()
-            weights = neighbor_weights(distance, present, self.log_temperature.float().exp())
+            weights = neighbor_weights(distance, present, self.log_temperature.to(distance).exp())
             prediction = self.predict(weights, found.values)
         self.storage.report_read(state, Read(mean_value(weights, found.values), weights, found.slots))
         distance = distance.masked_fill(present <= 0, torch.inf)

@@ -222,7 +222,7 @@ class SlotStore(Store):
     def erase(self, rows: Tensor, *, purge: bool = False) -> int:
         """See ``Store.erase``; a purge zeroes what is left in memory, which older snapshots still hold."""
         with self._lock, torch.no_grad():
-            state = self.kept.get()
+            state, rows = self.kept.get(), rows.to(self.times.device)
             there = torch.unique(rows[torch.isin(rows, self._rows(state))])
             if len(there):
                 state = self.storage.erase_slots(state, there, inplace=not self._lent)
@@ -236,7 +236,7 @@ class SlotStore(Store):
     def origins(self, rows: Tensor) -> list[Origin | None]:
         """See ``Store.origins``."""
         with self._lock:
-            state, names = self.kept.get(), list(self.numbers)
+            state, names, rows = self.kept.get(), list(self.numbers), rows.to(self.times.device)
             there = torch.isin(rows, self._rows(state)).tolist()
             index = rows.clamp(0, self.storage.capacity - 1)
             found = zip(
