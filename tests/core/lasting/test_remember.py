@@ -8,12 +8,17 @@ import torch
 from torch import nn
 
 from recollect import (
+    Concatenation,
+    Fusion,
     Interpolation,
     NeighborMemory,
+    Parallel,
     VectorStorage,
     augment,
+    carry,
     explain,
     forget,
+    memory_parameters,
     provenance,
     remember,
     remove_memory,
@@ -305,3 +310,46 @@ def test_memories_that_do_not_fit_their_storage():
         NeighborMemory(8, VectorStorage(8, 3, slots=4), classes=5)
     with pytest.raises(ValueError, match="made for the metric 'l2', not 'dot'"):
         NeighborMemory(8, ExternalStorage(ListEngine(8, 1, metric="l2")), classes=2, metric="dot")
+
+
+# --- other integrations -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("integration", [Concatenation, Parallel, Fusion])
+def test_a_lasting_memory_of_vectors_is_read_by_every_integration(integration):
+    torch.manual_seed(0)
+    memory, x = NeighborMemory(D, VectorStorage(D, D, slots=64), k=2), torch.randn(2, 5, D)
+    rows = memory.remember(torch.randn(10, D), torch.randn(10, D), "first")
+    model = nn.Sequential(nn.Linear(D, D), nn.GRU(D, D, batch_first=True))
+    before = model(x)[0]
+    augment(model, at="0", memory=memory, integration=integration, example=x)
+    assert torch.equal(model(x)[0], before)
+    for parameter in memory_parameters(model):
+        if parameter.requires_grad:
+            nn.init.normal_(parameter)
+    with carry(model) as session:
+        with_rows = model(x)[0]
+        session.select(torch.tensor([1]))
+        torch.testing.assert_close(model(x[1:])[0], with_rows[1:])
+        session.reset(torch.tensor([True]))
+        torch.testing.assert_close(model(x[1:])[0], with_rows[1:])
+    assert len(memory.rows) == 10
+    memory.rows.erase(rows)
+    assert not torch.allclose(model(x)[0], with_rows)
+
+
+def test_a_working_memory_of_neighbors_remembers_earlier_calls():
+    torch.manual_seed(0)
+    x = torch.randn(2, 5, D)
+    model = nn.Sequential(nn.Linear(D, D), nn.GRU(D, D, batch_first=True))
+    memory = NeighborMemory(D, VectorStorage(D, D, slots=64), k=2, lasting=False)
+    augment(model, at="0", memory=memory, integration=Fusion, example=x)
+    for parameter in memory_parameters(model):
+        if parameter.requires_grad:
+            nn.init.normal_(parameter)
+    with carry(model) as session:
+        first, second = model(x)[0], model(x)[0]
+        assert session.inspect()["0"]["occupancy"].tolist() == [10 / 64] * 2
+    assert not torch.allclose(first, second)
+    with carry(model):
+        torch.testing.assert_close(model(x)[0], first)

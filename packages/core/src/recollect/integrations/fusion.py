@@ -24,7 +24,7 @@ class Fusion(Integration):
     g(x) = tanh(G x + b) is zero at initialisation. A call reads what previous calls have written, and writes
     all of its steps together, like a segment of a Memorizing Transformer (Wu et al. 2022, arXiv:2203.08913).
     Calls of a model that ``augment`` has changed continue from one another inside ``carry`` only, so that it
-    learns there.
+    learns there. A memory that owns its rows is only read.
 
     With ``stepwise=True`` the layer is called once per step, and each step reads what the previous steps have
     written, so that any split of a sequence gives the same result. The layer must treat steps independently
@@ -62,10 +62,10 @@ class Fusion(Integration):
     ) -> None:
         super().__init__(layer, memory, in_size=in_size, out_size=out_size, layout=layout)
         self.stepwise = stepwise
-        self.reads_earlier_calls = not stepwise
+        self.reads_earlier_calls = not stepwise and not memory.lasting
         self.in_proj = width_projection(self.in_size, memory.model_size)
         self.out_proj = width_projection(memory.model_size, self.in_size)
-        self.write_proj = width_projection(self.out_size, memory.model_size)
+        self.write_proj = None if memory.lasting else width_projection(self.out_size, memory.model_size)
         self.gate = Gate(self.in_size, self.in_size)
 
     def release_layer(self, place: str) -> None:
@@ -101,6 +101,8 @@ class Fusion(Integration):
         steps = checked_steps(call.x, layout, mask, self.in_size)
         recalled = self.out_proj(self.memory.read(state, self.in_proj(steps), mask))
         output = call.with_input(self.add(call.x, self.gate(steps) * recalled, layout))
+        if self.write_proj is None:
+            return output, state
         h = first_output(output)
         written = checked_steps(h, self.out_layout(h), mask, self.out_size)
         return output, self.memory.write(state, self.write_proj(written), mask)

@@ -45,6 +45,9 @@ class Memory(nn.Module, ABC, Generic[S, St]):
     takes_items = False
     """Whether ``forward`` takes ``items`` and ``items_mask``: what each step writes, instead of x."""
 
+    lasting = False
+    """Whether the memory owns its rows: a forward pass then only reads them."""
+
     def __init__(self, model_size: int, storage: St, write_on_forward: bool = False) -> None:
         super().__init__()
         check_positive(model_size=model_size)

@@ -112,6 +112,7 @@ class NeighborMemory(Memory[State, Storage]):
         self.k = k
         self.metric: Metric = _metric_of(storage, metric)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)), requires_grad=False)
+        self.lasting = lasting
         self.store: Store | None = store_of(storage) if lasting else None
 
     @property
