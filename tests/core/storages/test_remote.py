@@ -278,11 +278,11 @@ def test_what_a_failed_write_stored_is_erased(server: Server, proxy: Proxy):
 
 def test_a_large_write_is_whole_or_erased(server: Server, proxy: Proxy, monkeypatch: pytest.MonkeyPatch):
     server.empty_engine("l2")
-    monkeypatch.setattr("recollect.storages.remote_engine.MAX_BYTES", 4 * 600)
+    monkeypatch.setattr("recollect.storages.remote_engine.MAX_BYTES", 4 * 300)
     engine = connect(proxy, timeout=2.0, retries=0)
     keys, values = new_rows(engine, 10, seed=0)
     numbers = engine.add(keys, values)
-    assert engine._rows_in(4 * 600) == 4  # so it took three requests
+    assert engine._rows_in(4 * 300, source=0) == 4  # so it took three requests
     assert torch.equal(scan(engine)[1], keys)
     assert torch.equal(engine.search(keys, 1).rows.flatten(), numbers)
     answers = 0
@@ -300,6 +300,27 @@ def test_a_large_write_is_whole_or_erased(server: Server, proxy: Proxy, monkeypa
     proxy.cut = 0
     assert engine.count() == 10
     assert torch.equal(scan(engine)[0], numbers)
+
+
+def test_reads_do_not_wait_for_writes_of_other_threads(server: Server, monkeypatch: pytest.MonkeyPatch):
+    engine = server.empty_engine("l2")
+    keys, values = new_rows(engine, 3, seed=0)
+    put, writing, done = engine._table.put, threading.Event(), threading.Event()
+
+    def slow(rows: list) -> None:
+        writing.set()
+        assert done.wait(60)
+        put(rows)
+
+    engine.add(keys, values)
+    monkeypatch.setattr(engine._table, "put", slow)
+    with ThreadPoolExecutor(1) as pool:
+        write = pool.submit(engine.add, keys, values)
+        assert writing.wait(60)
+        assert engine.count() == 3
+        assert (engine.search(keys, 1).rows >= 0).all()
+        done.set()
+        assert torch.equal(scan(connect(server))[0][3:], write.result())
 
 
 def test_other_errors_are_named_once(server: Server):

@@ -94,7 +94,7 @@ class MilvusEngine(Engine):
         self._process, self._lock = os.getpid(), threading.RLock()
         self._numbers = RowNumbers(self._table)
         self._written, self._written_note = 0, note_number()
-        self._doubtful: list[int] = []
+        self._doubtful = range(0)  # rows that a failed write may have stored
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments; the copy connects by itself."""
@@ -113,40 +113,38 @@ class MilvusEngine(Engine):
     ) -> Tensor:
         """Send rows in one request, or one for every 16 MiB."""
         rows = check_new_rows(self, keys, values, sources, space)
-        count, size = len(rows.keys), self._rows_in(MAX_BYTES)
-        if any(len(source.encode()) > MAX_TEXT for source in set(rows.sources)):
+        count, longest = len(rows.keys), max((len(name.encode()) for name in set(rows.sources)), default=0)
+        if longest > MAX_TEXT:
             raise ValueError(f"a source must not be longer than {MAX_TEXT} bytes")
         if not count:
             return torch.empty(0, dtype=torch.int64, device="cpu")
         self._settle()
+        size = self._rows_in(MAX_BYTES, longest)
         with self._lock:
+            self._settle()  # what a thread has left that wrote meanwhile
             first = self._numbers.take(count)
+            self._doubtful = range(first, first + count)  # until all of them are acknowledged
             for start in range(0, count, size):
-                try:
-                    self._put(rows.part(start, start + size), first + start)
-                except OSError:
-                    self._doubtful += range(first, first + start)  # a part of the rows must not stay
-                    raise
+                self._put(rows.part(start, start + size), first + start)
+            self._doubtful = range(0)
             return torch.arange(first, first + count, device="cpu")
 
     def _put(self, rows: NewRows, first: int) -> None:
         """Write rows and the number of rows that this client has written, in one request."""
         self._written += len(rows.keys)
         written = self._table.note(Note.WRITTEN, str(self._written), self._written_note)
-        try:
-            self._table.put([*encode_rows(rows, first, self._table.value_width), written])
-        except OSError:
-            self._doubtful += range(first, first + len(rows.keys))
-            raise
+        self._table.put([*encode_rows(rows, first, self._table.value_width), written])
 
     def _settle(self) -> None:
-        """Erase what a failed write may have stored."""
+        """Erase what a failed write may have stored, unless another thread is writing."""
         if self._process != os.getpid():
             self._start_process()
-        with self._lock:
-            if self._doubtful:
+        if self._doubtful and self._lock.acquire(blocking=False):
+            try:
                 self._table.delete(self._doubtful)
-                self._doubtful = []
+                self._doubtful = range(0)
+            finally:
+                self._lock.release()
 
     def erase(self, rows: Tensor, *, purge: bool = False) -> int:
         """Delete rows; with ``purge`` also flush and compact."""
@@ -288,6 +286,6 @@ class MilvusEngine(Engine):
         """Close the connection."""
         self._client.close()
 
-    def _rows_in(self, size: int) -> int:
-        """Number of rows in so many bytes, at least one."""
-        return max(1, size // (4 * (self.key_size + self._table.value_width) + 512))
+    def _rows_in(self, size: int, source: int = 256) -> int:
+        """Number of rows in so many bytes, at least one, with sources of so many bytes."""
+        return max(1, size // (4 * (self.key_size + self._table.value_width) + 256 + source))
