@@ -24,6 +24,7 @@ from recollect import (
     remove_memory,
     without_memory,
 )
+from recollect.fingerprint import model_fingerprint
 from recollect.storages.external import ExternalStorage
 from recollect.testing import ListEngine
 
@@ -353,3 +354,49 @@ def test_a_working_memory_of_neighbors_remembers_earlier_calls():
     assert not torch.allclose(first, second)
     with carry(model):
         torch.testing.assert_close(model(x)[0], first)
+
+
+# --- edges --------------------------------------------------------------------------------------------------
+
+
+def test_more_rows_than_there_is_room_for(make_model):
+    model = make_model(VectorStorage(D, 1, slots=4))
+    x, y = rows_of(0, 10)
+    rows = remember(model, x, y, source=[f"item {item}" for item in range(10)])
+    assert rows.tolist() == [-1] * 6 + [2, 3, 0, 1]
+    assert provenance(model) == {"2": {f"item {item}": 1 for item in range(6, 10)}}
+    model(x[9:])
+    assert explain(model)[0].citations[0].source == "item 9"
+
+
+def test_a_copy_of_a_model_shares_an_engine_and_owns_rows_in_memory(make_model, storage):
+    model = make_model(storage)
+    remember(model, *rows_of(0))
+    copied = copy.deepcopy(model)
+    remember(copied, *rows_of(1), "copy")
+    shared = isinstance(storage, ExternalStorage)
+    assert provenance(model) == {"2": {"": 6, "copy": 6} if shared else {"": 6}}
+
+
+def test_a_fingerprint_sees_every_change(make_model):
+    model = make_model(VectorStorage(D, 1, slots=4))
+    first = model_fingerprint(model)
+    assert model_fingerprint(model) == first
+    model[0].weight.data[2, 1] += 1  # which no version counts
+    second = model_fingerprint(model)
+    with torch.no_grad():
+        model[2].bias += 1
+    assert len({first, second, model_fingerprint(model)}) == 3
+    remember(model, *rows_of(0))
+    third = model_fingerprint(model)
+    nn.init.normal_(model[2].memory.memory.log_temperature)
+    assert model_fingerprint(model) == third
+
+
+def test_a_layer_that_has_grown_is_refused(make_model):
+    model = make_model(VectorStorage(D, 1, slots=4))
+    remember(model, *rows_of(0, 2))
+    model[2].weight = nn.Parameter(torch.randn(CLASSES + 1, D))
+    model[2].bias = nn.Parameter(torch.randn(CLASSES + 1))
+    with pytest.raises(ValueError, match="the layer has 6 outputs and the memory predicts 5"):
+        model(torch.randn(2, 3))

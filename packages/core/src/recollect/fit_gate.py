@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from recollect.integrations.gate_choice import (
     NO_WEIGHT,
+    PART,
     Cached,
     Choice,
     choose,
@@ -149,9 +150,10 @@ def _cache(
         item = items + kept.nonzero()[:, 0]
         items += len(kept)
         kept = kept.to(query.device)
-        found = memory.lookup(query[kept], k=k)
-        rows, wanted = h[kept].float(), targets.to(query.device)[kept]
-        parts.append([part.cpu() for part in (item, *_compared(integration, found, rows, wanted))])
+        columns = item, query[kept], h[kept].float(), targets.to(query.device)[kept]
+        for number, key, row, wanted in zip(*(torch.split(column, PART) for column in columns), strict=True):
+            compared = _compared(integration, memory.lookup(key, k=k), row, wanted)
+            parts.append([part.cpu() for part in (number, *compared)])
     if not parts:
         raise ValueError("there is no validation data")
     cached = Cached(*(torch.cat(columns) for columns in zip(*parts, strict=True)))

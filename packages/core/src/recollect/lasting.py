@@ -10,7 +10,6 @@ from recollect.fingerprint import model_fingerprint
 from recollect.integrations.interpolation import Interpolation, LastRead
 from recollect.integrations.observation import run_example
 from recollect.memories.neighbor import NeighborMemory
-from recollect.memories.store import Store
 from recollect.memory_forward import augmented_layers, memory_forward
 from recollect.storages.engine import Origin
 
@@ -221,21 +220,8 @@ def forget(
     if source is None and where is None:
         raise ValueError("say what to forget, by source or where")
     sources = [source] if isinstance(source, str) else source
-    return sum(
-        _forget(part.memory.rows, sources, where, purge) for part in lasting_layers(model, at).values()
-    )
-
-
-def _forget(
-    store: Store, sources: Sequence[str] | None, where: Callable[[Origin], bool] | None, purge: bool
-) -> int:
-    rows = [
-        origin.row
-        for part in store.scan(sources)
-        for origin in part.origins
-        if where is None or where(origin)
-    ]
-    return store.erase(torch.tensor(rows, dtype=torch.int64), purge=purge) if rows else 0
+    stores = [part.memory.rows for part in lasting_layers(model, at).values()]
+    return sum(store.forget(sources, where, purge=purge) for store in stores)
 
 
 def provenance(model: nn.Module, at: str | None = None) -> dict[str, dict[str, int]]:

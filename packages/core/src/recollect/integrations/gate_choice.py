@@ -20,8 +20,8 @@ ADAPTIVE_STEPS = 300
 """Steps of Adam over all cached outputs to fit an ``AdaptiveGate``."""
 
 
-PART = 4096
-"""Outputs whose features are computed at once."""
+PART = 1024
+"""Outputs that are compared with their neighbours at once."""
 
 NO_WEIGHT = torch.zeros(1)
 """λ of the model alone."""

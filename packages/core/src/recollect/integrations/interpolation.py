@@ -202,6 +202,11 @@ class Interpolation(Integration):
         return replace_first(output, self._mixed(rows, found.prediction, weight).movedim(-1, out_axis)), state
 
     def _mixed(self, rows: Tensor, prediction: Tensor, weight: Tensor) -> Tensor:
+        if rows.shape[-1] != prediction.shape[-1]:
+            raise ValueError(
+                f"the layer has {rows.shape[-1]} outputs and the memory predicts {prediction.shape[-1]}: "
+                "give it a memory of its new size"
+            )
         mix = mix_values if self.memory.classes is None else mix_logits
         wide = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
         return self.connected(mix(wide, prediction.to(wide.dtype), weight)).to(rows.dtype)

@@ -3,12 +3,13 @@
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
+from recollect.ops.indexing import mask_repeats
 from recollect.ops.masking import apply_mask
 from recollect.state import PersistentState, State
 from recollect.storages.base import Storage
@@ -64,6 +65,29 @@ class Store(nn.Module, ABC):
             rows: ``(E,)`` int64.
             purge: Also remove their bytes from where they are kept.
         """
+
+    def forget(
+        self,
+        sources: Sequence[str] | None = None,
+        where: Callable[[Origin], bool] | None = None,
+        *,
+        purge: bool = False,
+    ) -> int:
+        """Erase rows by their origin, and return how many there were.
+
+        Args:
+            sources: Rows of these sources; all by default.
+            where: Rows for which this function of their origin is true; all by default.
+            purge: As in ``erase``.
+        """
+        with self._lock:  # the number of a row in memory may be given to another row
+            rows = [
+                origin.row
+                for part in self.scan(sources)
+                for origin in part.origins
+                if where is None or where(origin)
+            ]
+            return self.erase(torch.tensor(rows, dtype=torch.int64), purge=purge) if rows else 0
 
     @abstractmethod
     def origins(self, rows: Tensor) -> list[Origin | None]:
@@ -193,6 +217,8 @@ class SlotStore(Store):
             )
             state, slots = self.storage.place(state, key, value, inplace=not self._lent)
             self._change(state)
+            # More rows than there is room for overwrite each other.
+            slots = slots.masked_fill(~mask_repeats(slots, slots >= 0), -1)
             self._note(slots, names)
         return slots
 
