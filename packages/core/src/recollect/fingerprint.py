@@ -18,8 +18,8 @@ _KNOWN: "WeakKeyDictionary[nn.Module, tuple[bytes, str]]" = WeakKeyDictionary()
 def model_fingerprint(model: nn.Module) -> str:
     """Return the SHA-256 of a model's own weights and buffers, without those of its memories: 16 hex digits.
 
-    It is computed again when a weight has changed. A change through ``.data`` of a few numbers of a large tensor
-    may go unseen, since no version counts it.
+    It is computed again when a weight has changed. A change through ``.data`` of a few numbers of a large
+    tensor may go unseen, since no version counts it.
 
     Example:
         >>> layer = nn.Linear(1, 1)
