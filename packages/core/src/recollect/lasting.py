@@ -53,6 +53,24 @@ class Explanation(NamedTuple):
     citations: list[Citation]
 
 
+class Pairs(NamedTuple):
+    """Rows to write to a lasting memory.
+
+    Attributes:
+        memory: The memory.
+        kept: ``(B,)`` or ``(B, T)`` bool, the outputs that the W rows belong to.
+        keys: Hidden states ``(W, D)``.
+        targets: Classes ``(W,)``, or vectors ``(W, V)``.
+        sources: One source for all rows, or one for each.
+    """
+
+    memory: NeighborMemory
+    kept: Tensor
+    keys: Tensor
+    targets: Tensor
+    sources: str | list[str]
+
+
 # --- remembering --------------------------------------------------------------------------------------------
 
 
@@ -99,6 +117,24 @@ def remember(
         >>> forget(model, source="ticket-4711")
         1
     """
+    pairs = pairs_of(model, inputs, targets, source, mask=mask, at=at)
+    pairs.memory.rows.claim(model_fingerprint(model))
+    rows = torch.full(pairs.kept.shape, -1, device=pairs.kept.device)
+    if len(pairs.keys):
+        rows[pairs.kept] = pairs.memory.remember(*pairs[2:]).to(rows.device)
+    return rows
+
+
+def pairs_of(
+    model: nn.Module,
+    inputs: Any,
+    targets: Tensor,
+    source: str | Sequence[str] = "",
+    *,
+    mask: Tensor | None = None,
+    at: str | None = None,
+) -> Pairs:
+    """Run the model and return what ``remember`` writes, without writing it. See there for the arguments."""
     layer, integration = lasting_layer(model, at)
     memory = integration.memory
     with integration.recording() as queries:
@@ -122,12 +158,7 @@ def remember(
                     f"mask must be bool of shape {tuple(lead)}, got {given.dtype} {tuple(given.shape)}"
                 )
             kept = kept & given.to(query.device)
-    names = _names(source, kept)
-    memory.rows.claim(model_fingerprint(model))
-    rows = torch.full(lead, -1, device=query.device)
-    if kept.any():
-        rows[kept] = memory.remember(query[kept], targets[kept], names).to(rows.device)
-    return rows
+    return Pairs(memory, kept, query[kept], targets[kept], _names(source, kept))
 
 
 def _names(source: str | Sequence[str], kept: Tensor) -> str | list[str]:
