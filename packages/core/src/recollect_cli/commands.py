@@ -45,8 +45,11 @@ Commands = Mapping[str, Command]
 """Commands by name."""
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """A parser that raises instead of exiting."""
+
     def error(self, message: str) -> NoReturn:
+        """See ``argparse``."""
         raise ArgumentError(message)
 
 
@@ -58,7 +61,7 @@ def run_command(program: str, name: str, command: Command, args: Sequence[str]) 
         UserError: If the command refuses what it is given.
         SystemExit: After ``--help``.
     """
-    parser = _Parser(f"{program} {name}", description=command.summary, allow_abbrev=False)
+    parser = Parser(f"{program} {name}", description=command.summary, allow_abbrev=False)
     command.add_arguments(parser)
     options = parser.parse_args(list(args))
     command.check(options)
