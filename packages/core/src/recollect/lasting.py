@@ -1,5 +1,6 @@
 """What users do with the lasting memories of a model: remember, explain, forget."""
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -203,8 +204,9 @@ def _explained(layer: str, memory: NeighborMemory, last: LastRead) -> Iterable[E
     lead, k = last.weight.shape, found.slots.shape[-1]
     flat = [part.reshape(-1, k).tolist() for part in (found.slots, found.weights, found.distance)]
     values = found.values.reshape(-1, k, found.values.shape[-1])
-    for number, weight in enumerate(last.weight.flatten().tolist()):
-        position = tuple(int(axis) for axis in torch.unravel_index(torch.tensor(number), lead))
+    # Not torch.unravel_index: its first call imports torch's reference operations, seconds.
+    positions = itertools.product(*(range(size) for size in lead))
+    for number, (position, weight) in enumerate(zip(positions, last.weight.flatten().tolist(), strict=True)):
         citations = []
         for place, (row, share, distance) in enumerate(zip(*(part[number] for part in flat), strict=True)):
             origin = known.get(row)
