@@ -27,6 +27,8 @@ TRAINING_ONLY = {
 DISK_ONLY = {"lancedb": "lance_table.py", "pyarrow": "lance_table.py", "filelock": "disk_folder.py"}
 """Packages of the extra ``disk``, and the one module that imports each; that module is imported lazily."""
 
+SERVING_ONLY = {"fastapi", "starlette", "pydantic", "uvicorn"}
+
 LAYERS = (
     "state",
     "ops",
@@ -37,6 +39,7 @@ LAYERS = (
     "integrations",
     "session",
     "augment",
+    "serving",
     "training",
 )
 """The parts of the core from the bottom up: each imports those below it only."""
@@ -73,6 +76,8 @@ def breaches(path: Path, where: tuple[str, ...]) -> Iterator[str]:
         if package == "recollect":
             if part_name != "training" and first in TRAINING_ONLY:
                 yield f"{path} imports {module}, which only recollect.training may"
+            if part_name != "serving" and first in SERVING_ONLY:
+                yield f"{path} imports {module}, which only recollect.serving may: the extra may be absent"
             if first == "torch_geometric" and path.name != "message_passing.py":
                 yield f"{path} imports {module}, which only GraphMemory's message passing may"
             if (home := DISK_ONLY.get(first)) is not None and path.name != home:
@@ -117,6 +122,9 @@ def test_every_arrow_points_the_right_way():
         (("recollect", "training", "new.py"), "import recollect_nlp"),
         (("recollect", "memories", "graph.py"), "import torch_geometric"),
         (("recollect", "storages", "disk.py"), "import lancedb"),
+        (("recollect", "lasting.py"), "import fastapi"),
+        (("recollect", "memories", "new.py"), "import recollect.serving"),
+        (("recollect", "serving", "new.py"), "from recollect.training import load"),
     ],
 )
 def test_a_wrong_arrow_is_seen(tmp_path: Path, where: tuple[str, ...], line: str):
@@ -149,15 +157,19 @@ def test_importing_recollect_is_cheap_and_pulls_in_nothing_else(tmp_path: Path):
         env=os.environ | {"PYTHONPATH": str(tmp_path)},
     )
     where, seconds, modules = done.stdout.splitlines()
-    unwanted = TRAINING_ONLY | {
-        "torch_geometric",
-        "tensorboard",
-        "rich",
-        "pandas",
-        "faiss",
-        "lancedb",
-        "pymilvus",
-    }
+    unwanted = (
+        TRAINING_ONLY
+        | SERVING_ONLY
+        | {
+            "torch_geometric",
+            "tensorboard",
+            "rich",
+            "pandas",
+            "faiss",
+            "lancedb",
+            "pymilvus",
+        }
+    )
     assert Path(where).is_relative_to(tmp_path)
     assert not (unwanted | set(DOMAINS)) & set(modules.split())
     assert float(seconds) < 0.2
