@@ -1,4 +1,4 @@
-"""Every storage through the ten laws."""
+"""Every storage through all laws."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recollect import HashStorage, LinkedStorage, SlotStorage, Storage, TemporalLinkStorage, VectorStorage
+from recollect.storages import vector as vector_module
+from recollect.storages.scan import stepwise_scan
 from recollect.testing import (
     LAWS,
     Trial,
@@ -19,6 +21,7 @@ from recollect.testing import (
     check_default_device,
     check_device,
     check_gradients,
+    check_long_scans,
     check_vmap,
 )
 
@@ -63,6 +66,9 @@ CASES = [
 STEPWISE_LENGTH = 40
 """Of the long sequence in the quick tests, where a scan goes step by step; the slow ones take 1,000 steps."""
 
+TRIED_ONCE = ("gradients", "compiles", "long scans")
+"""Laws that have a test of their own, since they take long."""
+
 each_case = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
 shapes = st.sampled_from([(3,), (2, 2), (), (1,)])
 tried = settings(
@@ -86,7 +92,9 @@ def trials(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("law", [name for name in LAWS if name not in ("gradients", "compiles")])
+@pytest.mark.parametrize(
+    "law", [name for name in LAWS if name not in ("gradients", "compiles", "long scans")]
+)
 @each_case
 @tried
 @given(arguments=trials())
@@ -109,6 +117,29 @@ LARGE: dict[str, Callable[[], Storage[Any]]] = {
 @pytest.mark.parametrize("name", LARGE)
 def test_the_operations_of_a_write_do_not_grow_with_its_rows(name: str):
     check_bulk_writes(Trial(LARGE[name](), evicts_in_turn=name == "linked-sparse"))
+
+
+SIZES: dict[str, Callable[[int], Storage[Any]]] = {
+    "vector-ring": lambda n: VectorStorage(8, 8, slots=n),
+    "vector-ring-top4": lambda n: VectorStorage(8, 8, slots=n, top_k=4),
+    "vector-lru": lambda n: VectorStorage(8, 8, slots=n, policy="lru"),
+    "vector-content": lambda n: VectorStorage(8, 8, slots=n, policy="content"),
+    "hash": lambda n: HashStorage(8, 8, buckets=n // 4, entries=n),
+    "hash-integers": lambda n: HashStorage(2, 8, buckets=n // 4, entries=n, integer_keys=True),
+    "linked-hard": lambda n: LinkedStorage(8, 8, slots=n),
+    "linked-soft": lambda n: TemporalLinkStorage(8, 8, slots=n),
+    "linked-sparse": lambda n: TemporalLinkStorage(8, 8, slots=n, kept=2),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_what_a_scan_keeps_and_makes_grows_with_its_steps(name: str, monkeypatch):
+    # Less than a block of steps keeps everything: take small blocks, so that some steps are several.
+    monkeypatch.setattr(vector_module, "MAX_SCAN_BLOCK", 16)
+    monkeypatch.setattr(vector_module, "MIN_SCAN_BLOCK", 16)
+    soft = name in ("linked-soft", "linked-sparse")
+    small, large = (SIZES[name](slots) for slots in ((16, 64) if soft else (16, 4096)))
+    check_long_scans(Trial(small, larger=large, changes_all=soft))
 
 
 @each_case
@@ -163,9 +194,9 @@ def test_a_state_moves_to_another_device(case: Case):
 class Forgetful(SlotStorage[Any]):
     """Breaks laws on purpose: it ignores ``erase``, and its scan forgets the last step's write."""
 
-    def __init__(self, broken: str) -> None:
+    def __init__(self, broken: str, slots: int = 3) -> None:
         super().__init__(4, 2)
-        self.inner = VectorStorage(4, 2, slots=32 if broken == "bulk writes" else 3)
+        self.inner = VectorStorage(4, 2, slots=32 if broken == "bulk writes" else slots)
         self.broken = broken
         self.calls = 0
 
@@ -233,6 +264,11 @@ class Forgetful(SlotStorage[Any]):
     def entries(self, state):
         return self.inner.entries(state)
 
+    def _scan(self, state, steps):
+        return (
+            stepwise_scan(self, state, steps) if self.broken == "long scans" else super()._scan(state, steps)
+        )
+
     def scan(self, state, query, *arguments):
         output, state = super().scan(state, query, *arguments)
         return (output.flip(-2) if self.broken == "scan equals steps" else output), state
@@ -240,9 +276,12 @@ class Forgetful(SlotStorage[Any]):
 
 @pytest.mark.parametrize("law", [law for law in LAWS if law not in ("compiles", "read after write")])
 def test_a_storage_that_breaks_a_law_is_found_out(law: str):
-    LAWS[law](Trial(Forgetful("nothing")))
+    good, bad = (
+        Trial(Forgetful(name), larger=Forgetful(name, 256), changes_all=True) for name in ("nothing", law)
+    )
+    LAWS[law](good)
     with pytest.raises(AssertionError):
-        LAWS[law](Trial(Forgetful(law)))
+        LAWS[law](bad)
 
 
 def test_the_message_names_the_storage_and_the_law():

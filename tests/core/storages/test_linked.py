@@ -7,7 +7,8 @@ import torch
 
 from recollect.ops.linked_list import LinkedList, append, empty_linked_list, first_slots, remove
 from recollect.state import map_state
-from recollect.storages.linked import LinkedState, LinkedStorage
+from recollect.storages.linked import LinkedStorage
+from recollect.storages.linked_state import LinkedState
 from recollect.testing.trial import leaves
 
 

@@ -19,19 +19,20 @@ def rows_at_once(mask: Tensor, table_shape: tuple[int, int, int], key_size: int)
     return max(1, GATHERED // wide)
 
 
-def candidate_attention(
-    values: Tensor, presence: Tensor, slots: Tensor, found: Tensor, scores: Tensor
-) -> Read:
+def candidate_presence(presence: Tensor, slots: Tensor, found: Tensor) -> Tensor:
+    """Presence ``(…, N)`` of candidates at ``slots`` ``(…, Q, C)``; zero where they are not ``found``."""
+    return presence.gather(-1, slots.flatten(-2)).view_as(slots).masked_fill(~found, 0)
+
+
+def candidate_attention(values: Tensor, present: Tensor, slots: Tensor, scores: Tensor) -> Read:
     """Attention over the candidates of each query, with weights ∝ presence · exp(score).
 
     Args:
         values: ``(…, N, V)``.
-        presence: ``(…, N)``.
-        slots: ``(…, Q, C)`` int64, the candidates' slots.
-        found: ``(…, Q, C)`` bool, which of the candidates count.
+        present: ``(…, Q, C)``, presence of the candidates.
+        slots: ``(…, Q, C)`` int64, their slots.
         scores: ``(…, Q, C)``.
     """
-    present = presence.gather(-1, slots.flatten(-2)).view_as(slots).masked_fill(~found, 0)
     weights = attention_weights(scores, present)
     rows = apply_mask(gather_rows(values, slots), present > 0)  # (…, Q, C, V)
     return Read((weights.to(rows.dtype).unsqueeze(-2) @ rows).squeeze(-2), weights, slots)

@@ -6,8 +6,10 @@ from recollect.storages.disk import DiskStorage
 from recollect.storages.engine import Engine, Found, Origin, Rows
 from recollect.storages.external import ExternalStorage
 from recollect.storages.external_state import ExternalState
-from recollect.storages.hash import HashState, HashStorage
-from recollect.storages.linked import LinkedState, LinkedStorage
+from recollect.storages.hash import HashStorage
+from recollect.storages.hash_state import HashState
+from recollect.storages.linked import LinkedStorage
+from recollect.storages.linked_state import LinkedState
 from recollect.storages.ordered import OrderedStorage
 from recollect.storages.packed import PackedStorage
 from recollect.storages.remote import RemoteStorage

@@ -11,7 +11,7 @@ from recollect.ops.masking import apply_mask, full_mask, mask_read
 from recollect.ops.sharing import fold_readers, unfold_read
 from recollect.state import Read, S, select_items, where_items
 from recollect.storages.module import StorageModule
-from recollect.storages.scan import ScanSteps, stepwise_scan
+from recollect.storages.scan import ScanSteps, blockwise_scan, stepwise_scan
 from recollect.validation import check_inplace, check_steps, check_strength, finite_rows
 
 
@@ -69,7 +69,7 @@ class Storage(StorageModule[S]):
 
         Steps have passed the checks: what is masked is zero.
         """
-        return stepwise_scan(self, state, steps)
+        return blockwise_scan(self, state, steps)
 
     def inspect(self, state: S) -> dict[str, Tensor]:
         """Return figures to look at: ``occupancy`` ``(…,)`` in [0, 1], ``age`` ``(…, N)`` in writes, …."""
@@ -251,6 +251,12 @@ class Storage(StorageModule[S]):
             query, key, value = (apply_mask(rows, mask) for rows in (query, key, value))
             written, erased = (row if row is None else apply_mask(row, mask) for row in (written, erased))
         return state, ScanSteps(query, key, value, written, erased, mask)
+
+    def _full_steps(self, steps: ScanSteps) -> ScanSteps:
+        """Fill in write strengths and mask."""
+        mask = full_mask(steps.query, steps.mask)
+        strength = self._check_strength(steps.write_strength, mask, steps.value)
+        return steps._replace(write_strength=strength, mask=mask)
 
     def reset(self, state: S, where: Tensor) -> S:
         """Reset batch items to the initial state where ``where`` (bool, shape of the batch axes) is true."""

@@ -1,7 +1,7 @@
 """Entries found by hashing, at a cost that does not depend on their number."""
 
 import math
-from typing import NamedTuple, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -10,22 +10,16 @@ from recollect.ops.candidate_attention import (
     candidate_attention,
     candidate_cosine,
     candidate_match,
-    decay_presence,
+    candidate_presence,
     rows_at_once,
 )
 from recollect.ops.distance import Metric
-from recollect.ops.free_list import FreeList, full_free_list, release
-from recollect.ops.groups import group_rows
 from recollect.ops.hash_table import (
     Buckets,
-    HashTables,
+    Candidates,
     candidates,
-    clear,
-    empty_tables,
     find_buckets,
-    insert,
     lookup,
-    restamp,
     rows_to_insert,
     valid_indices,
 )
@@ -34,49 +28,29 @@ from recollect.ops.indexing import (
     assign,
     gather_rows,
     mask_repeats,
-    masked_put,
     scatter_rows,
     scatter_rows_,
     split_rows,
 )
-from recollect.ops.masking import zero_empty
-from recollect.ops.upserts import Clock, Known, meet
-from recollect.state import Entries, Read, register_state
+from recollect.ops.inspection import is_traced
+from recollect.ops.upserts import Clock
+from recollect.state import Entries, Read
+from recollect.storages.candidate_scan import scan_candidates
+from recollect.storages.candidates import (
+    change_values,
+    erase_candidates,
+    free_slots,
+    stamped_entries,
+    update_values,
+)
+from recollect.storages.hash_state import HashState, empty_hash_state, file_entries, meet_entries
 from recollect.storages.neighbors import Neighbors, nearest_candidates
+from recollect.storages.scan import ScanSteps
 from recollect.storages.slot import SlotStorage
 from recollect.validation import check_attention, check_buckets, check_positive
 
 MANY = 1024
 """Rows with integer keys that are written at once even to a smaller store."""
-
-
-@register_state
-class HashState(NamedTuple):
-    """State of a ``HashStorage``.
-
-    Attributes:
-        keys: ``(…, N, K)``, int64 where keys are integers.
-        values: ``(…, N, V)``.
-        presence: ``(…, N)`` in [0, 1]; arbitrary for a free slot.
-        stamp: ``(…, N)`` int64, the number of the write that made the entry; 0 for a free slot.
-        index_count: ``(…, N)`` int64, number of tables that still hold the entry.
-        tables: Hash tables from keys to slots.
-        free: The free slots.
-        hand: ``(…,)`` int64, the slot to evict next when none is free.
-        clock: ``(…,)`` int64, number of entries written so far.
-        rejected: ``(…,)`` int64, number of rows left out because they were not finite.
-    """
-
-    keys: Tensor
-    values: Tensor
-    presence: Tensor
-    stamp: Tensor
-    index_count: Tensor
-    tables: HashTables
-    free: FreeList
-    hand: Tensor
-    clock: Tensor
-    rejected: Tensor
 
 
 @final
@@ -180,34 +154,37 @@ class HashStorage(SlotStorage[HashState]):
     ) -> HashState:
         """Return a state without entries."""
         kwargs = self._factory_kwargs(device, dtype)
-        integer = {"device": kwargs["device"], "dtype": torch.int64}
-        return HashState(
-            keys=torch.zeros(*batch, self.size, self.key_size, **(integer if self.integer_keys else kwargs)),
-            values=torch.zeros(*batch, self.size, self.value_size, **kwargs),
-            presence=torch.zeros(*batch, self.size, **kwargs),
-            stamp=torch.zeros(*batch, self.size, **integer),
-            index_count=torch.zeros(*batch, self.size, **integer),
-            tables=empty_tables(
-                *batch, self.tables, self.buckets, self.bucket_capacity, device=kwargs["device"]
-            ),
-            free=full_free_list(*batch, size=self.size, device=kwargs["device"]),
-            hand=torch.zeros(batch, **integer),
-            clock=torch.zeros(batch, **integer),
-            rejected=torch.zeros(batch, **integer),
-        )
+        of_keys = kwargs | {"dtype": torch.int64} if self.integer_keys else kwargs
+        keys = torch.zeros(*batch, self.size, self.key_size, **of_keys)
+        values = torch.zeros(*batch, self.size, self.value_size, **kwargs)
+        return empty_hash_state(keys, values, (self.tables, self.buckets, self.bucket_capacity))
 
     def _read(self, state: HashState, query: Tensor) -> Read:
         slots, found = lookup(state.tables, state.stamp, self._codes(query))
+        scores, found = self._score(query, state.keys, slots, found)
+        present = candidate_presence(state.presence, slots, found)
+        return candidate_attention(state.values, present, slots, scores)
+
+    def _candidates(self, state: HashState, key: Tensor) -> Candidates:
+        return candidates(state.tables, state.stamp, self._codes(key))
+
+    def _score(self, query: Tensor, keys: Tensor, slots: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of candidates ``(…, Q, C)``, and which of them count, bool."""
         if self.integer_keys:
-            found = found & (gather_rows(state.keys, slots) == query.unsqueeze(-2)).all(-1)
-            scores = torch.zeros_like(slots, dtype=state.values.dtype)
-        else:
-            scores = candidate_cosine(query, state.keys, slots, found) * self.log_sharpness.exp()
-        return candidate_attention(state.values, state.presence, slots, found, scores)
+            same = (gather_rows(keys, slots) == query.unsqueeze(-2)).all(-1)
+            return torch.zeros_like(slots, dtype=self.log_sharpness.dtype), found & same
+        return candidate_cosine(query, keys, slots, found) * self.log_sharpness.exp(), found
+
+    def _matched(self, key: Tensor, keys: Tensor, slots: Tensor, found: Tensor) -> Tensor:
+        """Degree to which a key names each of its candidates, ``(…, E, C)``; zero where not found."""
+        if self.integer_keys:
+            same = (gather_rows(keys, slots) == key.unsqueeze(-2)).all(-1)
+            return (found & same).to(self.log_sharpness.dtype)
+        return candidate_match(key, keys, slots, found, self.match_start)
 
     def _neighbors(self, state: HashState, query: Tensor, k: int, metric: Metric) -> Neighbors:
         slots, found = lookup(state.tables, state.stamp, self._codes(query))
-        found = found & (state.presence.gather(-1, slots.flatten(-2)).view_as(slots) > 0)
+        found = candidate_presence(state.presence, slots, found) > 0
         return nearest_candidates(query, self.entries(state), slots, found, k, metric)
 
     def _place(
@@ -234,7 +211,7 @@ class HashStorage(SlotStorage[HashState]):
         fresh, written = mask & live & ~exists, mask & (live | exists)
         slots = torch.where(exists, slots, clock.slots(fresh.cumsum(-1) - fresh.to(torch.int64)))
         number = state.clock.unsqueeze(-1) + written.cumsum(-1)
-        state = self._file(state, buckets, slots, number, fresh, inplace)
+        state = file_entries(state, buckets, slots, number, fresh, inplace)
         state = state._replace(clock=assign(state.clock, state.clock + written.sum(-1), inplace))
         scatter, last = scatter_rows_ if inplace else scatter_rows, mask_repeats(slots, written)
         keys, values, presence = (
@@ -242,45 +219,13 @@ class HashStorage(SlotStorage[HashState]):
         )
         return state._replace(keys=keys, values=values, presence=presence), slots
 
-    def _file(
-        self, state: HashState, buckets: Buckets, slots: Tensor, number: Tensor, fresh: Tensor, inplace: bool
-    ) -> HashState:
-        """Take ``slots`` for the rows ``fresh``, stamp them with their numbers and index them."""
-        added = insert(state.tables, state.stamp, buckets, slots, number, fresh, inplace)
-        fewer = state.index_count.scatter_add_ if inplace else state.index_count.scatter_add
-        count = fewer(-1, added.dropped, -added.was_valid.to(torch.int64))
-        # An entry without any index is out of reach. Its slot is taken again when the hand comes to it.
-        reached = torch.where(count.gather(-1, added.dropped) > 0, state.stamp.gather(-1, added.dropped), 0)
-        stamp = (state.stamp.scatter_ if inplace else state.stamp.scatter)(-1, added.dropped, reached)
-        last = mask_repeats(slots, fresh)
-        stamp = masked_put(stamp, slots, number.masked_fill(added.holding == 0, 0), last, inplace)
-        count = masked_put(count, slots, added.holding, last, inplace)
-        evicting = (fresh.sum(-1) - state.free.size).clamp_min(0)
-        left = (state.free.size - fresh.sum(-1)).clamp_min(0)
-        hand = assign(state.hand, (state.hand + evicting) % self.size, inplace)
-        free = FreeList(state.free.stack, assign(state.free.size, left, inplace))
-        return state._replace(stamp=stamp, index_count=count, tables=added.tables, free=free, hand=hand)
-
     def _meet(
         self, state: HashState, key: Tensor, codes: Tensor, buckets: Buckets, clock: Clock, writes: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Slots ``(…, W)`` of integer keys, and which exist when written, bool; real keys never do."""
         if not self.integer_keys:
             return torch.zeros_like(writes, dtype=torch.int64), torch.zeros_like(writes)
-        slots, found = lookup(state.tables, state.stamp, codes)
-        same = found & (gather_rows(state.keys, slots) == key.unsqueeze(-2)).all(-1)
-        found, best = same.max(-1)
-        slots = slots.gather(-1, best.unsqueeze(-1)).squeeze(-1)
-        if key.shape[-2] <= 1:  # there are no rows before it
-            return slots, found
-        filed = state.stamp.gather(-1, slots).unsqueeze(-2).unsqueeze(-1)
-        # Its number among the places of the bucket, which new indices take in this order.
-        turn = (buckets.filed < filed).sum(-1)
-        entry = gather_rows(state.tables.entry.flatten(-3, -2), buckets.bucket)
-        here = (entry == slots.unsqueeze(-2).unsqueeze(-1)) & (buckets.filed == filed)
-        turn = turn.masked_fill(~here.any(-1), -1)
-        known = Known(slots, found, clock.eviction(slots), turn)
-        return meet(group_rows(key.unbind(-1)), buckets.groups, known, writes, clock, self.bucket_capacity)
+        return meet_entries(state, key, codes, buckets, clock, writes)
 
     def _erase(
         self, state: HashState, key: Tensor, strength: Tensor, mask: Tensor, inplace: bool
@@ -293,42 +238,30 @@ class HashStorage(SlotStorage[HashState]):
 
     def _erase_rows(self, state: HashState, rows: tuple[Tensor, ...], inplace: bool) -> HashState:
         key, strength, mask = rows
-        slots, found, once, positions = candidates(state.tables, state.stamp, self._codes(key))
-        if self.integer_keys:
-            matched = (gather_rows(state.keys, slots) == key.unsqueeze(-2)).all(-1).to(strength.dtype)
-        else:
-            matched = candidate_match(key, state.keys, slots, found, self.match_start)
-        found = found & mask.unsqueeze(-1)
-        lost = (strength.unsqueeze(-1) * matched).masked_fill(~found, 0)
-        presence, gone = decay_presence(state.presence, slots, lost, once, inplace)
-        stamp, free, freed = release(state.stamp, state.free, slots, gone, once, inplace)
-        tables = clear(state.tables, positions.flatten(-2), freed.flatten(-2), inplace)
-        return state._replace(presence=presence, stamp=stamp, free=free, tables=tables)
+        found = self._candidates(state, key)
+        matched = self._matched(key, state.keys, found.slots, found.found & mask.unsqueeze(-1))
+        return erase_candidates(state, found, strength.unsqueeze(-1) * matched, inplace)[0]
 
     def _update(
         self, state: HashState, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool
     ) -> HashState:
-        mask = mask & (state.stamp.gather(-1, slots) > 0)
-        scatter = scatter_rows_ if inplace else scatter_rows
-        return state._replace(values=scatter(state.values, value, slots, mask_repeats(slots, mask)))
+        return update_values(state, slots, value, mask, inplace)
 
     def _erase_slots(self, state: HashState, slots: Tensor, mask: Tensor, inplace: bool) -> HashState:
-        live, once = mask & (state.stamp.gather(-1, slots) > 0), torch.ones_like(mask)
         codes = self._codes(gather_rows(state.keys, slots.unsqueeze(-1)).squeeze(-2))
-        last, number = mask_repeats(slots, live), torch.zeros_like(slots)
-        tables = restamp(state.tables, state.stamp, codes, slots, number, last, inplace)
-        slots, live, once = (rows.unsqueeze(-1) for rows in (slots, live, once))
-        stamp, free, _ = release(state.stamp, state.free, slots, live, once, inplace)
-        return state._replace(stamp=stamp, free=free, tables=tables)
+        return free_slots(state, codes, slots, mask, inplace)[0]
 
     def _write_at(self, state: HashState, weights: Tensor, kept: Tensor, added: Tensor) -> HashState:
-        values = torch.where(state.stamp.unsqueeze(-1) > 0, kept * state.values + added, state.values)
-        return state._replace(values=values)
+        return change_values(state, kept, added)
+
+    def _scan(self, state: HashState, steps: ScanSteps) -> tuple[Tensor, HashState]:
+        if is_traced(steps.query):
+            return super()._scan(state, steps)
+        return scan_candidates(self, state, self._full_steps(steps))
 
     def entries(self, state: HashState) -> Entries:
         """Return all N slots; keys and values of free slots are zero."""
-        presence = state.presence.masked_fill(state.stamp == 0, 0)
-        return Entries(zero_empty(state.keys, presence), zero_empty(state.values, presence), presence)
+        return stamped_entries(state)
 
     def inspect(self, state: HashState) -> dict[str, Tensor]:
         """Return ``occupancy`` ``(…,)``, ``presence`` and ``age`` in writes ``(…, N)``, and ``bucket_fill``.

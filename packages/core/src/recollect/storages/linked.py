@@ -1,7 +1,7 @@
 """A doubly linked list of entries: O(1) to read, write, erase and follow."""
 
 import math
-from typing import NamedTuple, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -10,67 +10,46 @@ from recollect.ops.candidate_attention import (
     candidate_attention,
     candidate_cosine,
     candidate_match,
-    decay_presence,
+    candidate_presence,
     rows_at_once,
 )
-from recollect.ops.free_list import FreeList, full_free_list, pop, release
+from recollect.ops.free_list import full_free_list, pop
 from recollect.ops.hash_table import (
-    HashTables,
+    Candidates,
     candidates,
-    clear,
     empty_tables,
     find_buckets,
     insert,
     lookup,
-    restamp,
     rows_to_insert,
 )
 from recollect.ops.hashing import hash_planes, sign_hash
 from recollect.ops.indexing import (
     assign,
     gather_rows,
-    mask_repeats,
     masked_put,
     scatter_rows,
     scatter_rows_,
     split_rows,
 )
-from recollect.ops.linked_list import LinkedList, append, empty_linked_list, first_slots, remove
+from recollect.ops.inspection import is_traced
+from recollect.ops.linked_list import append, empty_linked_list, first_slots, remove
 from recollect.ops.list_splice import find_anchors, splice
-from recollect.ops.masking import apply_mask, zero_empty
+from recollect.ops.masking import apply_mask
 from recollect.ops.slot_policies import next_evicted
-from recollect.state import Entries, Read, register_state
+from recollect.state import Entries, Read
+from recollect.storages.candidate_scan import scan_candidates
+from recollect.storages.candidates import (
+    change_values,
+    erase_candidates,
+    free_slots,
+    stamped_entries,
+    update_values,
+)
+from recollect.storages.linked_state import LinkedState, mark_used, unlink
 from recollect.storages.ordered import Direction, OrderedStorage
+from recollect.storages.scan import ScanSteps
 from recollect.validation import check_attention, check_buckets, check_positive
-
-
-@register_state
-class LinkedState(NamedTuple):
-    """State of a ``LinkedStorage``.
-
-    Attributes:
-        keys: ``(…, N, K)``.
-        values: ``(…, N, V)``.
-        presence: ``(…, N)`` in [0, 1]; arbitrary for a free slot.
-        stamp: ``(…, N)`` int64, the clock when the entry was last written or used; 0 for a free slot.
-        order: The entries in order.
-        usage: The same entries, the least recently used first.
-        tables: Hash tables from keys to slots.
-        free: The free slots.
-        clock: ``(…,)`` int64, number of entries written, updated and touched so far.
-        rejected: ``(…,)`` int64, number of rows left out because they were not finite.
-    """
-
-    keys: Tensor
-    values: Tensor
-    presence: Tensor
-    stamp: Tensor
-    order: LinkedList
-    usage: LinkedList
-    tables: HashTables
-    free: FreeList
-    clock: Tensor
-    rejected: Tensor
 
 
 @final
@@ -160,8 +139,20 @@ class LinkedStorage(OrderedStorage[LinkedState]):
 
     def _read(self, state: LinkedState, query: Tensor) -> Read:
         slots, found = lookup(state.tables, state.stamp, sign_hash(query, self.hash))
-        scores = candidate_cosine(query, state.keys, slots, found) * self.log_sharpness.exp()
-        return candidate_attention(state.values, state.presence, slots, found, scores)
+        scores, found = self._score(query, state.keys, slots, found)
+        present = candidate_presence(state.presence, slots, found)
+        return candidate_attention(state.values, present, slots, scores)
+
+    def _candidates(self, state: LinkedState, key: Tensor) -> Candidates:
+        return candidates(state.tables, state.stamp, sign_hash(key, self.hash))
+
+    def _score(self, query: Tensor, keys: Tensor, slots: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of candidates ``(…, Q, C)``, and which of them count, bool."""
+        return candidate_cosine(query, keys, slots, found) * self.log_sharpness.exp(), found
+
+    def _matched(self, key: Tensor, keys: Tensor, slots: Tensor, found: Tensor) -> Tensor:
+        """Degree to which a key names each of its candidates, ``(…, E, C)``; zero where not found."""
+        return candidate_match(key, keys, slots, found, self.match_start)
 
     def _follow(
         self, state: LinkedState, weights: Tensor, slots: Tensor | None, direction: Direction
@@ -242,38 +233,17 @@ class LinkedStorage(OrderedStorage[LinkedState]):
 
     def _erase_rows(self, state: LinkedState, rows: tuple[Tensor, ...], inplace: bool) -> LinkedState:
         key, strength, mask = rows
-        slots, found, once, positions = candidates(state.tables, state.stamp, sign_hash(key, self.hash))
-        lost = strength.unsqueeze(-1) * candidate_match(key, state.keys, slots, found, self.match_start)
-        lost = lost.masked_fill(~(found & mask.unsqueeze(-1)), 0)
-        presence, gone = decay_presence(state.presence, slots, lost, once, inplace)
-        stamp, free, freed = release(state.stamp, state.free, slots, gone, once, inplace)
-        tables = clear(state.tables, positions.flatten(-2), freed.flatten(-2), inplace)
-        leaving = slots.flatten(-2), (freed & once).flatten(-2)
-        order, usage = (remove(nodes, *leaving, inplace) for nodes in (state.order, state.usage))
-        return state._replace(
-            presence=presence, stamp=stamp, order=order, usage=usage, tables=tables, free=free
-        )
+        found = self._candidates(state, key)
+        matched = self._matched(key, state.keys, found.slots, found.found & mask.unsqueeze(-1))
+        state, freed = erase_candidates(state, found, strength.unsqueeze(-1) * matched, inplace)
+        return unlink(state, found.slots.flatten(-2), freed.flatten(-2), inplace)
 
     def _update(
         self, state: LinkedState, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool
     ) -> LinkedState:
         mask = mask & (state.stamp.gather(-1, slots) > 0)
-        state = self._mark_used(state, slots, mask, inplace)
-        scatter = scatter_rows_ if inplace else scatter_rows
-        return state._replace(values=scatter(state.values, value, slots, mask_repeats(slots, mask)))
-
-    def _mark_used(self, state: LinkedState, slots: Tensor, mask: Tensor, inplace: bool) -> LinkedState:
-        """Move entries ``slots`` ``(…, n)`` to the end of the usage list in order, where ``mask`` is true.
-
-        They are stamped anew, and so are their indices: a bucket drops the least recently used.
-        """
-        last, number = mask_repeats(slots, mask), state.clock.unsqueeze(-1) + mask.cumsum(-1)
-        usage = append(remove(state.usage, slots, last, inplace), slots, last, inplace)
-        codes = sign_hash(gather_rows(state.keys, slots.unsqueeze(-1)).squeeze(-2), self.hash)
-        tables = restamp(state.tables, state.stamp, codes, slots, number, last, inplace)
-        stamp = masked_put(state.stamp, slots, number, last, inplace)
-        clock = assign(state.clock, state.clock + mask.sum(-1), inplace)
-        return state._replace(usage=usage, tables=tables, stamp=stamp, clock=clock)
+        state = mark_used(state, self._codes_at(state, slots), slots, mask, inplace)
+        return update_values(state, slots, value, mask, inplace)
 
     def touch(self, state: LinkedState, read: Read) -> LinkedState:
         """Mark the entry that each query of ``read`` weighed most as the most recently used."""
@@ -282,26 +252,23 @@ class LinkedStorage(OrderedStorage[LinkedState]):
         highest, best = read.weights.max(-1, keepdim=True)
         slots = (best if read.slots is None else read.slots.gather(-1, best)).squeeze(-1)
         used = (highest.squeeze(-1) > 0) & (state.stamp.gather(-1, slots) > 0)
-        return self._mark_used(state, slots, used, inplace=False)
+        return mark_used(state, self._codes_at(state, slots), slots, used, inplace=False)
 
     def _erase_slots(self, state: LinkedState, slots: Tensor, mask: Tensor, inplace: bool) -> LinkedState:
-        live, once = mask & (state.stamp.gather(-1, slots) > 0), torch.ones_like(mask)
-        last, number = mask_repeats(slots, live), torch.zeros_like(slots)
-        codes = sign_hash(gather_rows(state.keys, slots.unsqueeze(-1)).squeeze(-2), self.hash)
-        tables = restamp(state.tables, state.stamp, codes, slots, number, last, inplace)
-        order, usage = (remove(nodes, slots, last, inplace) for nodes in (state.order, state.usage))
-        slots, live, once = (rows.unsqueeze(-1) for rows in (slots, live, once))
-        stamp, free, _ = release(state.stamp, state.free, slots, live, once, inplace)
-        return state._replace(stamp=stamp, order=order, usage=usage, tables=tables, free=free)
+        state, freed = free_slots(state, self._codes_at(state, slots), slots, mask, inplace)
+        return unlink(state, slots, freed, inplace)
 
     def _write_at(self, state: LinkedState, weights: Tensor, kept: Tensor, added: Tensor) -> LinkedState:
-        values = torch.where(state.stamp.unsqueeze(-1) > 0, kept * state.values + added, state.values)
-        return state._replace(values=values)
+        return change_values(state, kept, added)
+
+    def _scan(self, state: LinkedState, steps: ScanSteps) -> tuple[Tensor, LinkedState]:
+        if is_traced(steps.query):
+            return super()._scan(state, steps)
+        return scan_candidates(self, state, self._full_steps(steps))
 
     def entries(self, state: LinkedState) -> Entries:
         """Return all N slots; keys and values of free slots are zero."""
-        presence = state.presence.masked_fill(state.stamp == 0, 0)
-        return Entries(zero_empty(state.keys, presence), zero_empty(state.values, presence), presence)
+        return stamped_entries(state)
 
     def inspect(self, state: LinkedState) -> dict[str, Tensor]:
         """Return ``occupancy`` ``(…,)``, and ``presence``, ``age`` in writes and ``previous`` ``(…, N)``.
@@ -317,6 +284,10 @@ class LinkedStorage(OrderedStorage[LinkedState]):
             "rejected": state.rejected,
             "previous": previous.masked_fill(~live | (previous == self.slots), -1),
         }
+
+    def _codes_at(self, state: LinkedState, slots: Tensor) -> Tensor:
+        """Buckets ``(…, n, tables)`` of the keys at ``slots`` ``(…, n)``."""
+        return sign_hash(gather_rows(state.keys, slots.unsqueeze(-1)).squeeze(-2), self.hash)
 
     def extra_repr(self) -> str:
         """The sizes, for ``repr``."""

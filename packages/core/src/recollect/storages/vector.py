@@ -245,15 +245,13 @@ class VectorStorage(SlotStorage[VectorState]):
     def _scan(self, state: VectorState, steps: ScanSteps) -> tuple[Tensor, VectorState]:
         """Attend to a sliding window, or block by block to what is present at each step."""
         query, key, value, strength, erase_strength, mask = steps
-        full = full_mask(query, mask)
         if self.policy == "ring" and self.top_k is None and erase_strength is None:
             output = scan_window(self, state, query, key, value, strength, mask)
+            full = full_mask(query, mask)
             strength = self._check_strength(strength, full, value)
             return output, self._write(state, key, value, strength, full, False)
-        steps = steps._replace(write_strength=self._check_strength(strength, full, value), mask=full)
-        return scan_slots(
-            self, state, steps, max(MIN_SCAN_BLOCK, min(MAX_SCAN_BLOCK, SCAN_WEIGHTS // self.slots))
-        )
+        block = max(MIN_SCAN_BLOCK, min(MAX_SCAN_BLOCK, SCAN_WEIGHTS // self.slots))
+        return scan_slots(self, state, self._full_steps(steps), block)
 
     def inspect(self, state: VectorState) -> dict[str, Tensor]:
         """Return ``occupancy`` ``(…,)``, ``presence`` and ``age`` ``(…, N)``, in writes since use."""

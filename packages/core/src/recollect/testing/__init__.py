@@ -9,6 +9,7 @@ from recollect.testing.laws_content import check_capacity, check_erase, check_re
 from recollect.testing.laws_empty import check_empty_slots
 from recollect.testing.laws_external import EXTERNAL_LAWS, StorageMaker, check_external_storage
 from recollect.testing.laws_gradients import check_compiles, check_gradients
+from recollect.testing.laws_scan import check_long_scans
 from recollect.testing.laws_shared import check_shared_store
 from recollect.testing.laws_time import check_masks, check_scan_equals_steps, check_splits
 from recollect.testing.laws_values import (
@@ -43,6 +44,7 @@ __all__ = [
     "check_erase",
     "check_external_storage",
     "check_gradients",
+    "check_long_scans",
     "check_masks",
     "check_operations",
     "check_read_after_write",

@@ -9,6 +9,7 @@ from recollect.testing.laws_bulk import check_bulk_writes
 from recollect.testing.laws_content import check_capacity, check_erase, check_read_after_write
 from recollect.testing.laws_empty import check_empty_slots
 from recollect.testing.laws_gradients import check_compiles, check_gradients
+from recollect.testing.laws_scan import check_long_scans
 from recollect.testing.laws_shared import check_shared_store
 from recollect.testing.laws_time import check_masks, check_scan_equals_steps, check_splits
 from recollect.testing.laws_values import check_batch_items, check_states_are_values
@@ -29,6 +30,7 @@ LAWS: Mapping[str, Callable[[Trial], None]] = MappingProxyType(
         "empty slots": check_empty_slots,
         "bulk writes": check_bulk_writes,
         "shared store": check_shared_store,
+        "long scans": check_long_scans,
     }
 )
 """The laws by name, in the order of their numbers; each raises ``AssertionError`` if violated."""

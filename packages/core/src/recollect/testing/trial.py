@@ -66,6 +66,8 @@ class Trial:
         capacity: Number of entries that the storage holds; that of a ``SlotStorage`` by default.
         evicts_in_turn: Whether entries are evicted and erased one by one, since what is left depends on
             their order.
+        larger: The same storage with many times the slots, for law 14, which is not checked without.
+        changes_all: Whether a write or an erase changes the whole state by its algebra.
         non_differentiable: Arguments of ``scan`` without a gradient.
         make_keys: Makes keys that the storage can tell apart.
         tolerance: Maximum error of a read of one entry while entries with dissimilar keys are present.
@@ -79,6 +81,8 @@ class Trial:
     mask: tuple[bool, ...] = (True, False, True, True)
     capacity: int | None = None
     evicts_in_turn: bool = False
+    larger: Storage | None = None
+    changes_all: bool = False
     non_differentiable: frozenset[str] = frozenset()
     make_keys: KeyMaker = field(default_factory=lambda: distinct_keys)
     tolerance: float = 1e-2
