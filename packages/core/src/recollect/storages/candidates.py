@@ -23,13 +23,17 @@ def erase_candidates(state: C, found: Candidates, lost: Tensor, inplace: bool) -
     Args:
         state: Changed if ``inplace``.
         found: The candidates of the keys.
-        lost: ``(…, E, C)`` in [0, 1], zero where nothing is found.
+        lost: ``(…, E, C)`` in [0, 1], for one row of each entry that a key finds; else zero.
         inplace: Change ``state`` itself.
 
     Returns:
         The state, and ``(…, E, C)`` bool: one row of each entry that was freed.
     """
     presence, gone = decay_presence(state.presence, found.slots, lost, found.once, inplace)
+    # What frees an entry frees all places at which the key finds it: rows after the first of the entry.
+    place = torch.arange(lost.shape[-1], device=lost.device)
+    first = torch.where(found.once, place, 0).cummax(-1).values if lost.numel() else found.slots
+    gone = gone.gather(-1, first) & found.found
     stamp, free, freed = release(state.stamp, state.free, found.slots, gone, found.once, inplace)
     tables = clear(state.tables, found.positions.flatten(-2), freed.flatten(-2), inplace)
     return state._replace(presence=presence, stamp=stamp, free=free, tables=tables), freed & found.once

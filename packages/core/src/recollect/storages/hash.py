@@ -239,7 +239,8 @@ class HashStorage(SlotStorage[HashState]):
     def _erase_rows(self, state: HashState, rows: tuple[Tensor, ...], inplace: bool) -> HashState:
         key, strength, mask = rows
         found = self._candidates(state, key)
-        matched = self._matched(key, state.keys, found.slots, found.found & mask.unsqueeze(-1))
+        some = found.once & mask.unsqueeze(-1)  # each entry is compared once; others look up slot 0
+        matched = self._matched(key, state.keys, found.slots.masked_fill(~some, 0), some)
         return erase_candidates(state, found, strength.unsqueeze(-1) * matched, inplace)[0]
 
     def _update(

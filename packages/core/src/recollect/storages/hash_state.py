@@ -50,7 +50,7 @@ def empty_hash_state(keys: Tensor, values: Tensor, table_shape: tuple[int, int, 
     return HashState(
         keys=keys,
         values=values,
-        presence=torch.zeros_like(values[..., 0]),
+        presence=values.new_zeros(values.shape[:-1]),
         stamp=numbers,
         index_count=numbers.clone(),
         tables=empty_tables(*batch, *table_shape, device=values.device),

@@ -234,7 +234,8 @@ class LinkedStorage(OrderedStorage[LinkedState]):
     def _erase_rows(self, state: LinkedState, rows: tuple[Tensor, ...], inplace: bool) -> LinkedState:
         key, strength, mask = rows
         found = self._candidates(state, key)
-        matched = self._matched(key, state.keys, found.slots, found.found & mask.unsqueeze(-1))
+        some = found.once & mask.unsqueeze(-1)  # each entry is compared once; others look up slot 0
+        matched = self._matched(key, state.keys, found.slots.masked_fill(~some, 0), some)
         state, freed = erase_candidates(state, found, strength.unsqueeze(-1) * matched, inplace)
         return unlink(state, found.slots.flatten(-2), freed.flatten(-2), inplace)
 

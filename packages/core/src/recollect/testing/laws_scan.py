@@ -44,7 +44,13 @@ class _Elements(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def count(self, kept: bool = False) -> int:
         """Number of elements made so far, or of those that are still kept."""
-        return sum(size for reference, size in self.made if not (kept and reference.expired()))
+        if not kept:
+            return sum(size for _, size in self.made)
+        return sum(
+            size
+            for reference, size in self.made
+            if not reference.expired()  # type: ignore[no-untyped-call]
+        )
 
 
 def check_long_scans(trial: Trial) -> None:
