@@ -10,11 +10,11 @@ from recollect.ops.products import product
 
 def l2_normalize(x: Tensor) -> Tensor:
     """Scale vectors ``(…, K)`` to length 1; a zero vector stays zero, in half precision too."""
-    x, norm = _with_norm(x)
+    x, norm = with_norm(x)
     return x / norm.unsqueeze(-1)
 
 
-def _with_norm(x: Tensor) -> tuple[Tensor, Tensor]:
+def with_norm(x: Tensor) -> tuple[Tensor, Tensor]:
     """Vectors ``(…, K)``, scaled where their norm would overflow, and their norms ``(…,)``, never zero."""
     norm: Tensor = torch.linalg.vector_norm(x, dim=-1)
     if can_inspect(norm) and not sums_finite(norm):
@@ -57,7 +57,7 @@ def similarity(query: Tensor, key: Tensor, kind: str) -> Tensor:
     if key.dtype == torch.float16:  # where a product with a key that is not normalised may overflow
         return l2_normalize(query) @ l2_normalize(key).mT
     # Dividing N products by the norms of the keys is cheaper than normalising N · K numbers.
-    key, norm = _with_norm(key)  # norm: (…, N)
+    key, norm = with_norm(key)  # norm: (…, N)
     products = product(l2_normalize(query), key.mT)
     return products / norm.unsqueeze(-2)
 

@@ -21,9 +21,15 @@ def gather_rows(table: Tensor, slots: Tensor) -> Tensor:
     Returns:
         ``(…, Q, C, D)``.
     """
+    table, index = flat_rows(table, slots)
+    return F.embedding(index, table)
+
+
+def flat_rows(table: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
+    """``table`` ``(…, N, D)`` without batch axes, and ``slots`` ``(…, Q, C)`` as numbers of its rows."""
     *batch, size, width = table.shape
     first = torch.arange(0, table[..., 0].numel(), size, device=table.device).reshape(*batch, 1, 1)
-    return F.embedding(slots + first, table.reshape(-1, width))
+    return table.reshape(-1, width), slots + first
 
 
 def masked_put(table: Tensor, slots: Tensor, value: Tensor, mask: Tensor, inplace: bool) -> Tensor:
