@@ -44,13 +44,11 @@ class _Elements(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def count(self, kept: bool = False) -> int:
         """Number of elements made so far, or of those that are still kept."""
-        if not kept:
-            return sum(size for _, size in self.made)
-        return sum(
-            size
-            for reference, size in self.made
-            if not reference.expired()  # type: ignore[no-untyped-call]
-        )
+        total = 0
+        for reference, size in self.made:
+            gone = kept and reference.expired()  # type: ignore[no-untyped-call]
+            total += 0 if gone else size
+        return total
 
 
 def check_long_scans(trial: Trial) -> None:
