@@ -24,7 +24,12 @@ TRAINING_ONLY = {
     "jsonargparse",
     "pooch",
 }
-DISK_ONLY = {"lancedb": "lance_table.py", "pyarrow": "lance_table.py", "filelock": "disk_folder.py"}
+DISK_ONLY = {
+    "lancedb": "lance_table.py",
+    "pyarrow": "lance_table.py",
+    "filelock": "disk_folder.py",
+    "faiss": "disk_index.py",
+}
 """Packages of the extra ``disk``, and the one module that imports each; that module is imported lazily."""
 
 SERVING_ONLY = {"fastapi", "starlette", "pydantic", "uvicorn"}

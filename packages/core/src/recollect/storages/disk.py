@@ -1,6 +1,7 @@
 """A storage on disk, which outlives the process and is shared by several."""
 
 from pathlib import Path
+from typing import Any
 
 from recollect.ops.distance import Metric
 from recollect.storages.engine import Engine
@@ -27,6 +28,8 @@ class DiskStorage(ExternalStorage):
         learn_sharpness: Make the factor a parameter (kept positive).
         capacity: Rows in a space at most; the oldest are erased beyond it. No limit by default.
         match_from: Cosine from which on ``erase`` takes a row's key for the given one.
+        exact: Rows of a space up to which reads find the nearest rows exactly and hold the space in memory.
+            A larger space is read through an index, which is built in a thread.
         timeout: Seconds to wait for another process that writes.
 
     Raises:
@@ -65,10 +68,11 @@ class DiskStorage(ExternalStorage):
         learn_sharpness: bool = False,
         capacity: int | None = None,
         match_from: float = 0.999,
+        exact: int = 100_000,
         timeout: float = 60.0,
     ) -> None:
         super().__init__(
-            _engine(path, key_size, value_size, metric, timeout),
+            _engine(path, key_size, value_size, metric=metric, exact=exact, timeout=timeout),
             top_k=top_k,
             sharpness=sharpness,
             learn_sharpness=learn_sharpness,
@@ -77,7 +81,7 @@ class DiskStorage(ExternalStorage):
         )
 
 
-def _engine(path: str | Path, key_size: int, value_size: int, metric: Metric, timeout: float) -> Engine:
+def _engine(path: str | Path, key_size: int, value_size: int, **options: Any) -> Engine:
     try:
         from recollect.storages.disk_engine import LanceEngine
     except ModuleNotFoundError as error:
@@ -86,4 +90,4 @@ def _engine(path: str | Path, key_size: int, value_size: int, metric: Metric, ti
         raise ImportError(
             f"DiskStorage needs LanceDB (no module {error.name}): pip install recollect[disk]"
         ) from error
-    return LanceEngine(path, key_size, value_size, metric=metric, timeout=timeout)
+    return LanceEngine(path, key_size, value_size, **options)

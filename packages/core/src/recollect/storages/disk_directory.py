@@ -31,6 +31,7 @@ class Directory:
         self.rows = np.empty(0, np.int64)
         self.spaces = np.empty(0, np.int64)
         self._places = np.empty(0, np.uint64)
+        self._sizes: dict[int, int] | None = None  # by space
         self._mutex = threading.RLock()
 
     def read(self, function: Callable[[Snapshot], T]) -> T:
@@ -70,14 +71,27 @@ class Directory:
         self.rows = np.concatenate([self.rows[:kept], rows[order]])
         self.spaces = np.concatenate([self.spaces[:kept], spaces[order]])
         self._places = np.concatenate([self._places[:kept], places[order]])
+        self._sizes = None
 
     def of_space(self, space: int | None) -> Array:
         """Numbers of the rows of a space, or of all, in order."""
-        return self.rows if space is None else self.rows[self.spaces == space]
+        if space is None or self.size(space) == len(self.rows):
+            return self.rows
+        return self.rows[self.spaces == space]
+
+    def size(self, space: int) -> int:
+        """Number of rows of a space."""
+        if self._sizes is None:
+            numbers, counts = np.unique(self.spaces, return_counts=True)
+            self._sizes = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+        return self._sizes.get(space, 0)
 
     def held(self, rows: Array) -> Array:
         """Those of some rows that are in the table, in order and each once."""
-        return np.intersect1d(rows, self.rows)
+        rows = np.unique(rows)
+        place = np.searchsorted(self.rows, rows)
+        inside = place < len(self.rows)
+        return rows[inside][self.rows[place[inside]] == rows[inside]]
 
     def places(self) -> Array:
         """Places of all rows: fragment · 2³² + offset."""

@@ -1,7 +1,6 @@
 """An engine on disk: a LanceDB table that several processes share (extra ``disk``)."""
 
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor
 from recollect.ops.distance import Metric, check_metric
 from recollect.storages.disk_directory import Directory
 from recollect.storages.disk_folder import Folder, storing
-from recollect.storages.disk_shelf import Shelf, empty_shelf
+from recollect.storages.disk_search import Searcher
 from recollect.storages.disk_writer import Writer
 from recollect.storages.engine import Engine, Found, Origin, Rows
 from recollect.storages.engine_input import check_new_rows, check_search
@@ -22,9 +21,6 @@ from recollect.storages.lance_table import Array, LanceTable, Snapshot, text_fil
 from recollect.validation import check_positive
 
 T = TypeVar("T")
-
-SHELVES = 64
-"""Spaces that are held in memory; those searched last stay."""
 
 
 class LanceEngine(Engine):
@@ -43,6 +39,8 @@ class LanceEngine(Engine):
         key_size: Width K of keys.
         value_size: Width V of values.
         metric: ``"l2"``, ``"cosine"`` or ``"dot"``.
+        exact: Rows of a space up to which a search is exact and holds them in memory. A larger space is
+            searched through an index, of about K + 8 bytes a row in memory.
         timeout: Seconds to wait for another writer.
 
     Raises:
@@ -58,12 +56,14 @@ class LanceEngine(Engine):
         value_size: int,
         *,
         metric: Metric = "l2",
+        exact: int = 100_000,
         timeout: float = 60.0,
     ) -> None:
-        check_positive(key_size=key_size, value_size=value_size)
+        check_positive(key_size=key_size, value_size=value_size, exact=exact)
         check_metric(metric)
         self.key_size, self.value_size, self.metric = key_size, value_size, metric
-        self._arguments = (str(path), key_size, value_size, metric, timeout)
+        self._arguments = (str(path), key_size, value_size, metric, exact, timeout)
+        self._exact = exact
         self._folder = Folder(Path(path), timeout)
         self._open()
 
@@ -73,8 +73,9 @@ class LanceEngine(Engine):
 
     def __setstate__(self, arguments: tuple[Any, ...]) -> None:
         """Open the store."""
-        path, key_size, value_size, metric, timeout = arguments
-        self.__init__(path, key_size, value_size, metric=metric, timeout=timeout)  # type: ignore[misc]
+        path, key_size, value_size, metric, exact, timeout = arguments
+        options = {"metric": metric, "exact": exact, "timeout": timeout}
+        self.__init__(path, key_size, value_size, **options)  # type: ignore[misc]
 
     @property
     def path(self) -> Path:
@@ -97,7 +98,7 @@ class LanceEngine(Engine):
         self._table.open()
         self._directory = Directory(self._table)
         self._writer = Writer(self._folder, self._table, self._directory)
-        self._shelves: OrderedDict[int, tuple[int, Shelf]] = OrderedDict()  # version and rows, by space
+        self._searcher = Searcher(self._directory, self.key_size, self.value_size, self.metric, self._exact)
         self._process = os.getpid()
         self._closed = False
 
@@ -201,35 +202,17 @@ class LanceEngine(Engine):
     def search(self, queries: Tensor, k: int, space: int | Tensor = 0) -> Found:
         """Return the k rows nearest to each query ``(Q, K)``, in one space or ``(Q,)`` int64 spaces."""
         queries, spaces = check_search(self, queries, k, space)
-        numbers = sorted(set(spaces.tolist()))
-        shelves = self._read(lambda snapshot: [self._shelf(snapshot, number) for number in numbers])
-        if len(numbers) == 1:
-            return shelves[0].search(queries, k, self.metric)
-        found = Found(
-            spaces.new_empty(len(queries), k),
-            queries.new_empty(len(queries), k, self.key_size),
-            queries.new_empty(len(queries), k, self.value_size),
-        )
-        for number, shelf in zip(numbers, shelves, strict=True):
-            own = spaces == number
-            for part, rows in zip(found, shelf.search(queries[own], k, self.metric), strict=True):
-                part[own] = rows
-        return found
+        self._check_usable()
+        return self._searcher.search(queries, k, spaces)
 
-    def _shelf(self, snapshot: Snapshot, space: int) -> Shelf:
-        """Return the rows of a space at a version."""
-        version, shelf = self._shelves.pop(space, (-1, empty_shelf(self.key_size, self.value_size)))
-        if version != snapshot.version:
+    def index_progress(self, space: int = 0) -> float:
+        """Share of the rows of a space that are in its index; 1 when that is built, or none is needed.
 
-            def fetch(rows: Array) -> tuple[Array, Array]:
-                keys, values = self._directory.fetch(snapshot, rows, ("key", "value"))
-                return keys, values
-
-            shelf = shelf.updated(self._directory.of_space(space), fetch)
-        self._shelves[space] = snapshot.version, shelf
-        if len(self._shelves) > SHELVES:
-            self._shelves.popitem(last=False)
-        return shelf
+        A space with more than ``exact`` rows is given an index by its first search, or by this method. It is
+        built in a thread; until then each search compares all rows on disk.
+        """
+        self._check_usable()
+        return self._searcher.progress(space)
 
     def origins(self, rows: Tensor) -> list[Origin | None]:
         """Return the origin of each of the rows ``(n,)``; ``None`` where there is none."""
@@ -302,6 +285,6 @@ class LanceEngine(Engine):
     def close(self) -> None:
         """Release files and memory. Nothing that was written is lost; a closed engine raises when used."""
         self._closed = True
-        self._shelves.clear()
+        self._searcher.close()
         self._directory = Directory(self._table)
         self._table.close()

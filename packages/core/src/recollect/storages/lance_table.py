@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recollect.ops.distance import Metric
 from recollect.storages.engine_input import NewRows
 
 Array = NDArray[Any]
@@ -143,6 +144,13 @@ class Snapshot:
     def take(self, places: Array, *columns: str) -> list[Array]:
         """Read columns of the rows at places, in no particular order; places without a row are left out."""
         return _arrays(self._table.take_row_ids(places.tolist()).select(list(columns)).to_arrow(), columns)
+
+    def nearest(self, count: int, metric: Metric, condition: str | None, query: Array) -> Array:
+        """Numbers of the rows nearest to a query ``(K,)``, up to rounding, by comparing every row on disk."""
+        search = self._table.search(query, vector_column_name="key").distance_type(metric)
+        if condition is not None:
+            search = search.where(condition, prefilter=True)
+        return _arrays(search.limit(count).select(["row", "_distance"]).to_arrow(), ("row",))[0]
 
     def counts(self, condition: str | None, column: str) -> dict[Any, int]:
         """How often each value of a column occurs."""
