@@ -77,7 +77,7 @@ class Directory:
         """Numbers of the rows of a space, or of all, in order."""
         if space is None or self.size(space) == len(self.rows):
             return self.rows
-        return self.rows[self.spaces == space]
+        return np.asarray(self.rows[self.spaces == space])
 
     def size(self, space: int) -> int:
         """Number of rows of a space."""
@@ -91,7 +91,7 @@ class Directory:
         rows = np.unique(rows)
         place = np.searchsorted(self.rows, rows)
         inside = place < len(self.rows)
-        return rows[inside][self.rows[place[inside]] == rows[inside]]
+        return np.asarray(rows[inside][self.rows[place[inside]] == rows[inside]])
 
     def places(self) -> Array:
         """Places of all rows: fragment · 2³² + offset."""
