@@ -55,7 +55,11 @@ def compress(model: nn.Module, codec: Codec, *, at: str | None = None) -> Compre
         raise ValueError(f"only the rows of a NeighborMemory can be compressed, not of {type(old).__name__}")
     parts = list(old.rows.scan())
     if not codec.fitted:
-        codec.fit(torch.cat([part.keys.cpu() for part in parts]) if parts else torch.zeros(0, old.model_size))
+        codec.fit(
+            torch.cat([part.keys.cpu() for part in parts])
+            if parts
+            else torch.zeros(0, old.model_size, device="cpu")
+        )
     storage = PackedStorage(codec, old.storage.value_size, metric=old.metric)
     for part in parts:
         storage.packed.load(part._replace(keys=part.keys.cpu(), values=part.values.cpu()))
@@ -91,12 +95,12 @@ def prune(model: nn.Module, k: int = 8, *, at: str | None = None) -> int:
     gone: set[int] = set()
     for part in memory.rows.scan():
         found = memory.lookup(part.keys, k=k + 1)
-        own = torch.tensor([origin.row for origin in part.origins])
+        own = torch.tensor([origin.row for origin in part.origins], device="cpu")
         for row, near in zip(own.tolist(), _same(own, part.values, found.slots, found.values), strict=True):
             if row not in gone:
                 gone.update(near)
     if gone:
-        memory.rows.erase(torch.tensor(sorted(gone)), purge=True)
+        memory.rows.erase(torch.tensor(sorted(gone), device="cpu"), purge=True)
     return len(gone)
 
 

@@ -111,7 +111,7 @@ def fit_gate(
         raise ValueError(f"fit_gate needs at least 4 validation items, got {items}")
     choices = [(k, tau) for k in ks for tau in temperatures or temperatures_around(cached.distance)]
     first = cached.item % 2 == 0
-    gains = torch.zeros(len(cached.item), dtype=torch.float64)
+    gains = torch.zeros(len(cached.item), dtype=torch.float64, device="cpu")
     for half in (first, ~first):
         choice, rest = choose(integration, part_of(cached, half), choices), part_of(cached, ~half)
         said = memory_says(rest, choice.k, choice.temperature)
@@ -144,7 +144,7 @@ def _cache(
             raise ValueError(
                 f"targets {tuple(targets.shape)} do not go with hidden states {tuple(query.shape)}"
             )
-        kept = torch.ones(query.shape[:-1], dtype=torch.bool) if mask is None else mask.cpu()
+        kept = torch.ones(query.shape[:-1], dtype=torch.bool, device="cpu") if mask is None else mask.cpu()
         if memory.classes is not None:
             kept = kept & (targets.cpu() != IGNORED)
         item = items + kept.nonzero()[:, 0]
@@ -180,7 +180,7 @@ def _compared(
 def _mean_over_items(values: Tensor, item: Tensor) -> tuple[float, float]:
     """Mean of all outputs, and its standard error over items, whose outputs depend on each other."""
     mean = values.mean()
-    totals = torch.zeros(int(item.max()) + 1, dtype=values.dtype).index_add(0, item, values - mean)
+    totals = values.new_zeros(int(item.max()) + 1).index_add(0, item, values - mean)
     count = len(torch.unique(item))
     return float(mean), float(totals.square().sum().sqrt() / len(values) * math.sqrt(count / (count - 1)))
 

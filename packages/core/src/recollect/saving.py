@@ -111,11 +111,15 @@ def _collected(memory: NeighborMemory) -> tuple[dict[str, Tensor], dict[str, Any
     for origin in origins:
         numbers.setdefault(origin.source, len(numbers))
     sizes = {"key_size": memory.storage.key_size, "value_size": memory.storage.value_size}
-    keys = torch.cat([part.keys.cpu() for part in parts] or [torch.zeros(0, sizes["key_size"])])
-    values = torch.cat([part.values.cpu() for part in parts] or [torch.zeros(0, sizes["value_size"])])
+    keys = torch.cat([part.keys.cpu() for part in parts] or [torch.zeros(0, sizes["key_size"], device="cpu")])
+    values = torch.cat(
+        [part.values.cpu() for part in parts] or [torch.zeros(0, sizes["value_size"], device="cpu")]
+    )
     tensors = {"keys": keys.contiguous(), "values": values.contiguous()}
-    tensors["times"] = torch.tensor([origin.time for origin in origins], dtype=torch.float64)
-    tensors["sources"] = torch.tensor([numbers[origin.source] for origin in origins], dtype=torch.int64)
+    tensors["times"] = torch.tensor([origin.time for origin in origins], dtype=torch.float64, device="cpu")
+    tensors["sources"] = torch.tensor(
+        [numbers[origin.source] for origin in origins], dtype=torch.int64, device="cpu"
+    )
     manifest = {"format": FORMAT, **sizes, "classes": memory.classes, "metric": memory.metric}
     return tensors, manifest | {"fingerprint": memory.rows.fingerprint, "sources": list(numbers)}
 

@@ -16,14 +16,14 @@ from recollect.ops.neighbor_distribution import mean_value, neighbor_weights
 RELATIVE_TEMPERATURES = tuple(2.0**power for power in range(-6, 5))
 """Temperatures that are tried, relative to the median distance of the nearest neighbour but one."""
 
-ADAPTIVE_STEPS = 300
-"""Steps of Adam over all cached outputs to fit an ``AdaptiveGate``."""
+ADAPTIVE_STEPS = 150
+"""Steps of Adam over all outputs to train an ``AdaptiveGate``."""
 
 
 PART = 1024
 """Outputs that are compared with their neighbours at once."""
 
-NO_WEIGHT = torch.zeros(1)
+NO_WEIGHT = torch.zeros(1, device="cpu")
 """λ of the model alone."""
 
 
@@ -147,14 +147,14 @@ def _train_adaptive(integration: Interpolation, cached: Cached, constant: Choice
     features = _features(integration, cached, constant.k, constant.temperature)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        gate = AdaptiveGate()
+        gate = AdaptiveGate().cpu()
     gate.mean.copy_(features.mean(0))
     gate.scale.copy_(features.std(0).clamp_min(1e-6))
     assert isinstance(constant.gate, ConstantGate)
     start = min(max(float(constant.gate.weight), 0.01), 0.99)
     nn.init.constant_(gate.last.bias, math.atanh(start))
     said = memory_says(cached, constant.k, constant.temperature)
-    optimizer = torch.optim.Adam(gate.parameters(), lr=0.02, weight_decay=1e-4)
+    optimizer = torch.optim.Adam(gate.parameters(), lr=0.04, weight_decay=1e-4)
     with torch.enable_grad():
         for _ in range(ADAPTIVE_STEPS):
             optimizer.zero_grad()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from recollect.ops.indexing import mask_repeats
 from recollect.ops.masking import apply_mask
-from recollect.state import PersistentState, State
+from recollect.state import PersistentState, State, first_tensor
 from recollect.storages.base import Storage
 from recollect.storages.engine import Origin, Rows
 from recollect.storages.external import ExternalStorage
@@ -87,7 +87,7 @@ class Store(nn.Module, ABC):
                 for origin in part.origins
                 if where is None or where(origin)
             ]
-            return self.erase(torch.tensor(rows, dtype=torch.int64), purge=purge) if rows else 0
+            return self.erase(torch.tensor(rows, dtype=torch.int64, device="cpu"), purge=purge) if rows else 0
 
     @abstractmethod
     def origins(self, rows: Tensor) -> list[Origin | None]:
@@ -175,8 +175,10 @@ class SlotStore(Store):
         state = storage.initial_state(dtype=torch.float32)
         size = sum(tensor.nbytes for tensor in tensors_of(state))
         self.kept: PersistentState[Any] = PersistentState(state, persistent=size <= SMALL)
-        self.register_buffer("times", torch.zeros(storage.capacity, dtype=torch.float64), size <= SMALL)
-        self.register_buffer("source", torch.full((storage.capacity,), -1), size <= SMALL)
+        device = first_tensor(state).device
+        times = torch.zeros(storage.capacity, dtype=torch.float64, device=device)
+        self.register_buffer("times", times, size <= SMALL)
+        self.register_buffer("source", torch.full((storage.capacity,), -1, device=device), size <= SMALL)
         self.numbers: dict[str, int] = {}
         self._fingerprint: str | None = None
         self._lent = True  # whether somebody may hold the tensors
@@ -226,8 +228,9 @@ class SlotStore(Store):
         """See ``Store.load``; times are kept."""
         with self._lock:
             slots = super().load(rows)
-            times = torch.tensor([origin.time for origin in rows.origins], dtype=torch.float64)
-            self.times[slots[slots >= 0]] = times.to(self.times.device)[slots >= 0]
+            times = [origin.time for origin in rows.origins]
+            times_of = torch.tensor(times, dtype=torch.float64, device=slots.device)
+            self.times[slots[slots >= 0]] = times_of[slots >= 0]
         return slots
 
     def _change(self, state: State) -> None:

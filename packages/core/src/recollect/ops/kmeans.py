@@ -30,8 +30,8 @@ def kmeans(x: Tensor, count: int, steps: int = 15, seed: int = 0) -> Tensor:
     """
     if len(x) < count:
         raise ValueError(f"{count} centroids need as many vectors, got {len(x)}")
-    generator = torch.Generator().manual_seed(seed)
-    centroids = x[torch.randperm(len(x), generator=generator)[:count].to(x.device)].clone()
+    generator = torch.Generator("cpu").manual_seed(seed)
+    centroids = x[torch.randperm(len(x), generator=generator, device="cpu")[:count].to(x.device)].clone()
     for _ in range(steps):
         nearest, distance = nearest_centroid(x, centroids)
         sizes = torch.bincount(nearest, minlength=count)

@@ -57,7 +57,11 @@ class Codec(nn.Module, ABC):
         """
         self._check(keys)
         if len(keys) > SAMPLE:
-            keys = keys[torch.randperm(len(keys), generator=torch.Generator().manual_seed(0))[:SAMPLE]]
+            keys = keys[
+                torch.randperm(len(keys), generator=torch.Generator("cpu").manual_seed(0), device="cpu")[
+                    :SAMPLE
+                ]
+            ]
         self._fit(keys.detach().float())
         self.fitted.fill_(True)
         return self

@@ -78,13 +78,13 @@ class PackedEngine(Engine):
 
     def _empty(self, size: int) -> Columns:
         return Columns(
-            torch.zeros(size, self.codec.code_size, dtype=torch.uint8),
-            torch.zeros(size, self.value_size),
-            torch.zeros(size, dtype=torch.int64),
-            torch.zeros(size, dtype=torch.int64),
-            torch.zeros(size, dtype=torch.int32),
-            torch.zeros(size, dtype=torch.float64),
-            torch.zeros(size, dtype=torch.bool),
+            torch.zeros(size, self.codec.code_size, dtype=torch.uint8, device="cpu"),
+            torch.zeros(size, self.value_size, device="cpu"),
+            torch.zeros(size, dtype=torch.int64, device="cpu"),
+            torch.zeros(size, dtype=torch.int64, device="cpu"),
+            torch.zeros(size, dtype=torch.int32, device="cpu"),
+            torch.zeros(size, dtype=torch.float64, device="cpu"),
+            torch.zeros(size, dtype=torch.bool, device="cpu"),
         )
 
     @property
@@ -108,22 +108,32 @@ class PackedEngine(Engine):
     ) -> Tensor:
         """See ``Engine.add``."""
         rows = check_new_rows(self, keys, values, sources, space)
-        return self._add(rows, torch.full((len(rows.keys),), time.time(), dtype=torch.float64))
+        return self._add(rows, torch.full((len(rows.keys),), time.time(), dtype=torch.float64, device="cpu"))
 
     def load(self, rows: Rows) -> Tensor:
         """Add rows of another store with their sources and times, and return their numbers."""
         new = check_new_rows(self, rows.keys, rows.values, [origin.source for origin in rows.origins], 0)
-        return self._add(new, torch.tensor([origin.time for origin in rows.origins], dtype=torch.float64))
+        return self._add(
+            new, torch.tensor([origin.time for origin in rows.origins], dtype=torch.float64, device="cpu")
+        )
 
     def _add(self, rows: NewRows, times: Tensor) -> Tensor:
         codes, count = self.codec.encode(rows.keys), len(rows.keys)
         with self._lock:
             for name in rows.sources:
                 self._names.setdefault(name, len(self._names))
-            numbers = torch.arange(self._next, self._next + count)
-            names = torch.tensor([self._names[name] for name in rows.sources], dtype=torch.int32)
+            numbers = torch.arange(self._next, self._next + count, device="cpu")
+            names = torch.tensor(
+                [self._names[name] for name in rows.sources], dtype=torch.int32, device="cpu"
+            )
             new = Columns(
-                codes, rows.values, numbers, rows.spaces, names, times, torch.ones(count, dtype=torch.bool)
+                codes,
+                rows.values,
+                numbers,
+                rows.spaces,
+                names,
+                times,
+                torch.ones(count, dtype=torch.bool, device="cpu"),
             )
             self._append(new)
             self._next += count
@@ -149,9 +159,9 @@ class PackedEngine(Engine):
         """See ``Engine.search``: compares each query to each row."""
         queries, spaces = check_search(self, queries, k, space)
         columns = self._snapshot()
-        numbers = torch.full((len(queries), k), -1)
-        keys = torch.zeros(len(queries), k, self.key_size)
-        values = torch.zeros(len(queries), k, self.value_size)
+        numbers = torch.full((len(queries), k), -1, device="cpu")
+        keys = torch.zeros(len(queries), k, self.key_size, device="cpu")
+        values = torch.zeros(len(queries), k, self.value_size, device="cpu")
         for place in torch.unique(spaces).tolist():
             chosen = spaces == place
             slots = self._nearest(queries[chosen], k, columns, columns.alive & (columns.spaces == place))
@@ -165,8 +175,8 @@ class PackedEngine(Engine):
 
     def _nearest(self, queries: Tensor, k: int, columns: Columns, present: Tensor) -> Tensor:
         """Slots ``(Q, k)`` of the nearest rows; −1 where there are fewer."""
-        best = torch.full((len(queries), k), -1)
-        best_distance = torch.full((len(queries), k), torch.inf)
+        best = torch.full((len(queries), k), -1, device="cpu")
+        best_distance = torch.full((len(queries), k), torch.inf, device="cpu")
         for start in range(0, len(present), BLOCK):
             some = slice(start, start + BLOCK)
             keys = self.codec.decode(columns.codes[some])
@@ -231,7 +241,9 @@ class PackedEngine(Engine):
         chosen = columns.alive if space is None else columns.alive & (columns.spaces == space)
         if sources is not None:
             wanted = [self._names[name] for name in set(sources) if name in self._names]
-            chosen = chosen & torch.isin(columns.sources, torch.tensor(wanted, dtype=torch.int32))
+            chosen = chosen & torch.isin(
+                columns.sources, torch.tensor(wanted, dtype=torch.int32, device="cpu")
+            )
         return chosen.nonzero().flatten()
 
     def sources(self, space: int | None = 0) -> dict[str, int]:
