@@ -102,3 +102,18 @@ def test_bad_arguments():
         storage.neighbors(storage.initial_state(), torch.randn(2, D), 1, "euclidean")
     with pytest.raises(ValueError, match="query must have shape"):
         storage.neighbors(storage.initial_state(), torch.randn(2, D + 1), 1)
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine", "dot"])
+def test_what_is_empty_is_passed_over_whatever_it_holds(metric):
+    storage = VectorStorage(D, 2, slots=6)
+    keys = torch.randn(6, D)
+    state, slots = storage.place(storage.initial_state(), keys, torch.randn(6, 2))
+    state = storage.erase_slots(state, slots[:3])
+    spoiled = state._replace(keys=state.keys.clone(), values=state.values.clone())
+    spoiled.keys[:3], spoiled.values[:3] = torch.nan, torch.inf
+    query = torch.randn(4, D, requires_grad=True)
+    for ours, theirs in zip(
+        storage.neighbors(spoiled, query, 5, metric), storage.neighbors(state, query, 5, metric), strict=True
+    ):
+        assert torch.equal(ours, theirs)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from recollect.ops.attention import match
 from recollect.ops.cached_attention import SoftmaxRead
+from recollect.ops.distance import Metric
 from recollect.ops.indexing import any_slot, assign, mask_repeats, scatter_rows, scatter_rows_, split_rows
 from recollect.ops.inspection import sums_finite
 from recollect.ops.masking import apply_mask, full_mask, none_empty
@@ -15,6 +16,7 @@ from recollect.ops.read_attention import kernel_fits
 from recollect.ops.ring_write import common_clock
 from recollect.ops.slot_policies import slots_by_content, slots_by_use
 from recollect.state import Entries, Read
+from recollect.storages.neighbors import Neighbors, nearest_entries
 from recollect.storages.scan import ScanSteps
 from recollect.storages.slot import SlotStorage
 from recollect.storages.vector_read import attend, attend_fused, attend_in_kernel, may_skip_clearing
@@ -135,6 +137,10 @@ class VectorStorage(SlotStorage[VectorState]):
             if sums_finite(read.value):
                 return read
         return attend(self, query, self.entries(state))
+
+    def _neighbors(self, state: VectorState, query: Tensor, k: int, metric: Metric) -> Neighbors:
+        # What is empty is passed over, so that it need not be cleared.
+        return nearest_entries(query, Entries(state.keys, state.values, state.presence), k, metric)
 
     def _read_value(self, state: VectorState, query: Tensor) -> Tensor:
         if self.top_k is not None:
