@@ -273,8 +273,8 @@ class LanceEngine(Engine):
     def compact(self) -> None:
         """Merge small files, and remove old versions, so that searches and writes stay fast.
 
-        Writers do so on schedule, each 64th and 512th commit; it is needed before a backup at most. Versions
-        of the last minute stay for processes that read them.
+        Writers do so on schedule, each 16th and 512th commit. Do it once after many rows were written, for
+        searches of large spaces are then fastest. Versions of the last minute stay for their readers.
 
         Raises:
             OSError: If the disk is full or cannot be written to; no row is lost.

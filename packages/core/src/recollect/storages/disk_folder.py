@@ -101,13 +101,13 @@ class Folder:
         _replace(self._next, "0\n")
 
     def sync(self, since: float) -> None:
-        """Wait until the files of the table that are newer than ``since`` are on the disk."""
-        for folder in ("data", "_deletions", "_transactions", "_versions"):
+        """Wait until the rows, deletions and versions that are newer than ``since`` are on the disk."""
+        for folder in ("data", "_deletions", "_versions"):
             part = self.table / folder
             if part.is_dir() and part.stat().st_mtime >= since:
                 with os.scandir(part) as files:
                     new = [file.path for file in files if file.stat().st_mtime >= since]
-                for path in (*new, str(part)):
+                for path in (*(path for path in new if not path.endswith(".json")), str(part)):
                     _sync(path)
 
 

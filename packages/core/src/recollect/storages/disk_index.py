@@ -11,10 +11,13 @@ import numpy as np
 from recollect.ops.distance import Metric
 from recollect.storages.lance_table import Array
 
+LISTS = 2048
+"""Lists at most: with more of them it takes longer to add a row than to read it."""
+
 SAMPLE = 40
 """Keys for each list by which the lists are found."""
 
-ROUNDS = 10
+ROUNDS = 5
 """Rounds of k-means."""
 
 PROBED, FEWEST = 16, 32
@@ -25,7 +28,7 @@ GROWTH = 4
 
 
 class KeyIndex:
-    """Numbers of rows by key: 1 byte for each number of a key, in about 2√N lists around centres of k-means.
+    """Numbers of rows by key, at one byte for each number of a key, in lists around centres of k-means.
 
     An inverted file of scalar-quantised vectors (Jégou et al. 2011; FAISS ``IVF,SQ8``). It is approximate in
     which rows it proposes; the caller ranks those by their keys. Rows can be added and removed.
@@ -38,7 +41,7 @@ class KeyIndex:
 
     def __init__(self, width: int, metric: Metric, rows: int) -> None:
         self._width, self._metric = width, metric
-        self._lists = 2 * math.isqrt(rows)
+        self._lists = min(LISTS, 2 * math.isqrt(rows))
         self.sample = SAMPLE * self._lists
         self.limit = GROWTH * rows
         self.rows = np.empty(0, np.int64)

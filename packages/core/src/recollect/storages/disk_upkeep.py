@@ -7,7 +7,7 @@ import numpy as np
 
 from recollect.storages.lance_table import Array
 
-MERGE_EVERY, CLEAN_EVERY = 64, 512
+MERGE_EVERY, CLEAN_EVERY = 16, 512
 """Commits of all processes between two merges, and between two removals of old versions."""
 
 FRAGMENT = 1 << 20

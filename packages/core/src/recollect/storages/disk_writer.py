@@ -21,7 +21,7 @@ from recollect.storages.disk_upkeep import (
 from recollect.storages.engine_input import NewRows
 from recollect.storages.lance_table import Array, LanceTable, Snapshot
 
-COARSE = 0.1
+COARSE = 0.01
 """Seconds by which the clock of files may be behind."""
 
 KEPT = 60.0
