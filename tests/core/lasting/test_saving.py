@@ -33,7 +33,7 @@ def test_rows_come_back_with_sources_and_times(make_model, make_storage, tmp_pat
 
 
 def test_a_large_store_is_saved_though_the_state_dict_leaves_it_out(make_model, tmp_path, monkeypatch):
-    monkeypatch.setattr("recollect.memories.store.SMALL", 0)
+    monkeypatch.setattr("recollect.memories.slot_store.SMALL", 0)
     model, x = filled(make_model, VectorStorage(D, 1, slots=64))
     save_memory(model, tmp_path / "memory")
     other = make_model(VectorStorage(D, 1, slots=64))

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recollect.memories.base import Memory
-from recollect.memories.store import Store, store_of
+from recollect.memories.store import Store
+from recollect.memories.stores import store_of
 from recollect.ops.distance import Metric, check_metric, row_distance
 from recollect.ops.inspection import can_inspect
 from recollect.ops.masking import apply_mask

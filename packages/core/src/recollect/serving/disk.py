@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from recollect.lasting import lasting_layer
-from recollect.memories.store import store_of
+from recollect.memories.stores import store_of
 from recollect.storages.disk import DiskStorage
 
 
