@@ -59,7 +59,7 @@ CASES = [
         {"non_differentiable": ONE_SLOT},
     ),
     Case("linked-soft", lambda: TemporalLinkStorage(6, 3, slots=5, learn_sharpness=True)),
-    Case("linked-sparse", lambda: TemporalLinkStorage(6, 3, slots=5, kept=2), {"evicts_in_turn": True}),
+    Case("linked-sparse", lambda: TemporalLinkStorage(6, 3, slots=5, kept=2), {"erases_in_turn": True}),
     Case("linked-hard", lambda: LinkedStorage(6, 3, slots=5, learn_sharpness=True)),
 ]
 
@@ -116,7 +116,7 @@ LARGE: dict[str, Callable[[], Storage[Any]]] = {
 
 @pytest.mark.parametrize("name", LARGE)
 def test_the_operations_of_a_write_do_not_grow_with_its_rows(name: str):
-    check_bulk_writes(Trial(LARGE[name](), evicts_in_turn=name == "linked-sparse"))
+    check_bulk_writes(Trial(LARGE[name](), erases_in_turn=name == "linked-sparse"))
 
 
 SIZES: dict[str, Callable[[int], Storage[Any]]] = {

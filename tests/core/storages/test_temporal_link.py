@@ -295,3 +295,36 @@ def test_an_insert_and_a_follow_compile(kept: int | None):
     arguments = (filled(storage, count=3), torch.eye(WIDTH).double()[3:4], torch.tensor([1]))
     with torch.no_grad():
         assert_close(torch.compile(step, fullgraph=True, backend="eager")(*arguments), step(*arguments))
+
+
+@pytest.mark.parametrize("kept", [1, 2, None])
+def test_a_chain_is_written_evicted_and_erased_at_once(kept: int | None, monkeypatch):
+    """With strengths of 1 no link is dropped, so that many rows equal single ones without a loop."""
+    storage = TemporalLinkStorage(12, 1, slots=8, kept=kept)
+    keys, values = torch.eye(12).expand(2, 12, 12), torch.arange(24.0).view(2, 12, 1)
+    state = one_by_one = storage.write(storage.initial_state(2), keys[:, :5], values[:, :5])
+    for row in range(5, 12):
+        one_by_one = storage.write(one_by_one, keys[:, row : row + 1], values[:, row : row + 1])
+    erased_one_by_one = one_by_one
+    for row in (4, 6, 7, 11):
+        erased_one_by_one = storage.erase(erased_one_by_one, keys[:, row : row + 1])
+    monkeypatch.setattr(storage, "_insert_one", None)  # which would be called for single rows
+    written = storage.write(state, keys[:, 5:], values[:, 5:])
+    erased = storage.erase(written, keys[:, [4, 6, 7, 11]])
+    for ours, theirs in ((written, one_by_one), (erased, erased_one_by_one)):
+        read = storage.read(ours, keys)
+        for direction in ("forward", "backward"):
+            expected = storage.follow(theirs, storage.read(theirs, keys), direction)
+            torch.testing.assert_close(storage.follow(ours, read, direction).weights, expected.weights)
+        torch.testing.assert_close(ours.links.precedence, theirs.links.precedence)
+
+
+def test_only_rows_with_a_place_are_inserted_one_by_one(monkeypatch):
+    storage = TemporalLinkStorage(6, 1, slots=6)
+    single = []
+    insert_one = storage._insert_one
+    monkeypatch.setattr(storage, "_insert_one", lambda *rows: single.append(rows) or insert_one(*rows))
+    after = torch.tensor([-1, -1, 0, -1, -1])
+    state = storage.write(storage.initial_state(), torch.eye(6)[:5], torch.ones(5, 1), after=after)
+    assert len(single) == 1
+    assert storage.inspect(state)["previous"].tolist() == [-1, 2, 0, 1, 3, -1]

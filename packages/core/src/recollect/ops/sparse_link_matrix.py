@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from recollect.ops.indexing import scatter_rows
+from recollect.ops.indexing import any_slot, scatter_rows
 from recollect.ops.inspection import is_traced
 from recollect.ops.link_matrix import precedence_after, safe_reciprocal, slot_mask
 from recollect.state import register_state
@@ -81,6 +81,21 @@ class SparseLinkMatrix(NamedTuple):
         moved = precedence + strength * last * (ahead - behind)
         return self._like(weights, sources, torch.where(given, moved, appended))
 
+    def remove_all(self, slots: Tensor, mask: Tensor) -> "SparseLinkMatrix":
+        """Remove entries ``slots`` ``(…, W)`` where ``mask`` ``(…, W)`` is true, from a chain."""
+        gone = any_slot(slots, mask, self.precedence.shape[-1])
+        return self._erase_once(gone.to(self.precedence.dtype))
+
+    def is_chain(self) -> bool:
+        """Whether each entry has at most one link, of weight 1, and at most one entry is the last.
+
+        Removing entries from a chain drops no link, and gives the same in whatever order.
+        """
+        for rows in (self.weights, self.precedence):
+            if not (is_whole(rows) and bool((rows.detach() > 0).sum(-1).le(1).all())):
+                return False
+        return True
+
     def append_all(self, slots: Tensor, strength: Tensor, mask: Tensor) -> "SparseLinkMatrix":
         """Insert unlinked entries ``slots`` ``(…, W)`` at the end in order; see ``LinkMatrix.append_all``."""
         weights, precedence = self._wide()
@@ -115,8 +130,12 @@ class SparseLinkMatrix(NamedTuple):
         """Erase every entry to the degrees ``erased`` ``(…, E, N)``, one after the other.
 
         As in a ``LinkMatrix``, but paths are summed in rounds that double their length: log₂ N rounds suffice
-        for any run of erased entries. Outside ``torch.compile`` the rounds end with the longest run.
+        for any run of erased entries. Outside ``torch.compile`` the rounds end with the longest run. Entries
+        of a chain that are erased completely are erased at once, which is the same.
         """
+        traced = is_traced(erased) or is_traced(self.weights)
+        if erased.shape[-2] > 1 and not traced and self.is_chain() and is_whole(erased):
+            return self._erase_once(erased.amax(-2))
         links = self
         for once in erased.unbind(-2):
             links = links._erase_once(once)
@@ -167,6 +186,11 @@ class SparseLinkMatrix(NamedTuple):
         return SparseLinkMatrix(
             weights, sources.masked_fill(weights <= 0, -1), precedence.to(self.precedence.dtype)
         )
+
+
+def is_whole(degree: Tensor) -> bool:
+    """Whether every degree is 0 or 1."""
+    return bool(((degree.detach() == 0) | (degree.detach() == 1)).all())
 
 
 def empty_sparse_link_matrix(

@@ -12,7 +12,7 @@ from recollect.ops.inspection import is_traced
 from recollect.ops.link_matrix import LinkMatrix, empty_link_matrix, slot_mask
 from recollect.ops.products import product
 from recollect.ops.slot_policies import slots_by_use
-from recollect.ops.sparse_link_matrix import SparseLinkMatrix, empty_sparse_link_matrix
+from recollect.ops.sparse_link_matrix import SparseLinkMatrix, empty_sparse_link_matrix, is_whole
 from recollect.state import Entries, Read, map_state, register_state
 from recollect.storages.ordered import Direction, OrderedStorage
 from recollect.storages.vector import VectorStorage
@@ -60,8 +60,10 @@ class TemporalLinkStorage(OrderedStorage[TemporalLinkState]):
     an erase O(N · k²) instead of O(N³), up to logarithms.
 
     A write at strength 0 changes nothing. Writing up to N rows at the end takes a number of operations that
-    does not grow with them. Rows with ``after`` are inserted one by one; with ``kept``, rows that evict an
-    entry, too, and keys are erased one by one, since which links are dropped depends on the order.
+    does not grow with them. Rows with ``after`` are inserted one by one. With ``kept``, so are rows that
+    evict an entry, and keys are erased one by one, because which links are the largest depends on what was
+    removed before. A chain of entries written at strength 1 never drops any: more such rows are written
+    to it, and entries are erased from it completely, at once.
 
     Args:
         key_size: Width K of keys and queries.
@@ -151,11 +153,12 @@ class TemporalLinkStorage(OrderedStorage[TemporalLinkState]):
         live = mask & (strength.to(state.nodes.presence.dtype) > 0)
         placed, first = [live[..., :0].long()], 0
         while first < live.shape[-1]:
-            count = 1 if after is not None else self._rows_at_once(state, live[..., first:])
+            named = None if after is None else after[..., first:]
+            count = self._rows_at_once(state, live[..., first:], strength[..., first:], named)
             now = slice(first, first + count)
             rows = key[..., now, :], value[..., now, :], strength[..., now]
             if count == 1:
-                named = None if after is None else after[..., now]
+                named = None if named is None else named[..., :1]
                 state, slots = self._insert_one(state, rows, live[..., now], named, inplace)
             else:
                 state, slots = self._append(state, rows, live[..., now], inplace)
@@ -163,22 +166,26 @@ class TemporalLinkStorage(OrderedStorage[TemporalLinkState]):
             first += count
         return state, torch.cat(placed, -1)
 
-    def _rows_at_once(self, state: TemporalLinkState, live: Tensor) -> int:
+    def _rows_at_once(
+        self, state: TemporalLinkState, live: Tensor, strength: Tensor, after: Tensor | None
+    ) -> int:
         """How many of the next rows can be appended at once.
 
-        At most N, since they must not evict each other. Where links are dropped, which ones depends on the
-        order of evictions, so that rows that evict go one by one.
+        At most N, since they must not evict each other, and none that goes after a given entry. Where links
+        may be dropped, none that evicts.
         """
-        most = min(live.shape[-1], self.slots, max(1, BLOCK_WEIGHTS // self.slots))
-        if self.kept is None or most == 1:
+        most, links = min(live.shape[-1], self.slots, max(1, BLOCK_WEIGHTS // self.slots)), state.links
+        if most == 1 or (isinstance(links, LinkMatrix) and after is None):
             return most
-        if is_traced(live):
+        if is_traced(live) or is_traced(links.weights):
             return 1
-        live = live[..., :most]
-        slots = slots_by_use(state.nodes.presence, state.nodes.usage, live)
-        evicts = live & (state.nodes.presence.gather(-1, slots) > 0)
-        free = (~evicts.flatten(0, -2) if live.dim() > 1 else ~evicts.unsqueeze(0)).all(0)
-        return max(1, int(free.to(torch.int64).cumprod(-1).sum()))
+        live, strength = live[..., :most], strength[..., :most]
+        alone = torch.zeros_like(live) if after is None else live & (after[..., :most] >= 0)
+        if isinstance(links, SparseLinkMatrix) and not (links.is_chain() and is_whole(strength)):
+            slots = slots_by_use(state.nodes.presence, state.nodes.usage, live)
+            alone = alone | (live & (state.nodes.presence.gather(-1, slots) > 0))
+        together = ~alone.reshape(-1, alone.shape[-1]).any(0)
+        return max(1, int(together.to(torch.int64).cumprod(-1).sum()))
 
     def _append(
         self, state: TemporalLinkState, rows: tuple[Tensor, ...], live: Tensor, inplace: bool
@@ -186,9 +193,7 @@ class TemporalLinkStorage(OrderedStorage[TemporalLinkState]):
         """Insert up to N entries at the end at once, given their keys, values and strengths."""
         links, nodes = state.links, state.nodes
         slots = slots_by_use(nodes.presence, nodes.usage, live)
-        if isinstance(links, LinkMatrix):
-            links = links.remove_all(slots, live)
-        links = links.append_all(slots, rows[2], live)
+        links = links.remove_all(slots, live).append_all(slots, rows[2], live)
         number = nodes.clock.unsqueeze(-1) + live.cumsum(-1) - 1
         nodes = write_entries(nodes, (*rows, number), slots, live, live, inplace)
         return TemporalLinkState(nodes, _copy_into(state.links, links) if inplace else links), slots

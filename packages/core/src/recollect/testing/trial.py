@@ -64,8 +64,7 @@ class Trial:
         cuts: Positions in [0, T] that cut a sequence into pieces; a repeated one makes an empty piece.
         mask: Which steps are unmasked, repeated up to the length of the sequence.
         capacity: Number of entries that the storage holds; that of a ``SlotStorage`` by default.
-        evicts_in_turn: Whether entries are evicted and erased one by one, since what is left depends on
-            their order.
+        erases_in_turn: Whether keys are erased one by one, since what is left depends on their order.
         larger: The same storage with many times the slots, for law 14, which is not checked without.
         changes_all: Whether a write or an erase changes the whole state by its algebra.
         non_differentiable: Arguments of ``scan`` without a gradient.
@@ -80,7 +79,7 @@ class Trial:
     cuts: tuple[int, ...] = (1, 1, 4)
     mask: tuple[bool, ...] = (True, False, True, True)
     capacity: int | None = None
-    evicts_in_turn: bool = False
+    erases_in_turn: bool = False
     larger: Storage | None = None
     changes_all: bool = False
     non_differentiable: frozenset[str] = frozenset()
