@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recollect.memories.base import Memory
-from recollect.memories.seq2seq_recurrence import can_fuse, run_fused
+from recollect.memories.seq2seq_recurrence import can_fuse, run_fused, softmax_read
+from recollect.ops.cached_attention import SoftmaxRead
 from recollect.ops.masking import apply_mask, full_mask
 from recollect.ops.recurrence import gru_cell, lstm_cell
 from recollect.state import Read, register_state
@@ -125,30 +126,25 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
             if rejected is not None:
                 mask, x = finite, apply_mask(x, finite)
                 state = state._replace(storage=self.storage._reject(state.storage, rejected))
-        steps = self._fused if can_fuse(self, state) else self._stepwise
-        hiddens, contexts, state = steps(x, state, mask)
-        y = self.out_proj(torch.cat([contexts, hiddens], -1).to(x.dtype)).tanh()
+        read = softmax_read(self, state) if can_fuse(self, state) else None
+        y, state = self._stepwise(x, state, mask) if read is None else self._fused(x, state, mask, read)
         return (y if mask is None else apply_mask(y, mask)), state
 
     def _fused(
-        self, x: Tensor, state: Seq2SeqState, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor, Seq2SeqState]:
-        """Run all steps as one operation: hidden states, contexts, and the state after them."""
-        if not self.write_on_forward:
-            hiddens, contexts, last = run_fused(self, x, state, mask, None)
-            return hiddens, contexts, Seq2SeqState(state.storage, *last)
-        written = self.key_proj(x), self.value_proj(x)
-        hiddens, contexts, last = run_fused(self, x, state, mask, written)
-        return hiddens, contexts, Seq2SeqState(self.storage.write(state.storage, *written, mask=mask), *last)
+        self, x: Tensor, state: Seq2SeqState, mask: Tensor | None, read: SoftmaxRead
+    ) -> tuple[Tensor, Seq2SeqState]:
+        """Run all steps as one operation."""
+        written = (self.key_proj(x), self.value_proj(x)) if self.write_on_forward else None
+        run = run_fused(self, x, state, mask, read, written)
+        store = state.storage if written is None else self.storage.write(state.storage, *written, mask=mask)
+        return run.in_order(self._output(run.states, x.dtype), x.shape[:-2]), Seq2SeqState(store, *run.last)
 
-    def _stepwise(
-        self, x: Tensor, state: Seq2SeqState, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor, Seq2SeqState]:
+    def _stepwise(self, x: Tensor, state: Seq2SeqState, mask: Tensor | None) -> tuple[Tensor, Seq2SeqState]:
         """Run the steps one by one, with any storage; the reference for ``_fused``."""
         reader = None if self.write_on_forward else self.storage.reader(state.storage)
         keys, values = (self.key_proj(x), self.value_proj(x)) if self.write_on_forward else (x, x)
         store, hidden, cell, context = state
-        hiddens, contexts = [], []
+        states = []
         for t, gates in enumerate(self.gates_input(x).unbind(-2)):
             now = slice(t, t + 1)
             mask_t = None if mask is None else mask[..., now]
@@ -163,10 +159,14 @@ class Seq2SeqMemory(Memory[Seq2SeqState]):
                 hidden, cell, context = (
                     torch.where(mask_t, new, old) for new, old in zip(after, before, strict=True)
                 )
-            hiddens.append(hidden)
-            contexts.append(context)
-        state = Seq2SeqState(store, hidden, cell, context)
-        return torch.stack(hiddens, -2), torch.stack(contexts, -2), state
+            states.append(torch.cat([context, hidden], -1))
+        y = self._output(torch.stack(states, -2), x.dtype)
+        return y, Seq2SeqState(store, hidden, cell, context)
+
+    def _output(self, states: Tensor, dtype: torch.dtype) -> Tensor:
+        """The output, given context and hidden state ``(…, V + D)``."""
+        output: Tensor = self.out_proj(states.to(dtype))
+        return output.tanh()
 
     def _step(
         self,

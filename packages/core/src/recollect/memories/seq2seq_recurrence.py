@@ -10,32 +10,38 @@ from recollect.ops.attentive_recurrence import attentive_recurrence
 from recollect.ops.attentive_steps import Recurrence, Windows
 from recollect.ops.cached_attention import SoftmaxRead, prepare_entries, trim_empty_slots
 from recollect.state import Entries, first_tensor
+from recollect.storages.base import Storage
 from recollect.storages.vector import VectorStorage
 
 if TYPE_CHECKING:
     from recollect.memories.seq2seq import Seq2SeqMemory, Seq2SeqState
 
 
-class Course(NamedTuple):
+class Run(NamedTuple):
     """What T steps compute.
 
     Attributes:
-        hiddens: ``(…, T, D)``, the hidden state after each step.
-        contexts: ``(…, T, V)``, the context after each step.
+        states: ``(T, B, V + D)``, context and hidden state after each step; those that are masked come last.
         last: Hidden state, cell state and context after the last step that counts, each ``(…, *)``.
+        order: ``(B, T)``, the steps in the order in which they ran; ``None`` if that is theirs.
     """
 
-    hiddens: Tensor
-    contexts: Tensor
+    states: Tensor
     last: tuple[Tensor, Tensor, Tensor]
+    order: Tensor | None
+
+    def in_order(self, steps: Tensor, batch: torch.Size) -> Tensor:
+        """Put ``steps`` ``(T, B, *)`` in the order of the input: ``(*batch, T, *)``."""
+        ordered = _reorder(steps.transpose(0, 1), None if self.order is None else self.order.argsort(-1))
+        return ordered.reshape(*batch, *ordered.shape[-2:])
 
 
 def can_fuse(memory: "Seq2SeqMemory", state: "Seq2SeqState") -> bool:
-    """Whether all steps can run as one operation.
+    """Whether all steps can run as one operation, provided that the storage reads by softmax attention.
 
-    The storage must read by softmax attention, and be a ring if the steps write to it. Hooks need the steps
-    one by one, and so do ``torch.compile`` and the transforms of ``torch.func``. Whatever has replaced a
-    linear map, such as an adapter, must be called.
+    The storage must be a ring if the steps write to it. Hooks need the steps one by one, and so do
+    ``torch.compile`` and the transforms of ``torch.func``. Whatever has replaced a linear map, such as an
+    adapter, must be called.
     """
     storage = memory.storage
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or storage.traced:
@@ -43,12 +49,23 @@ def can_fuse(memory: "Seq2SeqMemory", state: "Seq2SeqState") -> bool:
     layers = (memory.gates_input, memory.gates_hidden, memory.gates_context, memory.query_proj)
     if any(type(layer) is not nn.Linear or layer._forward_hooks for layer in layers):
         return False
-    if memory.write_on_forward and not (isinstance(storage, VectorStorage) and storage.policy == "ring"):
-        return False
-    if storage._softmax_read(state.storage) is None:
+    if memory.write_on_forward and not _is_ring(storage):
         return False
     axes = first_tensor(storage.initial_state(device="meta")).dim()
     return first_tensor(state.storage).shape[:-axes] == state.hidden.shape[:-1]
+
+
+def softmax_read(memory: "Seq2SeqMemory", state: "Seq2SeqState") -> SoftmaxRead | None:
+    """The read of the storage as softmax attention, ``None`` if it is another.
+
+    The entries of a ring that the steps write to are sorted by age.
+    """
+    storage = memory.storage
+    if not (memory.write_on_forward and isinstance(storage, VectorStorage)):
+        return storage._softmax_read(state.storage)
+    kept = state.storage
+    old = _oldest_first(_flat_entries(Entries(kept.keys, kept.values, kept.presence)), kept.clock.reshape(-1))
+    return storage._softmax_read(kept._replace(keys=old.keys, values=old.values, presence=old.filled))
 
 
 def run_fused(
@@ -56,8 +73,9 @@ def run_fused(
     x: Tensor,
     state: "Seq2SeqState",
     mask: Tensor | None,
+    read: SoftmaxRead,
     written: tuple[Tensor, Tensor] | None,
-) -> Course:
+) -> Run:
     """Run T steps.
 
     Args:
@@ -65,32 +83,33 @@ def run_fused(
         x: ``(…, T, D)``, zero where masked.
         state: The state to start from.
         mask: ``(…, T)`` bool.
+        read: See ``softmax_read``.
         written: Keys and values that the steps write, each before it reads; ``None`` if they only read.
     """
-    storage = memory.storage
-    read = storage._softmax_read(state.storage)
-    assert read is not None
     order = None if mask is None else _unmasked_first(_flat(mask, 1))
+    entries = _flat_entries(read.entries)
     if written is None:
-        entries = trim_empty_slots(_flat_entries(read.entries))
+        entries = trim_empty_slots(entries)
         windows = Windows(entries.filled.shape[-1], 0, entries.filled.shape[-1])
     else:
-        assert isinstance(storage, VectorStorage)
-        old = _oldest_first(_flat_entries(read.entries), state.storage.clock.reshape(-1))
-        windows = Windows(old.filled.shape[-1], 1, storage.slots)
-        entries = _append(old, *(_reorder(_flat(rows, 2), order) for rows in written))
+        assert isinstance(memory.storage, VectorStorage)
+        windows = Windows(entries.filled.shape[-1], 1, memory.storage.slots)
+        entries = _append(entries, *(_reorder(_flat(rows, 2), order) for rows in written))
     inputs = _inputs(memory, _reorder(_flat(x, 2), order), state, read._replace(entries=entries))
     course = attentive_recurrence(inputs, windows, read.cosine)
     count = None if mask is None else _flat(mask, 1).sum(-1)
+    size = memory.model_size
+    steps = (course.hiddens(size), course.cells, course.contexts(size))
     last = [
-        _after(steps, count).to(item.dtype).reshape(item.shape)
-        for steps, item in zip(course, state[1:], strict=True)
+        _after(rows, first, count).to(item.dtype).reshape(item.shape)
+        for rows, first, item in zip(steps, inputs[-3:], state[1:], strict=True)
     ]
-    hiddens, contexts = (
-        _restore(steps[1:].transpose(0, 1), order).reshape(*x.shape[:-1], steps.shape[-1])
-        for steps in (course.hidden, course.context)
-    )
-    return Course(hiddens, contexts, (last[0], last[1], last[2]))
+    return Run(course.states, (last[0], last[1], last[2]), order)
+
+
+def _is_ring(storage: Storage) -> bool:
+    """Whether a storage is a ring that all its entries are read of."""
+    return isinstance(storage, VectorStorage) and storage.policy == "ring" and storage.top_k is None
 
 
 def _inputs(memory: "Seq2SeqMemory", x: Tensor, state: "Seq2SeqState", read: SoftmaxRead) -> Recurrence:
@@ -98,9 +117,9 @@ def _inputs(memory: "Seq2SeqMemory", x: Tensor, state: "Seq2SeqState", read: Sof
     size, wide = memory.model_size, torch.promote_types(state.hidden.dtype, torch.float32)
     from_input, from_hidden = memory.gates_input, memory.gates_hidden
     if memory.cell == "gru":  # reset, update, candidate
-        weight = F.pad(from_input.weight, (0, 0, size, 0))
+        weight, context_weight = from_input.weight, memory.gates_context.weight
         bias = F.pad(from_input.bias, (size, 0)) + F.pad(from_hidden.bias.roll(size), (0, size))
-        hidden_weight, context_weight = from_hidden.weight.roll(size, 0), memory.gates_context.weight
+        hidden_weight = from_hidden.weight.roll(size, 0)
     else:  # input, forget, output, candidate
         order = [2, 0, 1, 3]
         weight, hidden_weight, context_weight = (
@@ -112,10 +131,17 @@ def _inputs(memory: "Seq2SeqMemory", x: Tensor, state: "Seq2SeqState", read: Sof
         keys, values, present, _ = prepare_entries(read)
         if present is None:
             present = keys.new_zeros(1).expand(keys.shape[0], 1, keys.shape[1])
+        query_weight = memory.query_proj.weight
+        if read.cosine:
+            keys = keys * read.sharpness
+        else:  # fewer numbers
+            query_weight = query_weight * read.sharpness
         return Recurrence(
-            F.linear(x.transpose(0, 1).to(wide), weight.to(wide), bias.to(wide)),
-            *(w.to(wide).mT for w in (hidden_weight, context_weight, memory.query_proj.weight)),
-            *(item.to(wide) for item in (keys * read.sharpness, values, present)),
+            x.transpose(0, 1).to(wide).contiguous(),
+            weight.to(wide).mT,
+            bias.to(wide),
+            *(w.to(wide).mT for w in (hidden_weight, context_weight, query_weight)),
+            *(item.to(wide) for item in (keys, values, present)),
             *(_flat(item, 1).to(wide) for item in state[1:]),
         )
 
@@ -144,6 +170,8 @@ def _oldest_first(entries: Entries, clock: Tensor) -> Entries:
 def _append(old: Entries, keys: Tensor, values: Tensor) -> Entries:
     """Entries that are written with strength 1, after old ones."""
     filled = torch.ones(keys.shape[:-1], dtype=old.filled.dtype, device=keys.device)
+    if not old.filled.shape[-1]:
+        return Entries(keys, values, filled)
     pairs = zip(old, (keys, values, filled), strict=True)
     return Entries(*(torch.cat([before, after.to(before.dtype)], 1) for before, after in pairs))
 
@@ -171,13 +199,15 @@ def _reorder(steps: Tensor, order: Tensor | None) -> Tensor:
     return steps if order is None else steps.take_along_dim(order.unsqueeze(-1), 1)
 
 
-def _restore(steps: Tensor, order: Tensor | None) -> Tensor:
-    """Undo ``_reorder``."""
-    return steps if order is None else _reorder(steps, order.argsort(-1))
+def _after(steps: Tensor, initial: Tensor, count: Tensor | None) -> Tensor:
+    """State after the last step that counts, the initial one if none does.
 
-
-def _after(steps: Tensor, count: Tensor | None) -> Tensor:
-    """State after the last step that counts, given ``steps`` ``(T + 1, B, *)`` and ``count`` ``(B,)``."""
+    Args:
+        steps: ``(T, B, D)``, the state after each step.
+        initial: ``(B, D)``.
+        count: ``(B,)``, number of steps that count; ``None`` for all.
+    """
     if count is None:
         return steps[-1]
-    return steps.take_along_dim(count[None, :, None], 0)[0]
+    last = steps.take_along_dim((count - 1).clamp_min(0)[None, :, None], 0)[0]
+    return torch.where((count > 0).unsqueeze(-1), last, initial)

@@ -7,12 +7,13 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from recollect.ops.attention import l2_normalize
-from recollect.ops.attentive_steps import BackwardPass, Course, Recurrence, Windows, run_forward
+from recollect.ops.attentive_backward import BackwardPass
+from recollect.ops.attentive_steps import Course, Recurrence, Windows, run_forward
 from recollect.ops.recurrence import gru_cell, lstm_cell
 
 
 def attentive_recurrence(inputs: Recurrence, windows: Windows, cosine: bool) -> Course:
-    """Run h_t = f(gates_t, c_{t−1}, h_{t−1}), c_t = softmax(q_t · keys + bias) values, q_t = W_q h_t.
+    """Run h_t = f(x_t, c_{t−1}, h_{t−1}), c_t = softmax(q_t · keys + bias) values, q_t = W_q h_t.
 
     A second derivative is that of ``attentive_recurrence_reference``.
 
@@ -28,8 +29,10 @@ def attentive_recurrence_reference(inputs: Recurrence, windows: Windows, cosine:
     """Run the same steps one by one, with gradients by autograd."""
     size, lstm = inputs.hidden.shape[-1], inputs.cell.shape[-1] > 0
     hidden, cell, context = inputs[-3:]
-    course = [(hidden, cell, context)]
-    for t, gates in enumerate(inputs.gates.unbind(0)):
+    course = []
+    fed = inputs.x @ inputs.input_weight
+    gates_from_input = torch.nn.functional.pad(fed, (4 * size - fed.shape[-1], 0)) + inputs.gate_bias
+    for t, gates in enumerate(gates_from_input.unbind(0)):
         from_hidden, from_context = hidden @ inputs.hidden_weight, context @ inputs.context_weight
         if lstm:
             output, *entered_and_forget, candidate = (gates + from_hidden + from_context).chunk(4, -1)
@@ -44,7 +47,7 @@ def attentive_recurrence_reference(inputs: Recurrence, windows: Windows, cosine:
         seen = slice(*windows.bounds(t))
         scores = query.unsqueeze(-2) @ inputs.keys[:, seen].mT + inputs.bias[..., seen]
         context = (scores.softmax(-1) @ inputs.values[:, seen]).squeeze(-2)
-        course.append((hidden, cell, context))
+        course.append((torch.cat([context, hidden], -1), cell))
     return Course(*(torch.stack(items) for items in zip(*course, strict=True)))
 
 
@@ -55,7 +58,7 @@ class _AttentiveRecurrence(torch.autograd.Function):
     def forward(ctx: FunctionCtx, windows: Windows, cosine: bool, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Run all steps; the gates end up as activations."""
         inputs = Recurrence(*tensors)
-        with torch.autocast(inputs.gates.device.type, enabled=False):
+        with torch.autocast(inputs.x.device.type, enabled=False):
             course, gates = run_forward(inputs, windows, cosine)
         ctx.windows, ctx.cosine = windows, cosine  # type: ignore[attr-defined]
         ctx.save_for_backward(*tensors, *course, gates)
@@ -64,14 +67,13 @@ class _AttentiveRecurrence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         """Run all steps backwards."""
-        *tensors, hidden, cell, context, gates = ctx.saved_tensors
+        *tensors, states, cells, gates = ctx.saved_tensors
         inputs = Recurrence(*tensors)
-        with torch.autocast(inputs.gates.device.type, enabled=False):
+        with torch.autocast(inputs.x.device.type, enabled=False):
             if torch.is_grad_enabled():  # the gradient is to be differentiated in turn
                 found = _reference_gradient(inputs, ctx.windows, ctx.cosine, grads)
             else:
-                course = Course(hidden, cell, context)
-                backward = BackwardPass(inputs, course, gates, ctx.windows, ctx.cosine)
+                backward = BackwardPass(inputs, Course(states, cells), gates, ctx.windows, ctx.cosine)
                 found = tuple(backward.run(Course(*grads)))
         return None, None, *found
 
