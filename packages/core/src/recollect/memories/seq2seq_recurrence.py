@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from recollect.ops.attentive_recurrence import attentive_recurrence
 from recollect.ops.attentive_steps import Recurrence, Windows
 from recollect.ops.cached_attention import SoftmaxRead, prepare_entries, trim_empty_slots
-from recollect.state import Entries, first_tensor
+from recollect.ops.inspection import can_inspect
+from recollect.state import Entries
 from recollect.storages.base import Storage
 from recollect.storages.vector import VectorStorage
 
@@ -40,19 +41,20 @@ def can_fuse(memory: "Seq2SeqMemory", state: "Seq2SeqState") -> bool:
     """Whether all steps can run as one operation, provided that the storage reads by softmax attention.
 
     The storage must be a ring if the steps write to it. Hooks need the steps one by one, and so do
-    ``torch.compile`` and the transforms of ``torch.func``. Whatever has replaced a linear map, such as an
-    adapter, must be called.
+    ``torch.export``, which keeps PyTorch's own operations only, and the transforms of ``torch.func``.
+    Whatever has replaced a linear map, such as an adapter, must be called.
     """
     storage = memory.storage
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or storage.traced:
+    if torch.compiler.is_exporting() or storage.traced:
+        return False
+    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
         return False
     layers = (memory.gates_input, memory.gates_hidden, memory.gates_context, memory.query_proj)
     if any(type(layer) is not nn.Linear or layer._forward_hooks for layer in layers):
         return False
     if memory.write_on_forward and not _is_ring(storage):
         return False
-    axes = first_tensor(storage.initial_state(device="meta")).dim()
-    return first_tensor(state.storage).shape[:-axes] == state.hidden.shape[:-1]
+    return storage._batch_axes(state.storage) == state.hidden.shape[:-1]
 
 
 def softmax_read(memory: "Seq2SeqMemory", state: "Seq2SeqState") -> SoftmaxRead | None:
@@ -152,11 +154,11 @@ def _inputs(memory: "Seq2SeqMemory", x: Tensor, state: "Seq2SeqState", read: Sof
 def _oldest_first(entries: Entries, clock: Tensor) -> Entries:
     """Sort the entries ``(B, N, *)`` of a ring by age, given the number of writes so far ``(B,)``.
 
-    On CPU, slots that nobody has written yet are left out.
+    On CPU and outside ``torch.compile``, slots that nobody has written yet are left out.
     """
     slots = torch.arange(entries.filled.shape[-1], device=clock.device)
     order = (clock.unsqueeze(-1) + slots) % len(slots)  # (B, N)
-    if clock.device.type == "cpu":
+    if can_inspect(clock):
         taken = (entries.filled.detach() > 0).gather(-1, order).any(0).nonzero()
         order = order[:, int(taken[0]) if len(taken) else len(slots) :]
     rows = order.unsqueeze(-1)

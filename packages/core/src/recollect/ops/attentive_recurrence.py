@@ -8,6 +8,7 @@ from torch.autograd.function import FunctionCtx
 
 from recollect.ops.attention import l2_normalize
 from recollect.ops.attentive_backward import BackwardPass
+from recollect.ops.attentive_operator import attentive_operator
 from recollect.ops.attentive_steps import Course, Recurrence, Windows, run_forward
 from recollect.ops.recurrence import gru_cell, lstm_cell
 
@@ -15,13 +16,15 @@ from recollect.ops.recurrence import gru_cell, lstm_cell
 def attentive_recurrence(inputs: Recurrence, windows: Windows, cosine: bool) -> Course:
     """Run h_t = f(x_t, c_{t−1}, h_{t−1}), c_t = softmax(q_t · keys + bias) values, q_t = W_q h_t.
 
-    A second derivative is that of ``attentive_recurrence_reference``.
+    A second derivative is that of ``attentive_recurrence_reference``; a compiled graph has none.
 
     Args:
         inputs: All tensors, in float32 or wider and of one dtype.
         windows: The entries that each step attends to.
         cosine: Scale q_t to length 1.
     """
+    if torch.compiler.is_compiling():
+        return attentive_operator(inputs, windows, cosine)
     return Course(*_AttentiveRecurrence.apply(windows, cosine, *inputs))
 
 
