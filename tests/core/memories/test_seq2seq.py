@@ -1,6 +1,8 @@
 import pytest
 import torch
+from functorch.compile import make_boxed_func
 from torch import nn
+from torch._dynamo.backends.common import aot_autograd
 
 from recollect import Seq2SeqMemory, VectorStorage, validation
 from recollect.memories import seq2seq
@@ -355,3 +357,33 @@ def test_selecting_items_keeps_the_lstms_cell():
     memory = Seq2SeqMemory(D, VectorStorage(K, V, slots=3), cell="lstm")
     _, state = memory(torch.randn(3, 2, D))
     torch.testing.assert_close(select_items(state, torch.tensor([2])).cell, state.cell[2:])
+
+
+@pytest.mark.parametrize(
+    ("remember", "cell"), [(True, "gru"), pytest.param(False, "lstm", marks=pytest.mark.thorough)]
+)
+def test_compiled_it_is_one_operator_with_the_same_outputs_and_gradients(remember, cell):
+    torch.manual_seed(0)
+    memory = Seq2SeqMemory(D, VectorStorage(D, D, slots=5), cell=cell, write_on_forward=remember)
+    x, mask = torch.randn(2, 20, D), torch.rand(2, 20) > 0.3
+    written = memory.write(memory.initial_state(2), torch.randn(2, 3, D))
+    state = map_state(torch.detach, written)
+
+    def step(x):
+        y, after = memory(x, state, mask)
+        return y, after.hidden
+
+    graphs = []
+
+    def count(graph, example):
+        graphs.append(len(graph.graph.nodes))
+        return make_boxed_func(graph)
+
+    compiled = torch.compile(step, fullgraph=True, backend=aot_autograd(fw_compiler=count))
+    parameters = [p for p in memory.parameters() if p.requires_grad]
+    (found, by_hand), (expected, by_autograd) = (
+        (after, torch.autograd.grad(after[0].square().sum(), parameters, materialize_grads=True))
+        for after in (compiled(x), step(x))
+    )
+    torch.testing.assert_close((found, by_hand), (expected, by_autograd))
+    assert graphs[0] < 200  # not some twenty operations a step

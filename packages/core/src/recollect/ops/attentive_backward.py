@@ -50,11 +50,8 @@ class BackwardPass:
         )
         self.values = inputs.values.mT.contiguous()  # read row by row
         self.d_gates = gates.new_empty(min(BLOCK, len(gates)), *gates.shape[1:])
-        self.grads = Recurrence(
-            torch.empty_like(inputs.x),
-            *(torch.zeros_like(item, memory_format=torch.contiguous_format) for item in inputs[1:-3]),
-            *inputs[-3:],
-        )
+        zeros = [torch.zeros_like(item, memory_format=torch.contiguous_format) for item in inputs[1:-3]]
+        self.grads = Recurrence(*[torch.empty_like(inputs.x), *zeros, *inputs[-3:]])
 
     def run(self, grads: Course) -> Recurrence:
         """Return the gradients of the inputs, given those of the states."""
