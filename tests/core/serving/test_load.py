@@ -48,6 +48,43 @@ def test_writes_that_wait_share_a_commit(slow, engine):
     service.close()
 
 
+def test_reads_that_wait_share_a_call_and_get_their_own_answers(slow):
+    service = Service(slow)
+    x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    service.remember(x[:20], torch.arange(20) % 5, [f"s{number}" for number in range(20)]).result(timeout=60)
+    alone = [service.predict(x[n : n + 1], explained=True).result(timeout=60) for n in range(40)]
+    calls, opened = [], threading.Event()
+    slow.register_forward_pre_hook(
+        lambda _, inputs: (calls.append(len(inputs[0])), opened.wait(60))[:0] or None
+    )
+    futures = [service.predict(x[n : n + 2], explained=n % 2 == 0) for n in range(39)]
+    opened.set()
+    together = [future.result(timeout=60) for future in futures]
+    assert len(calls) <= 5
+    assert max(calls) <= 32
+    for n, prediction in enumerate(together):
+        assert prediction.positions == [(0,), (1,)]
+        expected = torch.cat([alone[n].output, alone[n + 1].output])
+        torch.testing.assert_close(prediction.output, expected)
+        cited = [[row.row for row in each.citations] for each in prediction.explanations]
+        rows = [[row.row for row in each.explanations[0].citations] for each in alone[n : n + 2]]
+        assert cited == (rows if n % 2 == 0 else [])
+    service.close()
+
+
+def test_a_read_that_the_model_refuses_does_not_spoil_the_others(slow):
+    service, opened = Service(slow), threading.Event()
+    hook = slow.register_forward_pre_hook(lambda *_: opened.wait(60) and None)
+    first = service.predict(torch.ones(1, 3))
+    wrong, right = service.predict(torch.full((1, 3), torch.nan)), service.predict(torch.ones(1, 3))
+    opened.set()
+    assert first.result(timeout=60).output.shape == right.result(timeout=60).output.shape == (1, 5)
+    with pytest.raises(ValueError, match="inputs: the model's output for them is not finite"):
+        wrong.result(timeout=60)
+    hook.remove()
+    service.close()
+
+
 def test_a_wrong_write_does_not_spoil_the_commit_of_others(slow, engine):
     service, opened = Service(slow), threading.Event()
     engine.gate = opened.wait

@@ -41,7 +41,9 @@ def main(args: Sequence[str]) -> None:
         inputs = declared if example is None or declared is not None else serving.inputs_of(example)
         if options.store is not None:
             serving.use_disk(model, options.store, options.at)
-        limits = serving.Limits(options.max_body << 10, options.max_batch, options.max_pending)
+        limits = serving.Limits(
+            options.max_body << 10, options.max_batch, options.max_pending, options.max_together
+        )
         serving.serve(model, options.host, options.port, token, inputs=inputs, at=options.at, limits=limits)
     except (ValueError, ImportError, OSError) as error:
         raise UserError(str(error)) from error
@@ -91,6 +93,13 @@ def _parser() -> argparse.ArgumentParser:
         default=256,
         metavar="N",
         help="requests that may wait; further ones are answered 503 (default: 256)",
+    )
+    add(
+        "--max-together",
+        type=_number(1),
+        default=32,
+        metavar="N",
+        help="items of several requests that the model gets in one call (default: 32)",
     )
     return parser
 

@@ -2,7 +2,7 @@
 
 from recollect.lasting import Explanation
 from recollect.serving.bodies import Cited, ClassProbability, Output
-from recollect.serving.service import Prediction
+from recollect.serving.reads import Prediction
 
 
 def output_of(prediction: Prediction, top: int | None) -> list[Output]:

@@ -28,8 +28,9 @@ from recollect.serving.bodies import (
 from recollect.serving.body_limit import BodyLimit
 from recollect.serving.inputs import FieldError, Inputs, InputSpec, read_inputs
 from recollect.serving.problems import add_handlers
+from recollect.serving.reads import Prediction, items_of
 from recollect.serving.schemas import inputs_schema, targets_schema
-from recollect.serving.service import Prediction, Service
+from recollect.serving.service import Service
 from recollect.serving.targets import read_targets
 
 
@@ -40,11 +41,14 @@ class Limits(NamedTuple):
         body: Bytes of a request.
         items: Items of a batch.
         pending: Requests that are accepted and not yet answered; beyond it the answer is 503.
+        together: Items of several requests that the model gets in one call; 1 for a call per request, as a
+            model needs whose batch items depend on each other.
     """
 
     body: int = 4 << 20
     items: int = 256
     pending: int = 256
+    together: int = 32
 
 
 class Served(NamedTuple):
@@ -93,7 +97,8 @@ def make_app(
         >>> sorted(path for path in app.openapi()["paths"])[:3]
         ['/v1/explain', '/v1/forget', '/v1/health']
     """
-    service, limits = Service(model, at), limits or Limits()
+    limits = limits or Limits()
+    service = Service(model, at, limits.together)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -203,7 +208,7 @@ async def remember(body: RememberBody, served: Shared) -> Remembered:
     with served.admission.one():
         inputs = read_inputs(body.inputs, served.inputs, served.limits.items)
         targets = read_targets(body.targets, served.service.memory, served.limits.items)
-        items = len(inputs) if not isinstance(inputs, dict) else len(next(iter(inputs.values())))
+        items = items_of(inputs)
         if len(targets) != items:
             raise FieldError("targets", f"{items} items need as many targets, got {len(targets)}")
         if isinstance(body.source, list) and len(body.source) != items:

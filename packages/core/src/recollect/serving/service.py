@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,51 +10,40 @@ from torch import Tensor, nn
 from recollect.fingerprint import model_fingerprint
 from recollect.integrations.call import first_output
 from recollect.integrations.layout import feature_axis_of
-from recollect.lasting import Explanation, Pairs, explain, forget, lasting_layer, pairs_of
-from recollect.serving.group_commit import GroupCommit
+from recollect.lasting import Pairs, explain, forget, lasting_layer, pairs_of
+from recollect.serving.batcher import Batcher
 from recollect.serving.inputs import FieldError
+from recollect.serving.reads import Prediction, Read, Tensors, alike, items_of, joined, split
 
-Tensors = Tensor | dict[str, Tensor]
-
-
-class Prediction(NamedTuple):
-    """What the layer with the memory returned for the n outputs of a call.
-
-    Attributes:
-        positions: Index of each output: ``(item,)`` or ``(item, step)``.
-        output: ``(n, C)`` probabilities of classes, or ``(n, V)`` values.
-        weight: ``(n,)``, λ of each.
-        explanations: What each has read, if that was asked for.
-    """
-
-    positions: list[tuple[int, ...]]
-    output: Tensor
-    weight: Tensor
-    explanations: list[Explanation]
+MOST_ROWS = 10_000
+"""Rows in a commit at most; a larger write has a commit of its own."""
 
 
 class Service:
     """Reads and changes a lasting memory from any thread, without waiting: all methods return futures.
 
     The model runs one call at a time in one thread, and the store changes in another, so that reads go on
-    while a commit is on its way to the disk.
+    while a commit is on its way to the disk. Reads that wait share a call, and writes that wait a commit.
 
     Args:
         model: A model with a lasting memory; put in evaluation mode.
         at: Name of the layer, if several have a lasting memory.
+        together: Items of several requests that the model gets in one call; 1 for a call per request.
 
     Raises:
         ValueError: If the model has no lasting memory, or its store holds keys of a model with other weights.
     """
 
-    def __init__(self, model: nn.Module, at: str | None = None) -> None:
+    def __init__(self, model: nn.Module, at: str | None = None, together: int = 32) -> None:
         self.layer, self._integration = lasting_layer(model, at)
         self.memory = self._integration.memory
         self.memory.rows.claim(model_fingerprint(model))
         self._model = model.eval()
         self._device = self.memory.log_temperature.device
-        self._calls = ThreadPoolExecutor(1, "model")
-        self._writes = GroupCommit()
+        self._together = together
+        self._calls, self._changes = ThreadPoolExecutor(1, "model"), ThreadPoolExecutor(1, "store")
+        self._reads = Batcher(self._calls, self._read, self._reads_fit)
+        self._writes = Batcher(self._changes, _store, _writes_fit)
 
     def predict(self, inputs: Tensors, explained: bool = False) -> Future[Prediction]:
         """Run the model.
@@ -62,7 +51,7 @@ class Service:
         The future raises ``FieldError`` if the model does not take the inputs, and ``OSError`` if the store
         cannot be read.
         """
-        return self._calls.submit(self._predict, inputs, explained)
+        return self._reads.submit(Read(inputs, explained))
 
     def remember(self, inputs: Tensors, targets: Tensor, source: str | list[str]) -> Future[Tensor]:
         """Write (hidden state → target), and return the numbers of the rows, in the shape of the targets.
@@ -79,7 +68,7 @@ class Service:
                 if len(pairs.keys) == 0:
                     done.set_result(torch.full(pairs.kept.shape, -1))
                 else:
-                    self._writes.add(pairs).add_done_callback(lambda stored: _hand_on(stored, pairs, done))
+                    self._writes.submit(pairs).add_done_callback(lambda stored: _hand_on(stored, pairs, done))
             except Exception as error:
                 done.set_exception(error)
 
@@ -88,18 +77,26 @@ class Service:
 
     def forget(self, sources: Sequence[str], purge: bool = True) -> Future[int]:
         """Forget the rows of sources, and return how many there were."""
-        return self._writes.submit(lambda: forget(self._model, sources, at=self.layer, purge=purge))
+        return self._changes.submit(lambda: forget(self._model, sources, at=self.layer, purge=purge))
 
     def sources(self) -> Future[dict[str, int]]:
         """Count the rows of each source."""
-        return self._writes.submit(self.memory.rows.sources)
+        return self._changes.submit(self.memory.rows.sources)
 
     def close(self) -> None:
         """Finish what was accepted, and end the threads."""
         self._calls.shutdown(wait=True)
-        self._writes.close()
+        self._changes.shutdown(wait=True)
 
     # --- in the thread of the model -------------------------------------------------------------------------
+
+    def _reads_fit(self, group: list[Read], read: Read) -> bool:
+        items = sum(items_of(each.inputs) for each in group) + items_of(read.inputs)
+        return items <= self._together and alike(group[0].inputs, read.inputs)
+
+    def _read(self, group: list[Read]) -> list[Prediction]:
+        explained = any(read.explained for read in group)
+        return split(self._predict(joined([read.inputs for read in group]), explained), group)
 
     def _predict(self, inputs: Tensors, explained: bool) -> Prediction:
         outputs: list[Tensor] = []
@@ -145,6 +142,29 @@ class Service:
         if isinstance(inputs, Tensor):
             return inputs.to(self._device)
         return {name: tensor.to(self._device) for name, tensor in inputs.items()}
+
+
+# --- in the thread of the store -----------------------------------------------------------------------------
+
+
+def _writes_fit(group: list[Pairs], pairs: Pairs) -> bool:
+    rows = sum(len(each.keys) for each in group) + len(pairs.keys)
+    return rows <= MOST_ROWS and group[0].targets.dim() == pairs.targets.dim()
+
+
+def _store(group: list[Pairs]) -> tuple[Tensor, ...]:
+    """Store rows in one commit, and return the numbers of each part."""
+    sources = [name for part in group for name in _sources(part)]
+    keys, targets = torch.cat([part.keys for part in group]), torch.cat([part.targets for part in group])
+    rows = group[0].memory.remember(keys, targets, sources)
+    return torch.split(rows, [len(part.keys) for part in group])
+
+
+def _sources(pairs: Pairs) -> list[str]:
+    return [pairs.sources] * len(pairs.keys) if isinstance(pairs.sources, str) else pairs.sources
+
+
+# ------------------------------------------------------------------------------------------------------------
 
 
 def _call(model: nn.Module, inputs: Tensors) -> Any:
