@@ -1,6 +1,6 @@
 """A served model under load: latencies by kind of request, and whether anything is lost.
 
-    uv run python benchmarks/serve.py [--rate 200] [--seconds 20] [--quick] [--json FILE]
+    uv run python benchmarks/serve.py [--store disk] [--rate 200] [--seconds 20] [--json FILE]
 
 ``recollect serve`` runs in a process of its own, on a free port of this machine, with a small network (keys
 of width 128) and 10,000 rows. This process sends requests at a fixed rate, whatever the answers take: of ten
@@ -101,13 +101,13 @@ def body_of(kind: str, number: int, items: int = 1) -> dict[str, Any]:
 
 async def load(address: str, rate: float, seconds: float) -> list[Answer]:
     """Fill the store, then send requests at a fixed rate."""
+    bodies = [body_of(PATTERN[n % len(PATTERN)], n) for n in range(round(rate * seconds))]
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
         for number in range(ROWS // 250):
             (await client.post("/v1/remember", json=body_of("remember", -1 - number, 250))).raise_for_status()
         for kind in sorted(set(PATTERN)):  # the first call of each imports
             (await client.post(f"/v1/{kind}", json=body_of(kind, 10**9))).raise_for_status()
-        bodies = [body_of(PATTERN[n % len(PATTERN)], n) for n in range(round(rate * seconds))]
         start = time.perf_counter() + 0.1
 
         async def send(number: int) -> Answer:
@@ -165,11 +165,11 @@ def main(args: list[str] | None = None) -> None:
     )
     parser.add_argument("--rate", type=float, default=200, help="requests a second")
     parser.add_argument("--seconds", type=float, default=20, help="for how long")
-    parser.add_argument("--quick", action="store_true", help="two seconds, on disk only")
+    parser.add_argument("--store", choices=STORES, help="where the rows are; both by default")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to a file")
     chosen = parser.parse_args(args)
-    stores, seconds = (STORES[1:], 2.0) if chosen.quick else (STORES, chosen.seconds)
-    figures = [row for store in stores for row in measure(store, chosen.rate, seconds)]
+    stores = STORES if chosen.store is None else (chosen.store,)
+    figures = [row for store in stores for row in measure(store, chosen.rate, chosen.seconds)]
     shown = Table(*figures[0], title=f"milliseconds at {chosen.rate:g} requests a second; nothing was lost")
     for row in figures:
         shown.add_row(*(str(value) for value in row.values()))

@@ -10,6 +10,10 @@ from recollect.serving.app import make_app
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
+KEEP_ALIVE = 75
+"""Seconds that an idle connection stays open. A client that keeps its own longer may send a request on
+one that is being closed, and lose it."""
+
 
 def serve(
     model: nn.Module, host: str = "127.0.0.1", port: int = 8000, token: str | None = None, **options: Any
@@ -34,7 +38,8 @@ def serve(
         raise ValueError(f"a token needs at least 16 characters, got {len(token)}")
     # A web page that resolves its name to this machine sends that name.
     options.setdefault("hosts", LOOPBACK if loopback else None)
-    config = uvicorn.Config(make_app(model, token=token, **options), host, port, access_log=False)
+    app = make_app(model, token=token, **options)
+    config = uvicorn.Config(app, host, port, access_log=False, timeout_keep_alive=KEEP_ALIVE)
     uvicorn.Server(config).run()
 
 
