@@ -89,6 +89,7 @@ def server(store: Path | None) -> Iterator[str]:
             process.wait(60)
         finally:
             process.kill()
+            process.wait()
 
 
 def body_of(kind: str, number: int, items: int = 1) -> dict[str, Any]:
@@ -103,7 +104,7 @@ async def load(address: str, rate: float, seconds: float) -> list[Answer]:
     """Fill the store, then send requests at a fixed rate."""
     bodies = [body_of(PATTERN[n % len(PATTERN)], n) for n in range(round(rate * seconds))]
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
-    async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=address, timeout=None, limits=limits) as client:
         for number in range(ROWS // 250):
             (await client.post("/v1/remember", json=body_of("remember", -1 - number, 250))).raise_for_status()
         for kind in sorted(set(PATTERN)):  # the first call of each imports
