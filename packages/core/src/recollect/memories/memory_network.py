@@ -11,6 +11,7 @@ from recollect.memories.memory_network_layers import (
     Controller,
     RelationNetwork,
     Tie,
+    check_arguments,
     controller_cell,
     entry_projections,
     init_content_addressing,
@@ -107,19 +108,7 @@ class MemoryNetwork(Memory[MemoryNetworkState]):
         write_on_forward: bool = False,
     ) -> None:
         super().__init__(model_size, storage, write_on_forward)
-        if hops < 1 or heads < 1:
-            raise ValueError(f"hops and heads must be at least 1, got {hops} and {heads}")
-        if temporal and not isinstance(storage, SlotStorage):
-            raise ValueError(
-                "temporal=True needs a SlotStorage, which keeps entries apart, to erase an item of any time; "
-                f"{type(storage).__name__} is none"
-            )
-        for name, value, options in (
-            ("tie", tie, ("layer", "adjacent", "none")),
-            ("hop", hop, tuple(HOPS)),
-        ):
-            if value not in options:
-                raise ValueError(f"{name} must be one of {', '.join(options)}, got {value!r}")
+        check_arguments(storage, hops, heads, tie, hop, temporal)
         self.heads = heads
         self.controller = controller_cell(controller, model_size)
         self.temporal_encoding = TemporalEncoding(model_size) if temporal else None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from recollect.storages.base import Storage
+from recollect.storages.slot import SlotStorage
 
 T = TypeVar("T")
 Controller = Literal["none", "gru", "lstm"]
@@ -126,6 +127,24 @@ class RelationNetwork(nn.Module):
         query = query.unsqueeze(-2).expand(*query.shape[:-1], len(i), query.shape[-1])  # (…, pairs, D)
         related: Tensor = self.mlp(torch.cat([objects[..., i, :], objects[..., j, :], query], -1)).sum(-2)
         return related
+
+
+def check_arguments(storage: Storage, hops: int, heads: int, tie: str, hop: str, temporal: bool) -> None:
+    """Check the arguments of a ``MemoryNetwork``.
+
+    Raises:
+        ValueError: If one is out of range or does not fit the storage.
+    """
+    if hops < 1 or heads < 1:
+        raise ValueError(f"hops and heads must be at least 1, got {hops} and {heads}")
+    if temporal and not isinstance(storage, SlotStorage):
+        raise ValueError(
+            "temporal=True needs a SlotStorage, which keeps entries apart, to erase an item of any time; "
+            f"{type(storage).__name__} is none"
+        )
+    for name, value, options in (("tie", tie, ("layer", "adjacent", "none")), ("hop", hop, tuple(HOPS))):
+        if value not in options:
+            raise ValueError(f"{name} must be one of {', '.join(options)}, got {value!r}")
 
 
 def controller_cell(kind: Controller, size: int) -> nn.GRUCell | nn.LSTMCell | None:
