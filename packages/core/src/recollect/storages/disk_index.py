@@ -1,6 +1,8 @@
 """An index in memory over the keys of a large space: an inverted file with keys of one byte a number."""
 
+import ctypes
 import math
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -84,6 +86,14 @@ Pages = Callable[[], Iterator[tuple[Array, Array]]]
 """Numbers and keys of the rows of a space, a page at a time, in the order of numbers."""
 
 
+def release_memory() -> None:
+    """Give back memory that glibc keeps of what was read; other C libraries do so by themselves."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
 class Build:
     """An index that is being built in a thread.
 
@@ -111,6 +121,7 @@ class Build:
                     return
                 self._index.add(rows, keys)
                 self.done += len(rows)
+            release_memory()
         except BaseException as error:
             self.error = error
 
