@@ -10,6 +10,7 @@ from torch import nn
 from recollect import (
     Concatenation,
     Fusion,
+    HashStorage,
     Interpolation,
     NeighborMemory,
     Parallel,
@@ -400,3 +401,11 @@ def test_a_layer_that_has_grown_is_refused(make_model):
     model[2].bias = nn.Parameter(torch.randn(CLASSES + 1))
     with pytest.raises(ValueError, match="the layer has 6 outputs and the memory predicts 5"):
         model(torch.randn(2, 3))
+
+
+def test_rows_that_drop_out_of_a_full_bucket_have_no_number(make_model):
+    model = make_model(HashStorage(D, 1, buckets=1, capacity=4, tables=1, entries=64))
+    rows = remember(model, *rows_of(0, 10), source=[f"item {item}" for item in range(10)])
+    assert (rows[:6] == -1).all()
+    assert (rows[6:] >= 0).all()
+    assert provenance(model) == {"2": {f"item {item}": 1 for item in range(6, 10)}}

@@ -91,13 +91,14 @@ def test_a_write_of_nothing_names_nothing_and_changes_nothing(storage: Storage[A
 
 
 def test_in_place_it_names_the_same_slots(storage: Storage[Any]):
-    torch.manual_seed(0)
     key, value = keys_for(storage, 2, 7), torch.randn(2, 7, V)
-    _, expected = storage.place(storage.initial_state(2), key, value)
+    other, expected = storage.place(storage.initial_state(2), key, value)
     with torch.no_grad():
         state, slots = storage.place(storage.initial_state(2), key, value, inplace=True)
     assert torch.equal(slots, expected)
-    assert storage.entries(state).filled.gather(-1, slots).gt(0).all()
+    # A full bucket may have dropped an entry again, whose slot is then free.
+    assert torch.equal(storage.entries(state).filled, storage.entries(other).filled)
+    assert storage.entries(state).filled.gather(-1, slots[..., -1:]).gt(0).all()
     with pytest.raises(RuntimeError, match="inplace"):
         storage.place(storage.initial_state(2), key, value, inplace=True)
 

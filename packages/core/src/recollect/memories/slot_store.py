@@ -90,8 +90,9 @@ class SlotStore(Store):
             )
             state, slots = self.storage.place(state, key, value, inplace=not self._lent)
             self._change(state)
-            # More rows than there is room for overwrite each other.
-            slots = slots.masked_fill(~mask_repeats(slots, slots >= 0), -1)
+            # More rows than there is room for overwrite each other, or drop out of a full bucket.
+            there = mask_repeats(slots, slots >= 0) & torch.isin(slots, self._rows(state))
+            slots = slots.masked_fill(~there, -1)
             self._note(slots, names)
         return slots
 
