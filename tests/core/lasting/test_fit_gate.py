@@ -96,6 +96,7 @@ def test_an_adaptive_gate_tells_home_from_abroad(make_model):
     assert weight[y < 3].mean() < 0.1
 
 
+@pytest.mark.thorough
 def test_fitted_twice_gives_the_same(make_model):
     model = trained(make_model, "adaptive")
     remember(model, *clusters(2, range(CLASSES), 100))

@@ -109,7 +109,8 @@ class Server:
         )
         self.log: list[str] = []
         self.address = self._wait()
-        threading.Thread(target=self._drain, daemon=True).start()
+        self.drain = threading.Thread(target=self._drain, daemon=True)
+        self.drain.start()
 
     def _wait(self) -> str:
         assert self.process.stderr is not None
@@ -138,6 +139,7 @@ class Server:
             self.process.kill()
             raise
         finally:
+            self.drain.join(60)  # which reads to the end
             self.process.stderr.close()
 
 
@@ -157,6 +159,7 @@ def start() -> Iterator:
             server.process.wait(60)
 
 
+@pytest.mark.thorough
 def test_a_process_keeps_its_rows_on_disk(start, tmp_path):
     args = ("served_model:make_with_example", "--store", str(tmp_path / "store"))
     server, answered = start(*args), []

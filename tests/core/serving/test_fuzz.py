@@ -27,6 +27,7 @@ def schema():
     return schemathesis.openapi.from_asgi("/openapi.json", app)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("mode", list(GenerationMode))
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_no_request_of_the_schema_or_near_it_is_a_500(schema, path, method, mode):

@@ -125,6 +125,7 @@ def kill_writers(writers: Writers, path: Path, times: int) -> None:
     )
 
 
+@pytest.mark.thorough
 def test_what_a_killed_process_has_written_is_there(writers: Writers, tmp_path: Path):
     kill_writers(writers, tmp_path, 6)
 

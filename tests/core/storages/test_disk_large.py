@@ -42,6 +42,7 @@ class Indexed(LanceEngine):
         return super().search(queries, k, space)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("engine", [LanceEngine, Indexed])
 @pytest.mark.parametrize("promise", ["search", "spaces", "erase", "sequences", "threads"])
 def test_the_engine_keeps_its_promises(promise: str, engine: type[LanceEngine], tmp_path: Path):

@@ -421,7 +421,8 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("times", [1, 5])
 def test_a_killed_server_keeps_what_it_acknowledged(
     tmp_path: Path, request: pytest.FixtureRequest, times: int
 ):

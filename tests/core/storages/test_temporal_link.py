@@ -283,6 +283,7 @@ def test_autocast_reads_and_follows_in_bfloat16():
         assert int(found.weights[0].argmax()) == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kept", [None, 2])
 def test_an_insert_and_a_follow_compile(kept: int | None):
     storage = wide(kept)

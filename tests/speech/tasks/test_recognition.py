@@ -200,6 +200,7 @@ def test_beam_search_with_the_language_model_recognizes_them(folder: Path, tmp_p
     assert wrong <= 0.1 * len(rows)
 
 
+@pytest.mark.thorough
 def test_warm_start_from_another_run(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -86,6 +86,7 @@ def test_bad_input_is_one_line_without_a_traceback(write_series, tmp_path, monke
     assert "short.csv: the training split has 28 rows and needs 120" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_a_resumed_run_keeps_the_weights_that_it_had_trained(write_series, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = ["--config", "csv", "--data.path", str(write_series(rows=260)), "--model.optimizer.lr", "0.01"]

@@ -243,6 +243,7 @@ def test_class_incremental_needs_classes_that_were_left_out_and_a_memory(trained
         all_features(run.task, run.data)
 
 
+@pytest.mark.thorough
 def test_a_run_resumed_between_epochs_is_the_uninterrupted_one(tmp_path, colours, monkeypatch):
     """With the default's augmentation and moving average."""
     turn = "{class_path: torchvision.transforms.v2.RandomAffine, init_args: {degrees: [-20, 20]}}"

@@ -17,6 +17,7 @@ def neighbor_weights(distance: Tensor, presence: Tensor, temperature: Tensor | f
         ``(…, Q, k)``, which sum to 1, or are zero where there is no neighbour.
 
     Example:
+        >>> import torch
         >>> neighbor_weights(torch.tensor([[0.0, 0.0, 9.0]]), torch.tensor([[1.0, 1.0, 0.0]]), 1.0)
         tensor([[0.5000, 0.5000, 0.0000]])
     """
@@ -32,6 +33,7 @@ def class_probability(weights: Tensor, labels: Tensor, classes: int) -> Tensor:
         classes: Number C of classes.
 
     Example:
+        >>> import torch
         >>> class_probability(torch.tensor([[0.5, 0.25, 0.25]]), torch.tensor([[2, 0, 2]]), classes=3)
         tensor([[0.2500, 0.0000, 0.7500]])
     """
