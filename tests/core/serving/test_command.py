@@ -156,7 +156,9 @@ def start() -> Iterator:
     for server in servers:
         if server.process.poll() is None:
             server.process.kill()
-            server.process.wait(60)
+        server.process.wait(60)
+        server.drain.join(60)
+        server.process.stderr.close()
 
 
 @pytest.mark.thorough
