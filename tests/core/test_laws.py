@@ -132,6 +132,7 @@ SIZES: dict[str, Callable[[int], Storage[Any]]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", SIZES)
 def test_what_a_scan_keeps_and_makes_grows_with_its_steps(name: str, monkeypatch):
     # Less than a block of steps keeps everything: take small blocks, so that some steps are several.
@@ -162,6 +163,7 @@ def test_gradients_stay_finite_over_a_thousand_steps_of_every_storage(case: Case
     check_gradients(Trial(case.make(), **case.settings), steps=1000)
 
 
+@pytest.mark.thorough
 @each_case
 def test_one_step_compiles(case: Case):
     check_compiles(Trial(case.make(), **case.settings))
@@ -274,6 +276,7 @@ class Forgetful(SlotStorage[Any]):
         return (output.flip(-2) if self.broken == "scan equals steps" else output), state
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("law", [law for law in LAWS if law not in ("compiles", "read after write")])
 def test_a_storage_that_breaks_a_law_is_found_out(law: str):
     good, bad = (

@@ -97,6 +97,7 @@ def test_a_config_trains_and_tests(name: str, small, tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["omniglot", "omniglot+without-memory", "omniglot-mann"])
 def test_what_was_trained_classifies_by_a_few_examples(name, copied, small: Path, tmp_path, monkeypatch):
     run = copied(name)
@@ -120,6 +121,7 @@ def test_what_was_trained_classifies_by_a_few_examples(name, copied, small: Path
         assert all(file.startswith(str(examples)) for file in compared)
 
 
+@pytest.mark.thorough
 def test_a_trained_memory_can_be_read_in_the_other_way(copied, small):
     run = copied("omniglot")
     again = ["--config", str(run / "config.yaml"), "--ckpt_path", "best", *QUIET]
@@ -150,6 +152,7 @@ def test_mistakes_are_named(wrong: list[str], message: str, small, capsys):
     assert message in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.thorough
 def test_own_drawings_train_without_a_download(write_drawings, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     folder = str(write_drawings(alphabets=4, characters=5, drawings=5))

@@ -87,6 +87,7 @@ def test_predict_names_class_probability_and_what_was_compared(trained, colours)
         assert len(remembered) == len(json.loads(row["weights"])) == 5
 
 
+@pytest.mark.thorough
 def test_no_more_images_are_named_than_are_remembered(fitted, colours):
     run = fitted(*CROWDED)
     for flags, classes in (([], ["blue", "green", "red"]), (["--data.forget", "[green]"], ["blue", "red"])):
@@ -217,6 +218,7 @@ def test_the_memory_is_of_the_weights_that_are_saved(trained):
     assert len(numbers) == len(data.example_numbers(50))
 
 
+@pytest.mark.thorough
 def test_features_are_whitened_before_examples_are_kept(fitted):
     run = load_run(fitted(*WHITENED))
     model, data = run.task.model, run.data
@@ -230,6 +232,7 @@ def test_features_are_whitened_before_examples_are_kept(fitted):
     torch.testing.assert_close(means.mean(0), torch.zeros_like(means[0]), rtol=0, atol=1e-3)
 
 
+@pytest.mark.thorough
 def test_examples_read_as_prototypes_are_named_all_the_same(tmp_path, colours):
     run = fit(tmp_path, colours, "--model.reading", "prototypes")
     for row in rows(run, "--data.images", str(colours / "green")):
