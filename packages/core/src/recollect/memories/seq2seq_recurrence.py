@@ -45,7 +45,8 @@ def can_fuse(memory: "Seq2SeqMemory", state: "Seq2SeqState") -> bool:
     Whatever has replaced a linear map, such as an adapter, must be called.
     """
     storage = memory.storage
-    if torch.compiler.is_exporting() or storage.traced:
+    # Not torch.compiler.is_exporting(), which torch 2.11 takes for true whenever it compiles.
+    if torch.compiler._is_exporting_flag or storage.traced:
         return False
     if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
         return False
