@@ -93,6 +93,32 @@ def test_calls_inside_carry_equal_one_call():
     assert (weight > 0.9).all()
 
 
+@pytest.mark.parametrize("left", [True, False])
+def test_masked_steps_change_nothing(left):
+    tokens = text(0)
+    padding = torch.zeros(2, 5, dtype=torch.int64)
+    order = (padding, tokens) if left else (tokens, padding)
+    mask = torch.cat([torch.full_like(part, part is tokens) for part in order], 1).bool()
+    kept = slice(5, None) if left else slice(0, -5)
+    model = make()
+    integration = model.head.memory
+    memory, x = integration.memory, torch.randn(2, tokens.shape[1], D)
+    memory.remember(x.flatten(0, 1), tokens.roll(-1, 1).flatten())
+
+    def weights(tokens, x, mask=None):
+        model.embedding(tokens)  # which the gate sees
+        _, state = integration.run(model.head, (x,), {}, None, mask)
+        return integration.last.weight, state
+
+    model.head.memory.layouts = ("btd", "btd")
+    expected, state = weights(tokens, x)
+    pad = torch.randn(2, 5, D)
+    found, padded = weights(torch.cat(order, 1), torch.cat((pad, x) if left else (x, pad), 1), mask)
+    torch.testing.assert_close(found[:, kept], expected)
+    torch.testing.assert_close(padded, state)
+    assert (expected[:, -1] > 0.6).all()  # the odds have moved from one half
+
+
 def test_reset_starts_an_item_anew():
     model, tokens = make(), text(0)
     remember(model, tokens[:, :-1], tokens[:, 1:])

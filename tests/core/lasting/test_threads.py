@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from recollect import forget, provenance, remember
+from recollect import VectorStorage, forget, provenance, remember
 
 CLASSES = 5
 
@@ -35,6 +35,16 @@ def test_threads_that_write_and_read(make_model, make_storage):
         assert all(looks)
     assert provenance(model) == {"2": {f"thread {thread}": 3 for thread in range(4)}}
     assert forget(model, where=lambda origin: origin.source != "thread 2") == 9
+
+
+def test_a_query_from_another_part_stays_in_its_thread(make_model):
+    model = make_model(VectorStorage(8, 1, slots=64), gate=0.9, k=1, query_at="1")
+    x = torch.randn(32, 3, generator=torch.Generator().manual_seed(0))
+    remember(model, x, torch.arange(32) % CLASSES)
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            found = list(pool.map(lambda item: model(x[item : item + 1]).argmax().item(), range(32)))
+            assert found == [item % CLASSES for item in range(32)]
 
 
 def test_threads_may_remember_through_the_model(make_model, make_storage):

@@ -1,7 +1,9 @@
 """The input of another part of the model, seen as the model runs."""
 
+from threading import get_ident
 from typing import Any, final
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -16,7 +18,7 @@ class Capture:
 
     def __init__(self, name: str | None) -> None:
         self.name = name
-        self._value: Tensor | None = None
+        self._values: dict[int, Tensor] = {}  # by thread, since several may call the model at once
         self._handle: RemovableHandle | None = None
 
     def attach(self, model: nn.Module) -> None:
@@ -36,11 +38,13 @@ class Capture:
         """Stop watching."""
         if self._handle is not None:
             self._handle.remove()
-        self._handle = self._value = None
+        self._handle = None
+        self._values.clear()
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Keep the first tensor among the arguments."""
-        self._value = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+        first = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+        self._values[_thread()] = first.detach()
 
     @property
     def value(self) -> Tensor:
@@ -49,6 +53,11 @@ class Capture:
         Raises:
             ValueError: If the part was not called.
         """
-        if self._value is None:
+        if _thread() not in self._values:
             raise ValueError(f"{self.name} was not called before the layer with the memory")
-        return self._value
+        return self._values[_thread()]
+
+
+def _thread() -> int:
+    """This thread; a compiled graph is traced in one."""
+    return 0 if torch.compiler.is_compiling() else get_ident()

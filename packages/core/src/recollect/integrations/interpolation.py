@@ -240,17 +240,17 @@ class Interpolation(Integration):
         ratio = torch.where(there.unsqueeze(-1), prediction.log() - log_model, 0.0)  # (B, T, C)
         old = state if state else self.initial_state(len(rows), device=rows.device)
         assert isinstance(old, RunningState)
-        steps = rows.shape[1]
-        # The last step of the call before predicted the first of these classes, and each step the next one.
-        first = old.log_ratio.gather(-1, previous[:, :1])
-        within = (
-            ratio[:, :-1].gather(-1, previous[:, previous.shape[1] - steps + 1 :].unsqueeze(-1)).squeeze(-1)
-        )
-        evidence = torch.cat([first, within], -1)
-        last = ratio[:, -1]
+        steps, item = rows.shape[1], torch.arange(len(rows), device=rows.device)
+        # A class was predicted by the last step before it that counts, which an earlier call may have made.
+        table = torch.cat([old.log_ratio.unsqueeze(1), ratio], 1)  # (B, 1 + T, C)
+        source = torch.arange(steps + 1, device=rows.device).expand(len(rows), -1)
         if mask is not None:
-            evidence = evidence.masked_fill(~mask, 0)
-        weights, log_odds = running_weights(evidence, old.log_odds, self.share)
+            real = torch.cat([torch.ones_like(mask[:, :1]), mask], 1)
+            source = torch.where(real, source, 0).cummax(-1).values
+        # The first of the classes; and where only the last steps have logits, the last of them.
+        known = torch.cat([previous[:, :1], previous[:, previous.shape[1] - steps + 1 :]], 1)
+        evidence, last = table[item.unsqueeze(-1), source[:, :-1], known], table[item, source[:, -1]]
+        weights, log_odds = running_weights(evidence, old.log_odds, self.share, mask)
         return weights.to(rows.dtype), RunningState(log_odds, last)
 
     def select(self, state: State, index: Tensor) -> State:

@@ -51,7 +51,9 @@ def mix_values(value: Tensor, memory: Tensor, weight: Tensor) -> Tensor:
     return value + weight.unsqueeze(-1) * (memory - value)
 
 
-def running_weights(log_ratio: Tensor, log_odds: Tensor, share: float) -> tuple[Tensor, Tensor]:
+def running_weights(
+    log_ratio: Tensor, log_odds: Tensor, share: float, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Weights of two predictors by how well each has predicted so far: a Bayesian mixture with fixed share.
 
     Before each step the odds of the second predictor are multiplied by p_2(y) / p_1(y) of the step before.
@@ -64,6 +66,7 @@ def running_weights(log_ratio: Tensor, log_odds: Tensor, share: float) -> tuple[
             the second predictor was certainly wrong.
         log_odds: ``(…,)``, the logarithm of the odds after the last step before.
         share: α in (0, ½).
+        mask: ``(…, T)`` bool; a step where it is false leaves the odds as they are.
 
     Returns:
         Weights ``(…, T)`` of the second predictor, and the new log-odds ``(…,)``, in float64.
@@ -74,8 +77,9 @@ def running_weights(log_ratio: Tensor, log_odds: Tensor, share: float) -> tuple[
         tensor([0.5000, 0.8800, 0.9800], dtype=torch.float64)
     """
     log_odds, weights = log_odds.double(), []
-    for ratio in log_ratio.double().unbind(-1):
+    for step, ratio in enumerate(log_ratio.double().unbind(-1)):
         weight = share + (1 - 2 * share) * torch.sigmoid(log_odds + ratio)
-        log_odds = torch.logit(weight)
+        after = torch.logit(weight)
+        log_odds = after if mask is None else torch.where(mask[..., step], after, log_odds)
         weights.append(weight)
     return torch.stack(weights, -1) if weights else log_ratio.double(), log_odds
