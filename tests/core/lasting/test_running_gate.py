@@ -1,6 +1,7 @@
 """The running gate in a language model: no validation, no leak, no harm beyond its bound."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -101,13 +102,13 @@ def test_masked_steps_change_nothing(left):
     mask = torch.cat([torch.full_like(part, part is tokens) for part in order], 1).bool()
     kept = slice(5, None) if left else slice(0, -5)
     model = make()
-    integration = model.head.memory
+    integration, plain = model.head.memory, partial(nn.Linear.forward, model.head)
     memory, x = integration.memory, torch.randn(2, tokens.shape[1], D)
     memory.remember(x.flatten(0, 1), tokens.roll(-1, 1).flatten())
 
     def weights(tokens, x, mask=None):
         model.embedding(tokens)  # which the gate sees
-        _, state = integration.run(model.head, (x,), {}, None, mask)
+        _, state = integration.run(plain, (x,), {}, None, mask)
         return integration.last.weight, state
 
     model.head.memory.layouts = ("btd", "btd")
@@ -116,7 +117,7 @@ def test_masked_steps_change_nothing(left):
     found, padded = weights(torch.cat(order, 1), torch.cat((pad, x) if left else (x, pad), 1), mask)
     torch.testing.assert_close(found[:, kept], expected)
     torch.testing.assert_close(padded, state)
-    assert (expected[:, -1] > 0.6).all()  # the odds have moved from one half
+    assert (expected[:, -1] > 0.9).all()
 
 
 def test_reset_starts_an_item_anew():
